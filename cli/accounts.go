@@ -1,0 +1,266 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+func (a *app) accounts() *cobra.Command {
+	c := &cobra.Command{Use: "accounts", Short: "list and change accounts in the store", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	c.AddCommand(a.list(), a.show(), a.add(), a.importAccounts(), a.setState("pause", "no more attempts and refreshes", tokenstore.Paused),
+		a.setState("resume", "serve and refresh again", tokenstore.Active), a.refresh(), a.remove())
+	return c
+}
+
+// view is what may be shown of a stored record.
+type view struct {
+	ID           tokenstore.AccountID     `json:"accountId"`
+	Provider     string                   `json:"provider"`
+	Type         tokenstore.Kind          `json:"type"`
+	Pools        []string                 `json:"pools"`
+	Tenant       string                   `json:"tenant,omitempty"`
+	Labels       map[string]string        `json:"labels,omitempty"`
+	State        tokenstore.OperatorState `json:"state"`
+	ClientID     string                   `json:"clientId,omitempty"`
+	AccessToken  string                   `json:"accessTokenFingerprint,omitempty"`
+	RefreshToken string                   `json:"refreshTokenFingerprint,omitempty"`
+	ExpiresAt    time.Time                `json:"expiresAt,omitzero"`
+	Generation   tokenstore.Generation    `json:"generation"`
+	Version      tokenstore.Version       `json:"version"`
+	Last         *tokenstore.Outcome      `json:"lastRefresh,omitempty"`
+	Problem      string                   `json:"problem,omitempty"`
+}
+
+func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokenstore.Version, err error) view {
+	if err != nil {
+		return view{ID: id, Version: v, State: "config_error", Problem: err.Error()}
+	}
+	out := view{ID: id, Provider: r.Provider, Type: r.Kind, Pools: r.Pools, Tenant: r.Tenant, Labels: r.Labels, State: r.State, ClientID: r.ClientID,
+		AccessToken: tokenstore.Fingerprint(id, r.AccessToken), RefreshToken: tokenstore.Fingerprint(id, r.RefreshToken), ExpiresAt: r.ExpiresAt,
+		Generation: r.Rotation.Generation, Version: v, Last: r.Rotation.Last}
+	if out.State == "" {
+		out.State = tokenstore.Active
+	}
+	if err := check(s, r); err != nil {
+		out.Problem = err.Error()
+	}
+	return out
+}
+
+// check says why a record could not be used with this configuration.
+func check(s *Session, r tokenstore.Record) error {
+	d := s.Drivers[r.Provider]
+	if d == nil {
+		names := make([]string, 0, len(s.Drivers))
+		for n := range s.Drivers {
+			names = append(names, n)
+		}
+		slices.Sort(names)
+		return fmt.Errorf("provider %q is not in the configuration: it knows %s", r.Provider, strings.Join(names, ", "))
+	}
+	for _, name := range r.Pools {
+		p, ok := s.Pools[name]
+		switch {
+		case !ok:
+			return fmt.Errorf("pool %q is not in the configuration: add it under pools, or name one that is", name)
+		case p.Provider != r.Provider:
+			return fmt.Errorf("pool %q takes accounts of provider %s, not %s", name, p.Provider, r.Provider)
+		}
+	}
+	return d.Check(r)
+}
+
+func (a *app) list() *cobra.Command {
+	return &cobra.Command{Use: "list", Short: "all accounts in the store", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		return a.with(cmd, func(ctx context.Context, s *Session) error {
+			heads, err := s.Backend.List(ctx)
+			if err != nil {
+				return fmt.Errorf("listing accounts: %w", err)
+			}
+			slices.SortFunc(heads, func(x, y tokenstore.Head) int { return strings.Compare(string(x.ID), string(y.ID)) })
+			views := make([]view, 0, len(heads))
+			for _, h := range heads {
+				r, v, err := s.Backend.Load(ctx, h.ID)
+				if errors.Is(err, tokenstore.ErrNotFound) {
+					continue
+				}
+				views = append(views, viewOf(s, h.ID, r, max(v, h.Version), err))
+			}
+			return a.print(cmd.OutOrStdout(), views, func(w io.Writer) {
+				fmt.Fprintln(w, "ACCOUNT\tPROVIDER\tTYPE\tPOOLS\tSTATE\tTOKEN ENDS\tLAST REFRESH\tPROBLEM")
+				for _, v := range views {
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.ID, v.Provider, v.Type, dash(strings.Join(v.Pools, ",")), v.State, when(v.ExpiresAt), lastOf(v.Last), dash(v.Problem))
+				}
+			})
+		})
+	}}
+}
+
+func (a *app) show() *cobra.Command {
+	return &cobra.Command{Use: "show ID", Short: "one account: fingerprints, never secrets", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		id, err := accountID(args[0])
+		if err != nil {
+			return err
+		}
+		return a.with(cmd, func(ctx context.Context, s *Session) error {
+			r, v, err := s.Backend.Load(ctx, id)
+			if errors.Is(err, tokenstore.ErrNotFound) {
+				return notFound(id)
+			}
+			if err != nil && !errors.Is(err, tokenstore.ErrUnreadable) {
+				return fmt.Errorf("reading account %s: %w", id, err)
+			}
+			shown := viewOf(s, id, r, v, err)
+			return a.print(cmd.OutOrStdout(), shown, func(w io.Writer) {
+				for _, row := range [][2]string{
+					{"account", string(shown.ID)}, {"provider", shown.Provider}, {"type", string(shown.Type)}, {"pools", dash(strings.Join(shown.Pools, ","))},
+					{"tenant", dash(shown.Tenant)}, {"state", string(shown.State)}, {"client id", dash(shown.ClientID)},
+					{"refresh token", dash(shown.RefreshToken)}, {"access token", dash(shown.AccessToken)}, {"token ends", when(shown.ExpiresAt)},
+					{"generation", fmt.Sprint(shown.Generation)}, {"version", fmt.Sprint(shown.Version)}, {"last refresh", lastOf(shown.Last)}, {"problem", dash(shown.Problem)},
+				} {
+					fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
+				}
+			})
+		})
+	}}
+}
+
+func (a *app) setState(use, short string, state tokenstore.OperatorState) *cobra.Command {
+	return &cobra.Command{Use: use + " ID", Short: short, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		id, err := accountID(args[0])
+		if err != nil {
+			return err
+		}
+		return a.with(cmd, func(ctx context.Context, s *Session) error {
+			err := edit(ctx, s.Backend, id, func(r *tokenstore.Record) error {
+				r.State = state
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			return a.done(cmd, "account %s is %s", id, state)
+		})
+	}}
+}
+
+func (a *app) remove() *cobra.Command {
+	return &cobra.Command{Use: "remove ID", Short: "delete an account from the store", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		id, err := accountID(args[0])
+		if err != nil {
+			return err
+		}
+		return a.with(cmd, func(ctx context.Context, s *Session) error {
+			_, v, err := s.Backend.Load(ctx, id)
+			if errors.Is(err, tokenstore.ErrNotFound) {
+				return notFound(id)
+			}
+			if err != nil && !errors.Is(err, tokenstore.ErrUnreadable) {
+				return fmt.Errorf("reading account %s: %w", id, err)
+			}
+			if err := s.Backend.Delete(ctx, id, v); err != nil {
+				return fmt.Errorf("removing account %s: %w", id, err)
+			}
+			return a.done(cmd, "account %s is removed", id)
+		})
+	}}
+}
+
+func (a *app) refresh() *cobra.Command {
+	var force, all bool
+	c := &cobra.Command{Use: "refresh [ID...]", Short: "get new access tokens now", RunE: func(cmd *cobra.Command, args []string) error {
+		if all == (len(args) > 0) {
+			return Usagef("refresh: name accounts, or give --all")
+		}
+		return a.with(cmd, func(ctx context.Context, s *Session) error { return a.refreshAll(cmd, ctx, s, args, force) })
+	}}
+	c.Flags().BoolVar(&force, "force", false, "also tokens that live and accounts that need a new login")
+	c.Flags().BoolVar(&all, "all", false, "every account")
+	return c
+}
+
+// refreshAll runs the same protocol as the service does; the claims in the records keep the two apart.
+func (a *app) refreshAll(cmd *cobra.Command, ctx context.Context, s *Session, ids []string, force bool) error {
+	store, err := s.Domain()
+	if err != nil {
+		return err
+	}
+	if err := store.Start(ctx); err != nil {
+		return err
+	}
+	defer func() { _ = store.Stop(context.WithoutCancel(ctx)) }()
+	if len(ids) == 0 {
+		for _, st := range store.Statuses() {
+			ids = append(ids, string(st.ID))
+		}
+	}
+	results := make([]tokenstore.RefreshResult, 0, len(ids))
+	var errs []error
+	for _, id := range ids {
+		r, err := store.RefreshAccount(ctx, tokenstore.AccountID(id), force)
+		switch {
+		case errors.Is(err, tokenstore.ErrUnknownAccount):
+			errs = append(errs, notFound(tokenstore.AccountID(id)))
+			continue
+		case err != nil:
+			errs = append(errs, fmt.Errorf("refreshing account %s: %w", id, err))
+			continue
+		case r.Outcome == tokenstore.Failed:
+			errs = append(errs, fmt.Errorf("refreshing account %s: %s", id, r.Error))
+		}
+		results = append(results, r)
+	}
+	err = a.print(cmd.OutOrStdout(), results, func(w io.Writer) {
+		for _, r := range results {
+			fmt.Fprintf(w, "%s\t%s\tgeneration %d\ttoken ends %s\t%s\n", r.ID, r.Outcome, r.GenerationAfter, when(r.ExpiresAt), r.Error)
+		}
+	})
+	return errors.Join(append(errs, err)...)
+}
+
+// print writes v as JSON, or the table that text draws.
+func (a *app) print(out io.Writer, v any, text func(io.Writer)) error {
+	if a.output == "json" {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		return e.Encode(v)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	text(w)
+	return w.Flush()
+}
+
+func (a *app) done(cmd *cobra.Command, format string, args ...any) error {
+	message := fmt.Sprintf(format, args...)
+	return a.print(cmd.OutOrStdout(), map[string]string{"done": message}, func(w io.Writer) { fmt.Fprintln(w, message) })
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func lastOf(o *tokenstore.Outcome) string {
+	if o == nil {
+		return "-"
+	}
+	s := o.Result + " " + when(o.At)
+	if o.Class != "" {
+		s += " (" + string(o.Class) + ")"
+	}
+	return s
+}

@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+// newAccount is what `add` was told; secrets are files.
+type newAccount struct {
+	provider, kind, tenant, clientID, scope                    string
+	pools                                                      []string
+	labels                                                     map[string]string
+	refreshToken, clientSecret, apiKey, accessToken, expiresAt string
+}
+
+func (a *app) add() *cobra.Command {
+	var n newAccount
+	c := &cobra.Command{
+		Use: "add ID", Short: "add an account, or give an existing one a new credential", Args: cobra.ExactArgs(1),
+		Example: "  tokenward accounts add claude-1 --provider anthropic --type ANTHROPIC_OAUTH --client-id ID --refresh-token-file -",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := accountID(args[0])
+			if err != nil {
+				return err
+			}
+			return a.with(cmd, func(ctx context.Context, s *Session) error { return a.addAccount(cmd, ctx, s, id, n) })
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&n.provider, "provider", "", "provider of the configuration (required for a new account)")
+	f.StringVar(&n.kind, "type", "", "oauth_refresh, client_credentials, api_key, ANTHROPIC_OAUTH, CLAUDE_CODE (required for a new account)")
+	f.StringSliceVar(&n.pools, "pool", nil, "pool to serve; repeatable (default: the pool with the provider's name)")
+	f.StringVar(&n.tenant, "tenant", "", "the only tenant to serve")
+	f.StringToStringVar(&n.labels, "label", nil, "key=value; repeatable")
+	f.StringVar(&n.clientID, "client-id", "", "OAuth client id")
+	f.StringVar(&n.scope, "scope", "", "OAuth scope")
+	f.StringVar(&n.refreshToken, "refresh-token-file", "", "file with the refresh token, - for standard input")
+	f.StringVar(&n.clientSecret, "client-secret-file", "", "file with the client secret, - for standard input")
+	f.StringVar(&n.apiKey, "api-key-file", "", "file with the API key, - for standard input")
+	f.StringVar(&n.accessToken, "access-token-file", "", "file with an access token that still lives, - for standard input")
+	f.StringVar(&n.expiresAt, "expires-at", "", "when that access token ends, RFC 3339")
+	return c
+}
+
+func (a *app) addAccount(cmd *cobra.Command, ctx context.Context, s *Session, id tokenstore.AccountID, n newAccount) error {
+	apply, err := n.read(cmd)
+	if err != nil {
+		return err
+	}
+	return a.put(cmd, ctx, s, id, apply)
+}
+
+// put creates the account or changes it, and gives it a new incarnation: what was known of the old credential is history.
+func (a *app) put(cmd *cobra.Command, ctx context.Context, s *Session, id tokenstore.AccountID, apply func(*tokenstore.Record)) error {
+	for range 10 {
+		r, v, err := s.Backend.Load(ctx, id)
+		if err != nil && !errors.Is(err, tokenstore.ErrNotFound) && !errors.Is(err, tokenstore.ErrUnreadable) {
+			return fmt.Errorf("reading account %s: %w", id, err)
+		}
+		verb := "added"
+		if v != 0 {
+			verb = "updated"
+		}
+		r = r.Clone()
+		r.AccessToken, r.ExpiresAt, r.ObtainedAt = tokenstore.Secret{}, time.Time{}, time.Time{}
+		r.Rotation = tokenstore.Rotation{Incarnation: tokenstore.NewIncarnation(), Generation: r.Rotation.Generation, Writer: "operator"}
+		apply(&r)
+		if err := check(s, r); err != nil {
+			return Usagef("adding account %s: %w", id, err)
+		}
+		switch _, err = s.Backend.CompareAndSwap(ctx, id, r, v); {
+		case err == nil:
+			return a.done(cmd, "account %s is %s", id, verb)
+		case !errors.Is(err, tokenstore.ErrConflict):
+			return fmt.Errorf("saving account %s: %w", id, err)
+		}
+	}
+	return refusedf("saving account %s: somebody keeps changing it: try again", id)
+}
+
+// read loads the secrets and returns what puts everything into a record. What was not given stays as it is.
+func (n newAccount) read(cmd *cobra.Command) (func(*tokenstore.Record), error) {
+	var secrets [4]tokenstore.Secret
+	stdin := 0
+	for i, path := range []string{n.refreshToken, n.clientSecret, n.apiKey, n.accessToken} {
+		if path == "-" {
+			stdin++
+		}
+		var err error
+		if secrets[i], err = readSecret(cmd, path); err != nil {
+			return nil, err
+		}
+	}
+	if stdin > 1 {
+		return nil, Usagef("only one secret can come from standard input: put the others into files")
+	}
+	var expires time.Time
+	if n.expiresAt != "" {
+		var err error
+		if expires, err = time.Parse(time.RFC3339, n.expiresAt); err != nil {
+			return nil, Usagef("--expires-at %q: use RFC 3339, e.g. 2030-01-31T12:00:00Z", n.expiresAt)
+		}
+	}
+	return func(r *tokenstore.Record) {
+		for dst, v := range map[*string]string{&r.Provider: n.provider, &r.Tenant: n.tenant, &r.ClientID: n.clientID, &r.Scope: n.scope} {
+			if v != "" {
+				*dst = v
+			}
+		}
+		for dst, v := range map[*tokenstore.Secret]tokenstore.Secret{&r.RefreshToken: secrets[0], &r.ClientSecret: secrets[1], &r.APIKey: secrets[2], &r.AccessToken: secrets[3]} {
+			if !v.IsZero() {
+				*dst = v
+			}
+		}
+		if n.kind != "" {
+			r.Kind = tokenstore.Kind(n.kind)
+		}
+		if len(n.pools) > 0 {
+			r.Pools = n.pools
+		}
+		if len(n.labels) > 0 {
+			r.Labels = n.labels
+		}
+		if !expires.IsZero() {
+			r.ExpiresAt, r.ObtainedAt = expires.UTC(), time.Now().UTC()
+		}
+	}, nil
+}

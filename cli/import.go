@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+func (a *app) importAccounts() *cobra.Command {
+	var from, file, provider, clientID string
+	var pools []string
+	c := &cobra.Command{
+		Use: "import [ID]", Short: "take accounts over from another program's file", Args: cobra.MaximumNArgs(1),
+		Long: "import --from claude reads Claude Code's credentials file into account ID. Its refresh token is single use: from then on it belongs to\n" +
+			"tokenward, and Claude Code will be signed out at its next refresh.\n" +
+			"import --from json reads an object that maps account ids to records.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd, func(ctx context.Context, s *Session) error {
+				switch from {
+				case "claude":
+					if len(args) != 1 {
+						return Usagef("import --from claude: name the account, e.g. tokenward accounts import --from claude claude-1")
+					}
+					return a.importClaude(cmd, ctx, s, args[0], file, provider, clientID, pools)
+				case "json":
+					return a.importJSON(cmd, ctx, s, file)
+				}
+				return Usagef("import --from %q: use claude or json", from)
+			})
+		},
+	}
+	c.Flags().StringVar(&from, "from", "", "claude or json")
+	c.Flags().StringVar(&file, "file", "", "the file (default for claude: ~/.claude/.credentials.json)")
+	c.Flags().StringVar(&provider, "provider", "anthropic", "provider of the configuration")
+	c.Flags().StringVar(&clientID, "client-id", "", "OAuth client id that the refresh token was issued to; without it the token is used and never refreshed")
+	c.Flags().StringSliceVar(&pools, "pool", nil, "pool to serve; repeatable")
+	return c
+}
+
+// claudeFile is the shape of Claude Code's credentials file.
+type claudeFile struct {
+	OAuth *struct {
+		AccessToken  string   `json:"accessToken"`
+		RefreshToken string   `json:"refreshToken"`
+		ExpiresAt    int64    `json:"expiresAt"` // Unix milliseconds
+		Scopes       []string `json:"scopes"`
+	} `json:"claudeAiOauth"`
+}
+
+func (a *app) importClaude(cmd *cobra.Command, ctx context.Context, s *Session, name, file, provider, clientID string, pools []string) error {
+	id, err := accountID(name)
+	if err != nil {
+		return err
+	}
+	if file == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return err
+		}
+		file = filepath.Join(home, ".claude", ".credentials.json")
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("importing from Claude Code: %w: sign in there first, or give --file", err)
+	}
+	var c claudeFile
+	if json.Unmarshal(data, &c) != nil || c.OAuth == nil || c.OAuth.AccessToken == "" {
+		return fmt.Errorf("importing from Claude Code: %s holds no claudeAiOauth object with an accessToken: sign in there first", file)
+	}
+	err = a.put(cmd, ctx, s, id, func(r *tokenstore.Record) {
+		r.Provider, r.Kind, r.ClientID, r.Pools = provider, tokenstore.KindClaudeCode, clientID, pools
+		r.AccessToken, r.RefreshToken = tokenstore.NewSecret(c.OAuth.AccessToken), tokenstore.NewSecret(c.OAuth.RefreshToken)
+		r.Scope = strings.Join(c.OAuth.Scopes, " ")
+		if c.OAuth.ExpiresAt > 0 {
+			r.ExpiresAt, r.ObtainedAt = time.UnixMilli(c.OAuth.ExpiresAt).UTC(), time.Now().UTC()
+		}
+	})
+	if err == nil {
+		fmt.Fprintln(cmd.ErrOrStderr(), "note: this refresh token is tokenward's now; sign in again to Claude Code if you go on using it there. The provider's terms decide who may use a subscription's credential.")
+	}
+	return err
+}
+
+func (a *app) importJSON(cmd *cobra.Command, ctx context.Context, s *Session, file string) error {
+	if file == "" {
+		return Usagef("import --from json: give --file")
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("importing: %w", err)
+	}
+	var records map[string]json.RawMessage
+	if json.Unmarshal(data, &records) != nil {
+		return Usagef("importing %s: it must be a JSON object that maps account ids to records", file)
+	}
+	ids := make([]string, 0, len(records))
+	for id := range records {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	var errs []error
+	for _, name := range ids {
+		id, err := accountID(name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		r, err := tokenstore.DecodeRecord(records[name])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("importing account %s: %w", id, err))
+			continue
+		}
+		errs = append(errs, a.put(cmd, ctx, s, id, func(dst *tokenstore.Record) {
+			rotation := dst.Rotation
+			*dst = r
+			dst.Rotation = rotation
+		}))
+	}
+	return errors.Join(errs...)
+}

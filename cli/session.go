@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+// Session is what a command works on: the configured store and drivers.
+type Session struct {
+	Backend tokenstore.Backend
+	Drivers map[string]tokenstore.Driver // by provider name
+	Pools   map[string]tokenstore.PoolConfig
+	// Domain builds a store for one-off refreshes; its renewal is not started.
+	Domain func() (*tokenstore.Store, error)
+	// Admin is the address and the token file of the running service.
+	AdminURL       string
+	AdminTokenFile string
+	AdminCAFile    string
+}
+
+// Open opens a session for the configuration file.
+type Open func(ctx context.Context, configFile string) (*Session, error)
+
+// app is what the commands share.
+type app struct {
+	open   Open
+	config string
+	output string
+}
+
+// Commands returns `accounts` and `status`.
+func Commands(open Open) []*cobra.Command {
+	a := &app{open: open}
+	cmds := []*cobra.Command{a.accounts(), a.status()}
+	for _, c := range cmds {
+		c.PersistentFlags().StringVarP(&a.config, "config", "c", "", "configuration file (default ./tokenward.yaml)")
+		c.PersistentFlags().StringVarP(&a.output, "output", "o", "text", "text or json")
+	}
+	return cmds
+}
+
+// with opens the session for the time of f.
+func (a *app) with(cmd *cobra.Command, f func(ctx context.Context, s *Session) error) error {
+	if a.output != "text" && a.output != "json" {
+		return Usagef("output %q: use text or json", a.output)
+	}
+	ctx := cmd.Context()
+	s, err := a.open(ctx, a.config)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(ctx, s), s.Backend.Close())
+}
+
+// edit changes one record by compare-and-set, again if somebody else was quicker.
+func edit(ctx context.Context, b tokenstore.Backend, id tokenstore.AccountID, change func(r *tokenstore.Record) error) error {
+	for range 10 {
+		r, v, err := b.Load(ctx, id)
+		if errors.Is(err, tokenstore.ErrNotFound) {
+			return notFound(id)
+		}
+		if err != nil {
+			return fmt.Errorf("reading account %s: %w", id, err)
+		}
+		if err := change(&r); err != nil {
+			return err
+		}
+		switch _, err = b.CompareAndSwap(ctx, id, r, v); {
+		case err == nil:
+			return nil
+		case !errors.Is(err, tokenstore.ErrConflict):
+			return fmt.Errorf("saving account %s: %w", id, err)
+		}
+	}
+	return refusedf("saving account %s: somebody keeps changing it: try again", id)
+}
+
+func notFound(id tokenstore.AccountID) error {
+	return fmt.Errorf("account %s does not exist: see tokenward accounts list", id)
+}
+
+func accountID(s string) (tokenstore.AccountID, error) {
+	id := tokenstore.AccountID(s)
+	if err := id.Validate(); err != nil {
+		return "", &ExitError{ExitUsage, err}
+	}
+	return id, nil
+}
+
+// readSecret reads a secret from a file, or standard input for "-". Surrounding white space is not part of it.
+func readSecret(cmd *cobra.Command, path string) (tokenstore.Secret, error) {
+	if path == "" {
+		return tokenstore.Secret{}, nil
+	}
+	var data []byte
+	var err error
+	if path == "-" {
+		data, err = io.ReadAll(io.LimitReader(cmd.InOrStdin(), 1<<20))
+	} else {
+		data, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return tokenstore.Secret{}, fmt.Errorf("reading a secret: %w", err)
+	}
+	value := strings.TrimSpace(string(data))
+	if value == "" || strings.ContainsAny(value, "\r\n") {
+		return tokenstore.Secret{}, Usagef("reading a secret from %s: it must hold one line that is not empty", path)
+	}
+	return tokenstore.NewSecret(value), nil
+}
+
+func when(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	d := time.Until(t).Round(time.Second)
+	if d < 0 {
+		return (-d).String() + " ago"
+	}
+	return "in " + d.String()
+}

@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// statusAnswer is the part of the admin API's answer that the table shows.
+type statusAnswer struct {
+	Accounts []struct {
+		ID          string    `json:"accountId"`
+		Provider    string    `json:"provider"`
+		Pools       []string  `json:"pools"`
+		State       string    `json:"state"`
+		Routable    bool      `json:"routable"`
+		Reason      string    `json:"reason"`
+		ExpiresAt   time.Time `json:"expiresAt"`
+		NextRefresh time.Time `json:"nextRefreshAt"`
+		Requests    uint64    `json:"requests"`
+		Failovers   uint64    `json:"failovers"`
+	} `json:"accounts"`
+}
+
+func (a *app) status() *cobra.Command {
+	var watch bool
+	c := &cobra.Command{Use: "status", Short: "what the running service knows of its accounts", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		return a.with(cmd, func(ctx context.Context, s *Session) error {
+			for {
+				raw, err := ask(ctx, s)
+				if err != nil {
+					return err
+				}
+				if watch && a.output == "text" {
+					fmt.Fprint(cmd.OutOrStdout(), "\033[H\033[2J")
+				}
+				if err := a.printStatus(cmd.OutOrStdout(), raw); err != nil || !watch {
+					return err
+				}
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-time.After(2 * time.Second):
+				}
+			}
+		})
+	}}
+	c.Flags().BoolVar(&watch, "watch", false, "again every two seconds, until Ctrl-C")
+	return c
+}
+
+// ask gets the statuses from the service.
+func ask(ctx context.Context, s *Session) (json.RawMessage, error) {
+	token, err := os.ReadFile(s.AdminTokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("asking the service: %w: is it running with this configuration?", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.AdminURL+"/api/admin/oauth/refresh", http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	client, err := adminClient(s.AdminCAFile)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking the service at %s: it does not answer: start it with tokenward serve or tokenward run; tokenward accounts list works without it", s.AdminURL)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("asking the service: %w", err)
+	case resp.StatusCode == http.StatusUnauthorized:
+		return nil, refusedf("asking the service at %s: it refused the token in %s: is another service running there?", s.AdminURL, s.AdminTokenFile)
+	case resp.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("asking the service at %s: it answered %s", s.AdminURL, resp.Status)
+	}
+	return body, nil
+}
+
+func adminClient(caFile string) (*http.Client, error) {
+	c := &http.Client{Timeout: 10 * time.Second}
+	if caFile == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the service's certificate: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("reading the service's certificate: " + caFile + " holds none")
+	}
+	c.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
+	return c, nil
+}
+
+func (a *app) printStatus(out io.Writer, raw json.RawMessage) error {
+	var ans statusAnswer
+	if err := json.Unmarshal(raw, &ans); err != nil {
+		return fmt.Errorf("asking the service: its answer cannot be read: %w", err)
+	}
+	colour := isTerminal(out)
+	return a.print(out, raw, func(w io.Writer) {
+		fmt.Fprintln(w, "ACCOUNT\tPROVIDER\tPOOLS\tSTATE\tSERVES\tTOKEN ENDS\tNEXT RENEWAL\tATTEMPTS\tMOVED\tWHY")
+		for _, x := range ans.Accounts {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", x.ID, x.Provider, dash(strings.Join(x.Pools, ",")), paint(x.State, colour), yes(x.Routable),
+				when(x.ExpiresAt), when(x.NextRefresh), x.Requests, x.Failovers, dash(x.Reason))
+		}
+	})
+}
+
+// paint colours a state. Every state gets a code of the same length, so that the table's columns stay aligned.
+func paint(state string, colour bool) string {
+	if !colour {
+		return state
+	}
+	code := "31"
+	switch state {
+	case "active":
+		code = "32"
+	case "expiring", "cooling", "paused":
+		code = "33"
+	}
+	return "\033[" + code + "m" + state + "\033[0m"
+}
+
+func isTerminal(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

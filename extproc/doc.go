@@ -1,0 +1,14 @@
+// Package extproc is the Envoy edge: one gRPC stream is one upstream attempt.
+//
+// A stream gets the request headers, asks the store for a pick and answers with the headers to set; gets the response
+// headers, reports them and answers with the decision: pass, retry (the marker), or an answer of our own. It knows no
+// account, no provider and no policy.
+//
+// # Invariants
+//
+//   - A stream never ends cleanly before the request headers are answered: Envoy would send the request on without a token.
+//   - Every final reply to response headers removes x-tokenward-status: what is left of it tells the outer listener that
+//     we died while we held a refusal.
+//   - The trail of a request in recovery is bounded in number and age.
+//   - A stream that Envoy cancels after the last answer is a success, not an error.
+package extproc

@@ -1,0 +1,204 @@
+package extproc
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+// This file is the only one that builds and reads ext_proc messages, so that the encoding can be replaced.
+
+// maxPeek is the largest body that is asked for, in bytes. A larger one could fill Envoy's buffers and hang.
+const maxPeek = 64 << 10
+
+// requestFacts is what an attempt's request headers tell.
+type requestFacts struct {
+	id      string
+	route   string
+	tenant  string
+	attempt string
+	headers headerMap
+}
+
+// headerMap looks headers up in Envoy's list, which is short: forward_rules let few through.
+type headerMap struct{ list []*corev3.HeaderValue }
+
+// Get returns the header's value, several joined by commas (RFC 9110 section 5.3), "" when absent.
+func (h headerMap) Get(name string) string {
+	out, found := "", false
+	for _, e := range h.list {
+		if e.GetKey() != name {
+			continue
+		}
+		v := e.GetValue()
+		if raw := e.GetRawValue(); len(raw) > 0 {
+			v = string(raw)
+		}
+		if found {
+			v = out + "," + v
+		}
+		out, found = v, true
+	}
+	return out
+}
+
+func readRequest(h *extprocv3.HttpHeaders) requestFacts {
+	m := headerMap{h.GetHeaders().GetHeaders()}
+	return requestFacts{id: m.Get(headerID), route: m.Get(headerRoute), tenant: m.Get(headerTenant), attempt: m.Get(headerAttempt), headers: m}
+}
+
+func readResponse(h *extprocv3.HttpHeaders, attributes map[string]*structpb.Struct) tokenstore.Response {
+	m := headerMap{h.GetHeaders().GetHeaders()}
+	code, _ := strconv.Atoi(m.Get(":status"))
+	r := tokenstore.Response{Status: code, Header: m}
+	for _, set := range attributes {
+		if v := set.GetFields()[attributeDetails]; v != nil {
+			r.Detail = v.GetStringValue()
+		}
+		if v := set.GetFields()[attributeFlags]; v != nil {
+			r.NotSent = uint64(v.GetNumberValue())&flagsNotSent != 0
+		}
+	}
+	r.Local = r.Detail != "" && r.Detail != viaUpstream
+	r.NotSent = r.NotSent && r.Local
+	r.Peekable = !r.Local && !h.GetEndOfStream() && peekable(code) && smallBody(m)
+	return r
+}
+
+func peekable(code int) bool {
+	switch code {
+	case 400, 401, 402, 403, 429:
+		return true
+	}
+	return false
+}
+
+func smallBody(h headerMap) bool {
+	n, err := strconv.ParseInt(h.Get("content-length"), 10, 64)
+	return err == nil && n > 0 && n <= maxPeek
+}
+
+// decodeBody undoes gzip, so that an error can be read whatever the client accepts. Bounded.
+func decodeBody(body []byte, h tokenstore.HeaderGetter) []byte {
+	if len(body) > maxPeek {
+		body = body[:maxPeek]
+	}
+	if !strings.EqualFold(h.Get("content-encoding"), "gzip") {
+		return body
+	}
+	z, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return nil
+	}
+	plain, _ := io.ReadAll(io.LimitReader(z, maxPeek)) // a cut body still tells something
+	return plain
+}
+
+func set(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, RawValue: []byte(value)}, AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD}
+}
+
+// pickReply puts the pick's headers on the attempt and names the upstream's cluster, which the inner route follows.
+func pickReply(p tokenstore.Pick, f requestFacts, meta *structpb.Struct) *extprocv3.ProcessingResponse {
+	m := &extprocv3.HeaderMutation{SetHeaders: make([]*corev3.HeaderValueOption, 0, len(p.Headers)+1)}
+	m.SetHeaders = append(m.SetHeaders, set(headerCluster, p.Cluster))
+	for _, h := range p.Headers {
+		value := h.Value
+		if h.Merge {
+			value = merge(f.headers.Get(h.Name), h.Value)
+		}
+		m.SetHeaders = append(m.SetHeaders, set(h.Name, value))
+	}
+	return &extprocv3.ProcessingResponse{
+		Response: &extprocv3.ProcessingResponse_RequestHeaders{RequestHeaders: &extprocv3.HeadersResponse{
+			Response: &extprocv3.CommonResponse{ClearRouteCache: true, HeaderMutation: m}}},
+		DynamicMetadata: meta,
+	}
+}
+
+// merge adds value to the client's comma-separated list unless it is there.
+func merge(list, value string) string {
+	if strings.TrimSpace(list) == "" {
+		return value
+	}
+	for e := range strings.SplitSeq(list, ",") {
+		if strings.EqualFold(strings.TrimSpace(e), value) {
+			return list
+		}
+	}
+	return list + "," + value
+}
+
+// final is the header mutation of every final reply to a response.
+func final(retry bool, attempts int) *extprocv3.CommonResponse {
+	m := &extprocv3.HeaderMutation{RemoveHeaders: []string{headerStatus}}
+	if retry {
+		m.SetHeaders = append(m.SetHeaders, set(headerRetry, "1"))
+	} else if attempts > 0 {
+		m.SetHeaders = append(m.SetHeaders, set(headerAttempts, strconv.Itoa(attempts)))
+	}
+	return &extprocv3.CommonResponse{HeaderMutation: m}
+}
+
+func responseReply(retry bool, attempts int, meta *structpb.Struct) *extprocv3.ProcessingResponse {
+	return &extprocv3.ProcessingResponse{DynamicMetadata: meta,
+		Response: &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{Response: final(retry, attempts)}}}
+}
+
+func bodyReply(retry bool, attempts int, meta *structpb.Struct) *extprocv3.ProcessingResponse {
+	return &extprocv3.ProcessingResponse{DynamicMetadata: meta,
+		Response: &extprocv3.ProcessingResponse_ResponseBody{ResponseBody: &extprocv3.BodyResponse{Response: final(retry, attempts)}}}
+}
+
+// peekReply asks for the buffered body; the headers are decided when it has come.
+func peekReply() *extprocv3.ProcessingResponse {
+	return &extprocv3.ProcessingResponse{
+		Response: &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{}}},
+		ModeOverride: &filterv3.ProcessingMode{ResponseHeaderMode: filterv3.ProcessingMode_SEND, ResponseBodyMode: filterv3.ProcessingMode_BUFFERED,
+			RequestTrailerMode: filterv3.ProcessingMode_SKIP, ResponseTrailerMode: filterv3.ProcessingMode_SKIP},
+	}
+}
+
+// refusalReply is an answer of our own. It carries no retry marker: nobody is left to try.
+func refusalReply(ref *tokenstore.Refusal, attempts int, meta *structpb.Struct) *extprocv3.ProcessingResponse {
+	m := &extprocv3.HeaderMutation{SetHeaders: []*corev3.HeaderValueOption{set("content-type", ref.ContentType), set(headerReason, string(ref.Reason))}}
+	if s := ref.RetryAfterSeconds(); s > 0 {
+		m.SetHeaders = append(m.SetHeaders, set("retry-after", strconv.Itoa(s)))
+	}
+	if attempts > 0 {
+		m.SetHeaders = append(m.SetHeaders, set(headerAttempts, strconv.Itoa(attempts)))
+	}
+	return &extprocv3.ProcessingResponse{DynamicMetadata: meta, Response: &extprocv3.ProcessingResponse_ImmediateResponse{
+		ImmediateResponse: &extprocv3.ImmediateResponse{Status: &typev3.HttpStatus{Code: typev3.StatusCode(ref.Status)}, //nolint:gosec // 429 or 503
+			Headers: m, Body: ref.Body, Details: "tokenward_" + string(ref.Reason)}}}
+}
+
+// metadata is what the access log of the attempt shows.
+func (a *attempt) metadata(verdict, decision string) *structpb.Struct {
+	fields := map[string]*structpb.Value{
+		"id":      structpb.NewStringValue(a.facts.id),
+		"account": structpb.NewStringValue(string(a.pick.Account)),
+		"attempt": structpb.NewStringValue(a.facts.attempt),
+	}
+	if verdict != "" {
+		fields["verdict"] = structpb.NewStringValue(verdict)
+	}
+	if decision != "" {
+		fields["decision"] = structpb.NewStringValue(decision)
+	}
+	if started := a.trail.Started(); !started.IsZero() {
+		fields["recovered_ms"] = structpb.NewNumberValue(float64(time.Since(started).Milliseconds()))
+	}
+	return &structpb.Struct{Fields: map[string]*structpb.Value{metadataNamespace: structpb.NewStructValue(&structpb.Struct{Fields: fields})}}
+}

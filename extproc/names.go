@@ -1,0 +1,26 @@
+package extproc
+
+// The wire contract with the generated Envoy configuration (interface, section 5).
+const (
+	headerID      = "x-tokenward-id"
+	headerRoute   = "x-tokenward-route"
+	headerTenant  = "x-tokenward-tenant"
+	headerAttempt = "x-envoy-attempt-count"
+	headerCluster = "x-tokenward-cluster"
+	headerRetry   = "x-tokenward-retry"
+	headerAfter   = "x-tokenward-after"
+	headerStatus  = "x-tokenward-status"
+
+	headerReason   = "tokenward-reason"   // to the client, on refusals of ours
+	headerAttempts = "tokenward-attempts" // to the client, where the route reveals it
+
+	metadataNamespace = "tokenward"
+
+	attributeDetails = "response.code_details"
+	attributeFlags   = "response.flags"
+	viaUpstream      = "via_upstream" // code details of a provider's own answer
+
+	// Envoy's response flags, as bits, of local replies to requests that surely never left: no healthy host, connection
+	// failure, overflow of a circuit breaker, no such cluster.
+	flagsNotSent = 1<<1 | 1<<5 | 1<<7 | 1<<24
+)

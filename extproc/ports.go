@@ -1,0 +1,13 @@
+package extproc
+
+import (
+	"context"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+// Tokens is what a stream asks: the two calls of the data plane. *tokenstore.Store fits.
+type Tokens interface {
+	Pick(ctx context.Context, q tokenstore.PickRequest) (tokenstore.Pick, error)
+	Report(ctx context.Context, p tokenstore.Pick, r tokenstore.Response, t *tokenstore.Trail, h tokenstore.Holder) (tokenstore.Decision, error)
+}

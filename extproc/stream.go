@@ -1,0 +1,200 @@
+package extproc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+// peekTimeout bounds the wait for a small error body. After it the stream ends cleanly and Envoy goes on alone.
+const peekTimeout = time.Second
+
+// attempt is one stream: one upstream try of a request.
+type attempt struct {
+	server   *Server
+	stream   extprocv3.ExternalProcessor_ProcessServer
+	facts    requestFacts
+	pick     tokenstore.Pick
+	trail    *tokenstore.Trail
+	response tokenstore.Response
+	picked   bool // the request headers are answered
+	judged   bool // the request's fate is counted
+}
+
+// Process serves one attempt (ext_proc's service definition).
+func (s *Server) Process(st extprocv3.ExternalProcessor_ProcessServer) error {
+	s.metrics.streams.Inc()
+	defer s.metrics.streams.Dec()
+	a := &attempt{server: s, stream: st}
+	defer a.end()
+	for {
+		m, err := st.Recv()
+		if err != nil {
+			return a.ended(err)
+		}
+		more, err := a.handle(m)
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// handle answers one message. more is false when nothing else can come.
+func (a *attempt) handle(m *extprocv3.ProcessingRequest) (more bool, err error) {
+	switch r := m.GetRequest().(type) {
+	case *extprocv3.ProcessingRequest_RequestHeaders:
+		return a.onRequest(readRequest(r.RequestHeaders))
+	case *extprocv3.ProcessingRequest_ResponseHeaders:
+		a.response = readResponse(r.ResponseHeaders, m.GetAttributes())
+		return a.onResponse()
+	case *extprocv3.ProcessingRequest_ResponseBody:
+		a.response.Body, a.response.BodyRead, a.response.Peekable = decodeBody(r.ResponseBody.GetBody(), a.response.Header), true, false
+		return a.onResponse()
+	}
+	return false, status.Error(codes.InvalidArgument, "the filter sent a message that its generated configuration never sends; use the output of tokenward envoy")
+}
+
+// onRequest picks account and upstream.
+func (a *attempt) onRequest(f requestFacts) (bool, error) {
+	started := time.Now()
+	a.facts, a.trail = f, a.server.trails.take(f.id)
+	p, err := a.server.tokens.Pick(a.stream.Context(), tokenstore.PickRequest{Route: f.route, Tenant: f.tenant, Trail: a.trail, Holder: a})
+	if err != nil {
+		var ref *tokenstore.Refusal
+		if !errors.As(err, &ref) {
+			return false, status.FromContextError(err).Err()
+		}
+		a.count("refused")
+		a.picked = true
+		return false, a.stream.Send(refusalReply(ref, a.shown(), a.metadata("", "refuse")))
+	}
+	a.pick, a.picked = p, true
+	a.server.metrics.decision("request", started)
+	return true, a.stream.Send(pickReply(p, f, a.metadata("", "")))
+}
+
+// onResponse reports the answer and carries out the decision.
+func (a *attempt) onResponse() (bool, error) {
+	if !a.picked {
+		return false, status.Error(codes.FailedPrecondition, "response headers came before the request headers were answered")
+	}
+	started := time.Now()
+	d, err := a.server.tokens.Report(a.stream.Context(), a.pick, a.response, a.trail, a)
+	if err != nil {
+		return false, status.FromContextError(err).Err()
+	}
+	a.server.metrics.decision("response", started.Add(d.Waited))
+	if d.Action == tokenstore.Peek {
+		return a.peek()
+	}
+	a.conclude(d)
+	meta := a.metadata(d.Verdict.Class.String(), d.Action.String())
+	switch {
+	case d.Action == tokenstore.Refuse:
+		return false, a.stream.Send(refusalReply(d.Refusal, a.shown(), meta))
+	case a.response.BodyRead:
+		return false, a.stream.Send(bodyReply(d.Action == tokenstore.Retry, a.shown(), meta))
+	}
+	return false, a.stream.Send(responseReply(d.Action == tokenstore.Retry, a.shown(), meta))
+}
+
+// peek asks Envoy for the body of a small error answer and waits for it. If it does not come in time the stream ends
+// cleanly: x-tokenward-status is still in place then, so that the outer listener retries a 401 and passes the rest.
+func (a *attempt) peek() (bool, error) {
+	if err := a.stream.Send(peekReply()); err != nil {
+		return false, err
+	}
+	type received struct {
+		m   *extprocv3.ProcessingRequest
+		err error
+	}
+	got := make(chan received, 1)
+	go func() { // ends with the stream at the latest
+		m, err := a.stream.Recv()
+		got <- received{m, err}
+	}()
+	t := time.NewTimer(peekTimeout)
+	defer t.Stop()
+	select {
+	case r := <-got:
+		if r.err != nil {
+			return false, a.ended(r.err)
+		}
+		return a.handle(r.m)
+	case <-t.C:
+	}
+	a.response.Peekable = false
+	d, err := a.server.tokens.Report(a.stream.Context(), a.pick, a.response, a.trail, nil)
+	if err == nil {
+		a.conclude(d)
+	}
+	return false, nil
+}
+
+// conclude keeps the trail of a request that goes on and counts one that is decided.
+func (a *attempt) conclude(d tokenstore.Decision) {
+	m := a.server.metrics
+	m.attempts.WithLabelValues(a.facts.route, a.pick.Upstream, d.Verdict.Class.String()).Inc()
+	switch {
+	case d.Action == tokenstore.Retry:
+		a.server.trails.put(a.facts.id, d.Trail)
+		a.judged = true
+	case d.Action == tokenstore.Refuse:
+		a.count("refused")
+	case d.Verdict.Class != tokenstore.ClassOK:
+		a.count("failed")
+	case a.trail == nil:
+		a.count("ok")
+	default:
+		a.count("recovered")
+		m.recovered(a.facts.route, a.trail)
+	}
+}
+
+// Hold tells Envoy that the answer will take a while. Once per phase.
+func (a *attempt) Hold(limit time.Duration) error {
+	return a.stream.Send(&extprocv3.ProcessingResponse{OverrideMessageTimeout: durationpb.New(limit + time.Second)})
+}
+
+// ended maps the end of the stream: Envoy resets it once it has the last answer, which is success.
+func (a *attempt) ended(err error) error {
+	switch {
+	case !a.picked && errors.Is(err, io.EOF):
+		return status.Error(codes.Unavailable, "the stream ended before the request headers")
+	case errors.Is(err, io.EOF), status.Code(err) == codes.Canceled, errors.Is(err, context.Canceled):
+		return nil
+	}
+	return err
+}
+
+func (a *attempt) end() {
+	a.pick.Release()
+	if a.facts.route != "" {
+		a.count("canceled")
+	}
+}
+
+// count counts the request's fate, once.
+func (a *attempt) count(result string) {
+	if a.judged {
+		return
+	}
+	a.judged = true
+	a.server.metrics.requests.WithLabelValues(a.facts.route, result).Inc()
+}
+
+// shown is the number of attempts to reveal to the client; 0: none.
+func (a *attempt) shown() int {
+	if !a.server.cfg.RevealAttempts[a.facts.route] {
+		return 0
+	}
+	return a.trail.Attempts() + 1
+}

@@ -1,0 +1,207 @@
+package tokenstore
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// never is the instant after all others, in Unix nanoseconds.
+const never = math.MaxInt64
+
+// token is one generation of an account's access token. Immutable but for refused.
+type token struct {
+	generation  Generation
+	expires     time.Time // zero: endless
+	obtained    time.Time
+	usableUntil int64 // Unix nanoseconds: expiry less the skew; never when endless
+	headers     []Header
+	fingerprint string
+	jitter      float64     // of the renewal, drawn once
+	refused     atomic.Bool // the provider refused this generation
+}
+
+// account is the process's picture of one account. Picks read the atomics; everything else is behind mu.
+type account struct {
+	id AccountID
+
+	token     atomic.Pointer[token] // nil: none yet
+	coolUntil atomic.Int64          // not selectable before, Unix nanoseconds; 0: no cooldown
+	wakeFrom  atomic.Int64          // earliest refresh for a pick that finds no living token; never: not refreshable
+	inflight  atomic.Int64          // attempts between pick and release
+	troubled  atomic.Bool           // strikes or suspicion are on file: the next success clears them
+	requests  atomic.Uint64
+	failovers atomic.Uint64
+
+	mu      sync.Mutex // guards what follows; no I/O under it
+	record  Record
+	version Version
+	driver  Driver // nil: unknown provider
+	problem error  // why the record cannot be used; nil when it can
+	removed bool
+
+	quarantine string // why only a human can revive the credential; "": it is fine
+	cooldown   Cooldown
+	strikes    int       // consecutive rate limits without a reset time
+	suspect    bool      // refused right after a refresh, once
+	failures   int       // consecutive failed refreshes
+	due        time.Time // next renewal; zero: none planned
+	retryAt    time.Time // no refresh before: pause after a failure, or until a replay is worth its risk
+	rotated    bool      // the operator wrote a new credential: use it at once
+	flight     *flight
+	claimSeen  string    // attempt id of a foreign claim
+	claimSince time.Time // first seen by us, monotonic
+}
+
+// living reports whether the account can serve an attempt at once.
+func (a *account) living(now int64) bool {
+	t := a.token.Load()
+	return t != nil && now < t.usableUntil && !t.refused.Load() && a.coolUntil.Load() <= now
+}
+
+// wakeable reports whether the account could serve an attempt after a refresh that may start now.
+func (a *account) wakeable(now int64) bool {
+	return a.wakeFrom.Load() <= now && a.coolUntil.Load() <= now
+}
+
+func (a *account) generation() Generation {
+	if t := a.token.Load(); t != nil {
+		return t.generation
+	}
+	return 0
+}
+
+// newToken prepares what picks will need of the record's access token.
+func newToken(id AccountID, r Record, d Driver, gen Generation) *token {
+	t := &token{generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
+		jitter:  rand.Float64(), //nolint:gosec // jitter needs no secrecy
+		headers: d.Headers(r), fingerprint: Fingerprint(id, d.Token(r))}
+	if !r.ExpiresAt.IsZero() {
+		t.usableUntil = r.ExpiresAt.Add(-skewOf(t.lifetime())).UnixNano()
+	}
+	return t
+}
+
+// lifetime is the token's whole life; an hour when the record does not say when it began.
+func (t *token) lifetime() time.Duration {
+	if t.obtained.IsZero() || !t.obtained.Before(t.expires) {
+		return time.Hour
+	}
+	return t.expires.Sub(t.obtained)
+}
+
+// adopt takes over a record read from or written to the backend. It reports whether the operator changed what the
+// account may do, so that pools have to be rebuilt. Older versions are ignored.
+func (a *account) adopt(r Record, v Version, drivers map[string]Driver, lead time.Duration) (changed bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if v <= a.version && a.version != 0 || a.flight != nil && a.flight.saving {
+		return false // old news; or a commit is under way, which meets the change as a conflict
+	}
+	before, known := a.record, a.version != 0
+	a.record, a.version, a.driver, a.problem = r, v, drivers[r.Provider], nil
+	switch {
+	case a.driver == nil:
+		a.problem = &RecordError{Key: "provider", Rule: "names no provider of the configuration"}
+	default:
+		a.problem = a.driver.Check(r)
+	}
+	changed = !known || before.State != r.State || before.Tenant != r.Tenant || before.Provider != r.Provider || !slices.Equal(before.Pools, r.Pools)
+	if a.problem != nil {
+		a.token.Store(nil)
+		a.wakeFrom.Store(never)
+		a.due = time.Time{}
+		return true
+	}
+	if known && !before.Credential().Equal(r.Credential()) {
+		a.failures, a.suspect, a.retryAt = 0, false, time.Time{} // a new credential starts with a clean sheet
+		a.rotated = r.Rotation.Generation <= before.Rotation.Generation
+	}
+	a.quarantine = quarantined(a.id, r)
+	a.installLocked(r, lead)
+	return changed
+}
+
+// unreadable notes that the record is there but cannot be used. What is installed keeps serving until it expires.
+func (a *account) unreadable(err error, v Version) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if v <= a.version && a.version != 0 {
+		return
+	}
+	a.problem, a.version = err, v
+	a.wakeFrom.Store(never)
+	a.due = time.Time{}
+}
+
+// installLocked makes the record's access token the one that picks use, if it is newer, and plans its renewal.
+func (a *account) installLocked(r Record, lead time.Duration) {
+	cur := a.token.Load()
+	switch value := a.driver.Token(r); {
+	case value.IsZero():
+		a.token.Store(nil)
+	case cur == nil || cur.fingerprint != Fingerprint(a.id, value) || !cur.expires.Equal(r.ExpiresAt):
+		gen := max(r.Rotation.Generation, 1)
+		if cur != nil {
+			gen = max(gen, cur.generation+1)
+		}
+		a.token.Store(newToken(a.id, r, a.driver, gen))
+	}
+	a.planLocked(lead)
+}
+
+// planLocked sets when the account is renewed next and whether a pick may wake it.
+func (a *account) planLocked(lead time.Duration) {
+	a.wakeFrom.Store(never)
+	a.due = time.Time{}
+	if a.problem != nil || a.quarantine != "" || a.record.State == Paused || !a.driver.Refreshable(a.record) {
+		return
+	}
+	if a.flight != nil { // planned again when it ends; until its token is known, picks may join it
+		if !a.flight.saving {
+			a.wakeFrom.Store(0)
+		}
+		return
+	}
+	if !a.retryAt.IsZero() {
+		a.wakeFrom.Store(a.retryAt.UnixNano())
+	} else {
+		a.wakeFrom.Store(0)
+	}
+	t := a.token.Load()
+	switch {
+	case t == nil || a.rotated:
+		a.due = later(time.Now(), a.retryAt)
+	case t.refused.Load():
+		a.due = later(later(time.Now(), a.retryAt), a.cooldown.Until)
+	case !t.expires.IsZero():
+		a.due = later(renewAt(t.expires.Add(-t.lifetime()), t.expires, lead, t.jitter), a.retryAt)
+	}
+}
+
+// flying reports whether a refresh is under way whose result is not known yet.
+func (a *account) flying() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.flight != nil && !a.flight.saving
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// quarantined says why the record's credential is dead, "" if it is not known to be. It is derived from the record, so
+// that it survives restarts and ends by itself when the operator writes another credential.
+func quarantined(id AccountID, r Record) string {
+	last := r.Rotation.Last
+	if last == nil || last.Class != RefreshPermanent || last.Fingerprint != Fingerprint(id, r.Credential()) {
+		return ""
+	}
+	return "the credential was refused for good: " + last.Error
+}

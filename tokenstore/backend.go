@@ -1,0 +1,50 @@
+package tokenstore
+
+import (
+	"context"
+	"errors"
+)
+
+// Version is a backend's version of a record, used for compare-and-set. 0 means: the record does not exist.
+type Version uint64
+
+// Head is what a listing tells of a record: no secrets.
+type Head struct {
+	ID      AccountID
+	Version Version
+}
+
+// The errors of a [Backend], to be matched with errors.Is. Any other error means that the backend could not be used;
+// after such an error of CompareAndSwap or Delete the write may or may not have happened.
+var (
+	ErrNotFound = errors.New("account not found")
+	ErrDeleted  = errors.New("account deleted")            // a version exists but is marked deleted (Vault's soft delete)
+	ErrConflict = errors.New("record changed by somebody") // the expected version is not the current one
+)
+
+// Backend keeps account records. Implementations are safe for concurrent use, also by several processes, and pass
+// the conformance suite in tokenstoretest. All methods honour their context.
+type Backend interface {
+	// List returns the heads of all records, in no particular order.
+	List(ctx context.Context) ([]Head, error)
+
+	// Load returns a record and its version. ErrNotFound, ErrDeleted; an error matching ErrUnreadable together with
+	// the valid version for a record that is there but cannot be decoded.
+	Load(ctx context.Context, id AccountID) (Record, Version, error)
+
+	// CompareAndSwap stores r if the current version is expect (0: if the record does not exist) and returns the new
+	// version, which is greater than every version the record had since it was created. ErrConflict if it is not.
+	// When it returns nil the record is durable: it survives a crash of the process and of the machine.
+	CompareAndSwap(ctx context.Context, id AccountID, r Record, expect Version) (Version, error)
+
+	// Delete removes a record whose version is expect. ErrConflict, ErrNotFound.
+	Delete(ctx context.Context, id AccountID, expect Version) error
+
+	// Watch calls changed, one call at a time, for records that may have been created, changed or deleted since Watch
+	// was called, by this process or any other; it may over-report and must not miss one. changed must not block for
+	// long. Watch returns ctx.Err() when the context ends, another error when it cannot go on.
+	Watch(ctx context.Context, changed func(AccountID)) error
+
+	// Close releases what the backend holds. No method may be called after it.
+	Close() error
+}

@@ -1,0 +1,144 @@
+package tokenstore
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// wireRecord is the known part of a stored record. Everything an operator may write by hand is read leniently.
+type wireRecord struct {
+	Provider     string            `json:"provider"`
+	Pools        stringList        `json:"pools,omitempty"`
+	Tenant       string            `json:"tenant,omitempty"`
+	Labels       map[string]string `json:"labels,omitempty"`
+	State        OperatorState     `json:"state,omitempty"`
+	Kind         Kind              `json:"type"`
+	ClientID     string            `json:"client_id,omitempty"`
+	ClientSecret string            `json:"client_secret,omitempty"`
+	RefreshToken string            `json:"refresh_token,omitempty"`
+	APIKey       string            `json:"api_key,omitempty"`
+	Scope        string            `json:"scope,omitempty"`
+	AccessToken  string            `json:"access_token,omitempty"`
+	TokenType    string            `json:"token_type,omitempty"`
+	ExpiresAt    instant           `json:"expires_at,omitzero"`
+	ObtainedAt   instant           `json:"obtained_at,omitzero"`
+	Rotation     Rotation          `json:"rotation,omitzero"`
+}
+
+// field is a key of the record and where its value goes.
+type field struct {
+	key    string
+	target any
+	rule   string
+}
+
+func (w *wireRecord) fields() []field {
+	const text = "must be a string"
+	return []field{
+		{"provider", &w.Provider, text}, {"pools", &w.Pools, "must be a list of strings or a comma-separated string"}, {"tenant", &w.Tenant, text},
+		{"labels", &w.Labels, "must be an object of strings"}, {"state", &w.State, text}, {"type", &w.Kind, text},
+		{"client_id", &w.ClientID, text}, {"client_secret", &w.ClientSecret, text}, {"refresh_token", &w.RefreshToken, text},
+		{"api_key", &w.APIKey, text}, {"scope", &w.Scope, text}, {"access_token", &w.AccessToken, text}, {"token_type", &w.TokenType, text},
+		{"expires_at", &w.ExpiresAt, "must be an RFC 3339 time as a string"}, {"obtained_at", &w.ObtainedAt, "must be an RFC 3339 time as a string"},
+		{"rotation", &w.Rotation, "must be the object that the service wrote"},
+	}
+}
+
+// EncodeRecord renders a record as it is stored: one flat JSON object with the secrets in it and its keys sorted, so that
+// equal records give equal bytes. Only backends and sealed exports may call it.
+func EncodeRecord(r Record) ([]byte, error) {
+	w := wireRecord{Provider: r.Provider, Pools: r.Pools, Tenant: r.Tenant, Labels: r.Labels, State: r.State, Kind: r.Kind, ClientID: r.ClientID,
+		ClientSecret: r.ClientSecret.Reveal(), RefreshToken: r.RefreshToken.Reveal(), APIKey: r.APIKey.Reveal(), Scope: r.Scope,
+		AccessToken: r.AccessToken.Reveal(), TokenType: r.TokenType, ExpiresAt: instant{r.ExpiresAt}, ObtainedAt: instant{r.ObtainedAt}, Rotation: r.Rotation}
+	known, err := json.Marshal(w)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a record: %w", err)
+	}
+	all := map[string]json.RawMessage{}
+	if err := json.Unmarshal(known, &all); err != nil {
+		return nil, fmt.Errorf("encoding a record: %w", err)
+	}
+	for k, v := range r.Extra {
+		if _, taken := all[k]; !taken {
+			all[k] = v
+		}
+	}
+	return json.Marshal(all)
+}
+
+// DecodeRecord reads a stored record. Errors are *RecordError: they name the key and the rule, never the value.
+func DecodeRecord(data []byte) (Record, error) {
+	all := map[string]json.RawMessage{}
+	d := json.NewDecoder(bytes.NewReader(data))
+	if err := d.Decode(&all); err != nil || d.More() {
+		return Record{}, &RecordError{Rule: "must be one JSON object"}
+	}
+	var w wireRecord
+	for _, f := range w.fields() {
+		raw, ok := all[f.key]
+		delete(all, f.key)
+		if !ok || string(raw) == "null" {
+			continue
+		}
+		if json.Unmarshal(raw, f.target) != nil {
+			return Record{}, &RecordError{Key: f.key, Rule: f.rule}
+		}
+	}
+	switch {
+	case w.Provider == "":
+		return Record{}, &RecordError{Key: "provider", Rule: "must name a provider of the configuration"}
+	case w.Kind == "":
+		return Record{}, &RecordError{Key: "type", Rule: "must be given, e.g. oauth_refresh"}
+	case w.State != "" && w.State != Active && w.State != Paused:
+		return Record{}, &RecordError{Key: "state", Rule: "must be active or paused"}
+	}
+	r := Record{Provider: w.Provider, Pools: w.Pools, Tenant: w.Tenant, Labels: w.Labels, State: w.State, Kind: w.Kind, ClientID: w.ClientID,
+		ClientSecret: NewSecret(w.ClientSecret), RefreshToken: NewSecret(w.RefreshToken), APIKey: NewSecret(w.APIKey), Scope: w.Scope,
+		AccessToken: NewSecret(w.AccessToken), TokenType: w.TokenType, ExpiresAt: w.ExpiresAt.Time, ObtainedAt: w.ObtainedAt.Time, Rotation: w.Rotation}
+	if len(all) > 0 {
+		r.Extra = all
+	}
+	return r, nil
+}
+
+// stringList is a JSON list of strings, or one comma-separated string, as `vault kv patch` writes it.
+type stringList []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *stringList) UnmarshalJSON(data []byte) error {
+	var list []string
+	if json.Unmarshal(data, &list) != nil {
+		var s string
+		if err := json.Unmarshal(data, &s); err != nil {
+			return err
+		}
+		list = strings.Split(s, ",")
+	}
+	*l = nil
+	for _, e := range list {
+		if e = strings.TrimSpace(e); e != "" {
+			*l = append(*l, e)
+		}
+	}
+	return nil
+}
+
+// instant is a time as an RFC 3339 string, "" for none.
+type instant struct{ time.Time }
+
+// MarshalJSON implements json.Marshaler.
+func (i instant) MarshalJSON() ([]byte, error) { return json.Marshal(i.UTC().Format(time.RFC3339Nano)) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (i *instant) UnmarshalJSON(data []byte) error {
+	var s string
+	if err := json.Unmarshal(data, &s); err != nil || s == "" {
+		return err
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	i.Time = t.UTC()
+	return err
+}

@@ -1,0 +1,80 @@
+package tokenstore
+
+import "fmt"
+
+// Action is what to do with an answer.
+type Action uint8
+
+// Actions.
+const (
+	Pass   Action = iota + 1 // the client gets it
+	Retry                    // another attempt follows; the next pick says with whom
+	Refuse                   // the client gets our own answer
+	Peek                     // read the body, then report again
+)
+
+func (a Action) String() string {
+	switch a {
+	case Pass:
+		return "pass"
+	case Retry:
+		return "retry"
+	case Refuse:
+		return "refuse"
+	case Peek:
+		return "peek"
+	}
+	return fmt.Sprintf("Action(%d)", uint8(a))
+}
+
+// step is what an answer calls for, before it is known whether anybody is left to try.
+type step uint8
+
+const (
+	stepPass      step = iota + 1
+	stepAgain          // the store already holds a newer token than the refused one
+	stepRefresh        // get a new token, then the same account again
+	stepSuspect        // refused although just refreshed: bench the account, go elsewhere
+	stepElsewhere      // another account or upstream
+)
+
+// situation is what a decision depends on besides the verdict.
+type situation struct {
+	newer       bool // a newer, unrefused generation of the picked account is installed
+	refreshed   bool // this request has refreshed this account
+	refreshable bool
+}
+
+// decide maps a verdict to a step. Pure.
+func decide(v Verdict, r RouteConfig, s situation) step {
+	switch v.Class {
+	case ClassTokenRejected:
+		switch {
+		case s.newer:
+			return stepAgain
+		case s.refreshed:
+			return stepSuspect
+		case s.refreshable:
+			return stepRefresh
+		}
+		return stepElsewhere
+	case ClassAccountBlocked, ClassMisconfigured, ClassUnreachable:
+		return stepElsewhere
+	case ClassRateLimited:
+		if r.FailOverRateLimit {
+			return stepElsewhere
+		}
+	case ClassOverloaded:
+		if r.FailOverOverload {
+			return stepElsewhere
+		}
+	case ClassOK, ClassForbidden, ClassBilling, ClassProviderFault, ClassRequestFault, ClassEgress:
+	}
+	return stepPass
+}
+
+// ours reports whether a final answer of this class would make the client blame its own key, so that it gets a refusal of
+// ours instead.
+func (c Class) ours() bool {
+	return c == ClassTokenRejected || c == ClassAccountBlocked || c == ClassMisconfigured
+}

@@ -1,0 +1,123 @@
+package tokenstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Header is a request header that an attempt must carry.
+type Header struct {
+	Name  string // lower case
+	Value string
+	// Merge: the client's own value is a comma-separated list to which Value is added unless it is there; otherwise Value
+	// replaces whatever the client sent.
+	Merge bool
+}
+
+// Driver is our code for one provider: its token endpoint, its request headers, its error dialect. One Driver serves
+// all accounts of a provider entry of the configuration. Safe for concurrent use.
+type Driver interface {
+	// Check reports a record that the driver cannot work with, as a *RecordError with key and rule. No I/O.
+	Check(r Record) error
+
+	// Refreshable reports whether Refresh could yield a token for the record. False for static keys and for records
+	// without a credential: they serve until their token ends. No I/O.
+	Refreshable(r Record) bool
+
+	// Token returns the access token that is in the record without any refresh: the stored access token, or the key
+	// of a static account. Zero when there is none yet. No I/O.
+	Token(r Record) Secret
+
+	// Refresh makes exactly one grant request with the record's credential: no redirects, no repeat once bytes were
+	// written. The context carries the deadline. Every error is a *RefreshError.
+	Refresh(ctx context.Context, r Record) (Grant, error)
+
+	// Headers returns the headers an attempt with the record's access token must carry. Called when a token is
+	// installed, not per attempt.
+	Headers(r Record) []Header
+
+	// Classify says what a provider's answer means. Pure.
+	Classify(resp Response) Verdict
+
+	// Shape renders a refusal of our own in the provider's error format: content type and body. Pure.
+	Shape(ref Refusal) (contentType string, body []byte)
+
+	// Replay says what a second use of one refresh token means at this provider.
+	Replay() ReplayPolicy
+}
+
+// Grant is the answer of a token endpoint.
+type Grant struct {
+	AccessToken  Secret        // never zero
+	TokenType    string        // "" means Bearer
+	ExpiresIn    time.Duration // 0: the answer did not say and the driver knows no default; the token then counts as endless
+	RefreshToken Secret        // zero: not rotated, keep the old one
+	Scope        string        // "": unchanged
+}
+
+// ReplayPolicy says what a second use of one refresh token means at a provider, and so what may be done when the
+// first use ended without a readable answer (RFC 9700 section 4.14.2).
+type ReplayPolicy uint8
+
+const (
+	// ReplayStrict: refresh tokens are single use and a second use may revoke the whole family. The default.
+	ReplayStrict ReplayPolicy = iota + 1
+	// ReplayGrace: the predecessor is accepted again for a short while.
+	ReplayGrace
+	// ReplayNoRotation: the credential is not spent by a refresh.
+	ReplayNoRotation
+)
+
+func (p ReplayPolicy) String() string {
+	switch p {
+	case ReplayStrict:
+		return "strict"
+	case ReplayGrace:
+		return "grace"
+	case ReplayNoRotation:
+		return "no_rotation"
+	}
+	return fmt.Sprintf("ReplayPolicy(%d)", uint8(p))
+}
+
+// RefreshClass says why a refresh failed, and so what is known about the refresh token.
+type RefreshClass string
+
+// Classes of refresh failures.
+const (
+	// RefreshNotSent: the request surely did not reach the token endpoint (DNS, dial, TLS). Nothing is spent.
+	RefreshNotSent RefreshClass = "not_sent"
+	// RefreshTransient: the token endpoint answered and refused for now (429, 5xx, temporarily_unavailable, an HTML page).
+	RefreshTransient RefreshClass = "refused_transient"
+	// RefreshPermanent: this credential is dead (invalid_grant and its dialects). Needs a human.
+	RefreshPermanent RefreshClass = "refused_permanent"
+	// RefreshMisconfigured: our configuration is wrong (invalid_client, unauthorized_client, invalid_scope,
+	// unsupported_grant_type, invalid_request). The credential may well be alive.
+	RefreshMisconfigured RefreshClass = "misconfigured"
+	// RefreshUnknown: the request was sent and no readable answer came; a single-use credential may be spent.
+	RefreshUnknown RefreshClass = "unknown"
+)
+
+// RefreshError is the only error type of Driver.Refresh.
+type RefreshError struct {
+	Class      RefreshClass
+	Status     int           // HTTP status of the answer, 0 without one
+	Code       string        // the answer's error code, e.g. invalid_grant; "" without one
+	Message    string        // reduced to protocol fields or the transport's words, at most 256 characters, no secrets
+	RetryAfter time.Duration // the token endpoint's wish; 0 without one
+}
+
+func (e *RefreshError) Error() string {
+	s := "refresh " + string(e.Class)
+	if e.Status != 0 {
+		s += fmt.Sprintf(": status %d", e.Status)
+	}
+	if e.Code != "" {
+		s += ": " + e.Code
+	}
+	if e.Message != "" {
+		s += ": " + e.Message
+	}
+	return s
+}

@@ -1,0 +1,104 @@
+package tokenstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// flight is the one running refresh of an account, shared by all who wait for it. It runs on the store's life, not on
+// any waiter's context: a client that leaves must not lose a rotated refresh token.
+type flight struct {
+	once   sync.Once
+	saving bool          // the token is installed, its record not saved yet; behind the account's mu
+	done   chan struct{} // closed when the result is known; saving it may still go on
+	result RefreshResult // valid after done
+}
+
+func (f *flight) finish(r RefreshResult) {
+	f.once.Do(func() {
+		f.result = r
+		close(f.done)
+	})
+}
+
+// wait reports whether the flight ended within the limit and the context.
+func (f *flight) wait(ctx context.Context, limit time.Duration) bool {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-f.done:
+		return true
+	case <-t.C:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+}
+
+var errStopping = errors.New("the service is stopping")
+
+// join returns the account's running flight, or starts one. gen is the generation the caller found wanting: if a newer
+// one is installed and not refused, the returned flight has already ended and nothing is refreshed.
+func (s *Store) join(a *account, gen Generation, trigger Trigger) *flight {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t := a.token.Load(); t != nil && t.generation > gen && !t.refused.Load() && trigger != TriggerOperator {
+		f := &flight{done: make(chan struct{})}
+		f.finish(RefreshResult{ID: a.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.generation, ExpiresAt: t.expires})
+		return f
+	}
+	if a.flight != nil {
+		return a.flight
+	}
+	f := &flight{done: make(chan struct{})}
+	if !s.begin() {
+		f.finish(failed(a, &RefreshError{Class: RefreshNotSent, Message: errStopping.Error()}))
+		return f
+	}
+	a.flight = f
+	go s.fly(a, f, trigger)
+	return f
+}
+
+// fly runs one refresh to its end, saving included.
+func (s *Store) fly(a *account, f *flight, trigger Trigger) {
+	defer s.flights.Done()
+	defer func() {
+		if p := recover(); p != nil {
+			s.panicked("refresh", p, debug.Stack())
+			f.finish(failed(a, &RefreshError{Class: RefreshUnknown, Message: fmt.Sprint("internal error: ", p)}))
+		}
+		a.mu.Lock()
+		a.flight = nil
+		a.planLocked(s.cfg.Renewal.Lead)
+		a.mu.Unlock()
+		s.renewals.wake(a)
+	}()
+	started := time.Now()
+	before := a.generation()
+	s.refresh(a, trigger, func(r RefreshResult) {
+		r.ID, r.GenerationBefore, r.Duration = a.id, before, time.Since(started)
+		s.noteRefresh(a, trigger, r)
+		f.finish(r)
+	})
+}
+
+// begin registers a flight unless the store is stopping.
+func (s *Store) begin() bool {
+	s.stopMu.Lock()
+	defer s.stopMu.Unlock()
+	if s.stopping.Err() != nil {
+		return false
+	}
+	s.flights.Add(1)
+	return true
+}
+
+func failed(a *account, e *RefreshError) RefreshResult {
+	return RefreshResult{ID: a.id, Outcome: Failed, GenerationAfter: a.generation(), Class: e.Class, Status: e.Status,
+		Retryable: e.Class != RefreshPermanent && e.Class != RefreshMisconfigured, Error: e.Error()}
+}

@@ -1,0 +1,130 @@
+package tokenstore
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are the domain's own; names are promised in the interface document.
+type Metrics struct {
+	refreshes       *prometheus.CounterVec
+	refreshDuration *prometheus.HistogramVec
+	failovers       *prometheus.CounterVec
+	unsaved         prometheus.Gauge
+	claims          prometheus.Gauge
+	conflicts       prometheus.Counter
+	ambiguous       prometheus.Counter
+	panics          prometheus.Counter
+	storeSeconds    *prometheus.HistogramVec
+	accountLabel    bool
+	reg             prometheus.Registerer
+	backend         string
+}
+
+// NewMetrics registers the domain's metrics. accountLabel false leaves the per-account series out and empties the
+// account label; backend names the store in store_up and store_operation_seconds.
+func NewMetrics(reg prometheus.Registerer, backend string, accountLabel bool) *Metrics {
+	c := func(name, help string) prometheus.CounterOpts {
+		return prometheus.CounterOpts{Namespace: "tokenward", Name: name, Help: help}
+	}
+	g := func(name, help string) prometheus.GaugeOpts {
+		return prometheus.GaugeOpts{Namespace: "tokenward", Name: name, Help: help}
+	}
+	m := &Metrics{
+		refreshes:       prometheus.NewCounterVec(c("refreshes_total", "Refreshes that ended, by result and failure class."), []string{"provider", "trigger", "result", "class"}),
+		refreshDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tokenward", Name: "refresh_duration_seconds", Help: "Time the token endpoint took.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 12)}, []string{"provider", "result"}),
+		failovers:       prometheus.NewCounterVec(c("failovers_total", "Attempts that were moved from an account to another."), []string{"account", "from", "to", "reason"}),
+		unsaved:         prometheus.NewGauge(g("unsaved_rotations", "Rotated credentials that are in memory and not yet in the store. Page somebody above 0.")),
+		claims:          prometheus.NewGauge(g("claims_held", "Claims that this process holds.")),
+		conflicts:       prometheus.NewCounter(c("claim_conflicts_total", "Writes that lost a compare-and-set.")),
+		ambiguous:       prometheus.NewCounter(c("ambiguous_refreshes_total", "Refreshes that were sent and got no readable answer.")),
+		panics:          prometheus.NewCounter(c("panics_total", "Panics caught in background work.")),
+		storeSeconds:    prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tokenward", Name: "store_operation_seconds", Help: "Calls of the backend.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}, []string{"backend", "op", "result"}),
+		accountLabel:    accountLabel, reg: reg, backend: backend,
+	}
+	reg.MustRegister(m.refreshes, m.refreshDuration, m.failovers, m.unsaved, m.claims, m.conflicts, m.ambiguous, m.panics, m.storeSeconds)
+	return m
+}
+
+func (m *Metrics) storeOp(op string, ok bool, d time.Duration) {
+	r := "ok"
+	if !ok {
+		r = "error"
+	}
+	m.storeSeconds.WithLabelValues(m.backend, op, r).Observe(d.Seconds())
+}
+
+// storeAnswered reports whether the backend did its work: a conflict or a missing record is an answer.
+func storeAnswered(err error) bool {
+	return err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDeleted) || errors.Is(err, ErrConflict) || errors.Is(err, ErrUnreadable)
+}
+
+func result(err error) string {
+	if err != nil {
+		return "failed"
+	}
+	return "succeeded"
+}
+
+// watch adds the series that are read off the store at each scrape.
+func (m *Metrics) watch(s *Store) {
+	label := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("tokenward_"+name, help, labels, nil)
+	}
+	m.reg.MustRegister(&collector{store: s, metrics: m,
+		state:  label("account_state", "1 for the state an account is in.", "account", "state"),
+		expiry: label("token_expiry_timestamp_seconds", "When the access token ends.", "account"),
+		due:    label("token_refresh_due_timestamp_seconds", "When the next renewal is planned.", "account"),
+		pool:   label("pool_accounts", "Accounts of a pool by state.", "pool", "state"),
+		up:     label("store_up", "1 while the store answers.", "backend")})
+}
+
+type collector struct {
+	store                        *Store
+	metrics                      *Metrics
+	state, expiry, due, pool, up *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.state, c.expiry, c.due, c.pool, c.up} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	up := 0.0
+	if c.store.storeUp.Load() {
+		up = 1
+	}
+	gauge(c.up, up, c.metrics.backend)
+	type key struct{ pool, state string }
+	counts := map[key]float64{}
+	for name := range c.store.pools {
+		counts[key{name, string(StateActive)}] = 0
+	}
+	for _, a := range c.store.Statuses() {
+		for _, p := range a.Pools {
+			counts[key{p, string(a.State)}]++
+		}
+		if !c.metrics.accountLabel {
+			continue
+		}
+		gauge(c.state, 1, string(a.ID), string(a.State))
+		if !a.ExpiresAt.IsZero() {
+			gauge(c.expiry, float64(a.ExpiresAt.Unix()), string(a.ID))
+		}
+		if !a.NextRefresh.IsZero() {
+			gauge(c.due, float64(a.NextRefresh.Unix()), string(a.ID))
+		}
+	}
+	for k, n := range counts {
+		gauge(c.pool, n, k.pool, k.state)
+	}
+}

@@ -1,0 +1,117 @@
+package tokenstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// RefreshAccount refreshes one account on an operator's wish and waits for the result. A token that still lives and is
+// not due is left alone unless force is set; force also overrides a quarantine. ErrUnknownAccount, ErrPaused, or the
+// context's error; a refusal by the token endpoint is a result, not an error.
+func (s *Store) RefreshAccount(ctx context.Context, id AccountID, force bool) (RefreshResult, error) {
+	a := s.account(id)
+	if a == nil {
+		s.reload(id) // perhaps it was added this very moment
+		if a = s.account(id); a == nil {
+			return RefreshResult{}, fmt.Errorf("%w: %s", ErrUnknownAccount, id)
+		}
+	}
+	st := s.status(a, time.Now())
+	res := RefreshResult{ID: id, GenerationBefore: st.Generation, GenerationAfter: st.Generation, ExpiresAt: st.ExpiresAt}
+	switch {
+	case st.State == StatePaused:
+		return RefreshResult{}, fmt.Errorf("%w: %s", ErrPaused, id)
+	case st.State == StateConfigError:
+		res.Outcome, res.Class, res.Error = Failed, RefreshMisconfigured, st.Reason
+		return res, nil
+	case st.State == StateNeedsReauth && !force:
+		res.Outcome, res.Class, res.Error = Failed, RefreshPermanent, st.Reason
+		return res, nil
+	case st.Routable && st.State == StateActive && !force:
+		res.Outcome = Fresh
+		return res, nil
+	}
+	f := s.join(a, st.Generation, TriggerOperator)
+	select {
+	case <-f.done:
+		return f.result, nil
+	case <-ctx.Done():
+		return RefreshResult{}, context.Cause(ctx)
+	}
+}
+
+// Statuses returns what may be shown of all accounts, ordered by id.
+func (s *Store) Statuses() []AccountStatus {
+	all, now := s.all(), time.Now()
+	out := make([]AccountStatus, len(all))
+	for i, a := range all {
+		out[i] = s.status(a, now)
+	}
+	return out
+}
+
+// Status returns what may be shown of one account; ErrUnknownAccount.
+func (s *Store) Status(id AccountID) (AccountStatus, error) {
+	a := s.account(id)
+	if a == nil {
+		return AccountStatus{}, fmt.Errorf("%w: %s", ErrUnknownAccount, id)
+	}
+	return s.status(a, time.Now()), nil
+}
+
+// NotReady returns why the service should not get traffic; none: it is ready.
+func (s *Store) NotReady() []string {
+	if !s.loaded.Load() {
+		return []string{"accounts are not loaded yet"}
+	}
+	return nil
+}
+
+func (s *Store) status(a *account, now time.Time) AccountStatus {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r, t := a.record, a.token.Load()
+	st := AccountStatus{ID: a.id, Provider: r.Provider, Kind: r.Kind, Pools: poolsOf(r), Tenant: r.Tenant, Labels: r.Labels, Version: a.version,
+		Last: r.Rotation.Last, NextRefresh: a.due, Failovers: a.failovers.Load(), Requests: a.requests.Load()}
+	if t != nil {
+		st.Generation, st.ExpiresAt, st.Fingerprint = t.generation, t.expires, t.fingerprint
+	}
+	if a.cooldown.Until.After(now) {
+		st.Cooldowns = []Cooldown{a.cooldown}
+	}
+	usable := a.problem == nil && r.State != Paused
+	st.Refreshable = usable && a.quarantine == "" && a.driver != nil && a.driver.Refreshable(r)
+	alive := t != nil && now.UnixNano() < t.usableUntil && !t.refused.Load()
+	st.Routable = usable && len(st.Cooldowns) == 0 && (alive || st.Refreshable && !a.retryAt.After(now))
+	st.State, st.Reason = a.condition(r, t, alive, now)
+	return st
+}
+
+// condition names the account's state and, when it is not active, why.
+func (a *account) condition(r Record, t *token, alive bool, now time.Time) (AccountState, string) {
+	why := ""
+	if last := r.Rotation.Last; last != nil && last.Result == "failed" {
+		why = last.Error
+	}
+	claim := r.Rotation.Claim
+	switch {
+	case a.problem != nil:
+		return StateConfigError, a.problem.Error()
+	case r.State == Paused:
+		return StatePaused, "paused by an operator"
+	case a.quarantine != "":
+		return StateNeedsReauth, a.quarantine
+	case claim != nil && claim.Ambiguous:
+		return StateAmbiguous, "a refresh was sent and no readable answer came: " + why
+	case a.cooldown.Until.After(now):
+		return StateCooling, a.cooldown.Reason
+	case t != nil && t.refused.Load():
+		return StateExpired, "the provider refuses this token before its time"
+	case !alive:
+		return StateExpired, why
+	case !a.due.IsZero() && !a.due.After(now):
+		return StateExpiring, why
+	}
+	return StateActive, ""
+}

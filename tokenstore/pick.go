@@ -1,0 +1,207 @@
+package tokenstore
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+)
+
+// choices is how many fitting accounts least_loaded compares. Comparing a few drawn at random is nearly as good as
+// comparing all, and its cost does not grow with the pool.
+const choices = 4
+
+// Holder is told, at most once per call, before a call waits: the caller's peer must be asked for patience.
+type Holder interface {
+	Hold(limit time.Duration) error
+}
+
+// PickRequest asks who serves an attempt.
+type PickRequest struct {
+	Route  string
+	Tenant string
+	Trail  *Trail // nil on the first attempt
+	Holder Holder // nil: nobody needs to know
+}
+
+// Pick is who serves an attempt. Release it exactly once.
+type Pick struct {
+	Upstream   string // name of the upstream
+	Cluster    string // name of its Envoy cluster
+	Account    AccountID
+	Provider   string
+	Generation Generation
+	Headers    []Header // shared and immutable
+
+	route    *route
+	upstream *upstream
+	account  *account
+	tenant   string
+}
+
+// Release ends the attempt's share of the account's load. Safe on the zero Pick.
+func (p Pick) Release() {
+	if p.account != nil {
+		p.account.inflight.Add(-1)
+	}
+}
+
+// Pick chooses account and upstream for one attempt. It reads atomics only, unless no living token is left at the best
+// upstream that could serve: then it waits for a refresh, bounded by the route's refresh_wait. Errors are of type
+// *Refusal, or the context's.
+func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
+	r := s.routes[q.Route]
+	if r == nil {
+		return Pick{}, s.refuse(nil, ReasonUnknownRoute, "route "+q.Route+" is not in the configuration: add it under routes", 0)
+	}
+	if !s.loaded.Load() {
+		return Pick{}, s.refuse(r, ReasonStoreUnavailable, "accounts are not loaded yet: the store is not available", time.Second)
+	}
+	var deadline time.Time
+	for {
+		now := time.Now()
+		u, a, living := r.choose(now.UnixNano(), q.Tenant, q.Trail)
+		if a == nil {
+			return Pick{}, s.nobody(r, q.Tenant, q.Trail, now)
+		}
+		if living {
+			if p, ok := s.pick(r, u, a, q); ok {
+				return p, nil
+			}
+			continue
+		}
+		if deadline.IsZero() {
+			deadline = now.Add(r.RefreshWait)
+			if q.Holder != nil {
+				if err := q.Holder.Hold(r.RefreshWait); err != nil {
+					return Pick{}, err
+				}
+			}
+		}
+		left := deadline.Sub(now)
+		if left <= 0 {
+			return Pick{}, s.refuse(r, ReasonNoHealthyAccount, "no account got a new token in time: see tokenward status", time.Second)
+		}
+		if err := s.await(ctx, a, left); err != nil {
+			return Pick{}, err
+		}
+	}
+}
+
+// await joins the account's refresh. A failure is no error: it shows in the account, and the next choice avoids it.
+func (s *Store) await(ctx context.Context, a *account, limit time.Duration) error {
+	s.tokenExpired(a)
+	f := s.join(a, a.generation(), TriggerRequest)
+	if f.wait(ctx, limit) {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil // out of time: the caller's deadline says so
+}
+
+func (s *Store) pick(r *route, u *upstream, a *account, q PickRequest) (Pick, bool) {
+	t := a.token.Load()
+	if t == nil {
+		return Pick{}, false // gone since the choice
+	}
+	a.inflight.Add(1)
+	a.requests.Add(1)
+	if q.Trail.Attempts() > 0 {
+		s.noteFailover(q.Trail, u, a)
+	}
+	return Pick{Upstream: u.name, Cluster: u.Cluster, Account: a.id, Provider: u.pool.Provider, Generation: t.generation,
+		Headers: t.headers, route: r, upstream: u, account: a, tenant: q.Tenant}, true
+}
+
+// route is a configured route with its upstreams resolved.
+type route struct {
+	RouteConfig
+	name      string
+	upstreams []*upstream
+}
+
+// upstream is a configured upstream and what is known of its reachability.
+type upstream struct {
+	UpstreamConfig
+	name      string
+	pool      *pool
+	downUntil atomic.Int64 // unreachable lately: others first; Unix nanoseconds
+	downs     atomic.Int32 // times in a row
+}
+
+// pool is a configured pool; its accounts are grouped by tenant.
+type pool struct {
+	PoolConfig
+	name    string
+	driver  Driver
+	tenants atomic.Pointer[map[string]*segment] // replaced as a whole
+}
+
+// segment is the accounts of one pool and tenant. Immutable but for the round-robin counter.
+type segment struct {
+	members []*account
+	next    atomic.Uint64
+}
+
+// choose walks the upstreams in order of preference, those that were unreachable lately last, and at each one prefers an
+// account with a living token to one that needs a refresh first.
+func (r *route) choose(now int64, tenant string, trail *Trail) (*upstream, *account, bool) {
+	for _, down := range [2]bool{false, true} {
+		for _, u := range r.upstreams {
+			if (u.downUntil.Load() > now) != down || trail.unreachable(u.name) {
+				continue
+			}
+			if a, living := u.pool.choose(now, tenant, trail); a != nil {
+				return u, a, living
+			}
+		}
+	}
+	return nil, nil, false
+}
+
+func (p *pool) choose(now int64, tenant string, trail *Trail) (chosen *account, living bool) {
+	seg := (*p.tenants.Load())[tenant]
+	if seg == nil {
+		return nil, false
+	}
+	n := uint64(len(seg.members))
+	var start uint64
+	compare := choices
+	if p.Select == RoundRobin {
+		start, compare = seg.next.Add(1)%n, 1
+	} else {
+		start = rand.Uint64N(n) //nolint:gosec // spreading load needs no secrecy
+	}
+	prefer := trail.preferred()
+	var asleep *account
+	for i := range n {
+		at := start + i
+		if at >= n {
+			at -= n
+		}
+		a := seg.members[at]
+		switch {
+		case a.living(now):
+			if !trail.admits(a.id, a.generation()) {
+				continue
+			}
+			if a.id == prefer {
+				return a, true
+			}
+			if chosen == nil || a.inflight.Load() < chosen.inflight.Load() {
+				chosen = a
+			}
+			if compare--; compare <= 0 && prefer == "" {
+				return chosen, true
+			}
+		case asleep == nil && a.wakeable(now) && trail.fresh(a.id):
+			asleep = a
+		}
+	}
+	if chosen != nil {
+		return chosen, true
+	}
+	return asleep, false
+}

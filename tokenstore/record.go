@@ -1,0 +1,162 @@
+package tokenstore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+)
+
+// AccountID names an account in every backend, log and answer: 1 to 128 characters of a-z A-Z 0-9 . _ -, not starting
+// with a dot. It is not a secret.
+type AccountID string
+
+var accountIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
+
+// Validate reports whether the id can be used as a name in every backend.
+func (id AccountID) Validate() error {
+	if !accountIDPattern.MatchString(string(id)) {
+		return fmt.Errorf("account id %q: use 1 to 128 of a-z A-Z 0-9 . _ -, not starting with a dot", string(id))
+	}
+	return nil
+}
+
+// Generation counts the access tokens of an account; it rises with every token installed. 0: no token yet.
+type Generation uint64
+
+// OperatorState is what the operator wants of an account.
+type OperatorState string
+
+// The states an operator may set. An absent state means active.
+const (
+	Active OperatorState = "active"
+	Paused OperatorState = "paused"
+)
+
+// Kind is the record's type: how its access tokens come about. Drivers list the kinds they know.
+type Kind string
+
+// Kinds of accounts. AnthropicOAuth and ClaudeCode belong to the anthropic driver.
+const (
+	KindOAuthRefresh      Kind = "oauth_refresh"
+	KindClientCredentials Kind = "client_credentials"
+	KindAPIKey            Kind = "api_key"
+	KindAnthropicOAuth    Kind = "ANTHROPIC_OAUTH"
+	KindClaudeCode        Kind = "CLAUDE_CODE"
+)
+
+// Record is one account as a backend stores it: one flat JSON object. The operator owns the first group of fields and
+// the credential, the service owns the token and Rotation; a refresh that rotates the refresh token writes both.
+// A Record is a value: whoever changes one works on a Clone.
+type Record struct {
+	Provider string            // name of the provider in the configuration
+	Pools    []string          // pools it serves; none: the pool with the provider's name
+	Tenant   string            // "" or the only tenant it serves
+	Labels   map[string]string // free, for people
+	State    OperatorState     // "" means active
+	Kind     Kind              // key `type`
+
+	ClientID     string
+	ClientSecret Secret
+	RefreshToken Secret
+	APIKey       Secret
+	Scope        string
+
+	AccessToken Secret
+	TokenType   string
+	ExpiresAt   time.Time // UTC; zero: never expires
+	ObtainedAt  time.Time // UTC
+
+	Rotation Rotation
+
+	// Extra holds the keys that this version does not know (and `limits`, `private_key` and the like that belong to
+	// later drivers). They are kept on every write and never shown, since they may be secret.
+	Extra map[string]json.RawMessage
+}
+
+// Rotation is the service's bookkeeping in the record.
+type Rotation struct {
+	Incarnation string     `json:"incarnation,omitempty"` // random, set when the record is created: guards against delete-and-recreate
+	Generation  Generation `json:"generation,omitempty"`
+	WriteID     string     `json:"write_id,omitempty"` // random per write: recognises our own write after a lost answer
+	Writer      string     `json:"writer,omitempty"`   // the process that wrote last
+	Claim       *Claim     `json:"claim,omitempty"`
+	Last        *Outcome   `json:"last,omitempty"` // the latest refresh
+}
+
+// Claim says: this process is about to spend this refresh token. It is written before the token endpoint is called.
+type Claim struct {
+	AttemptID   string    `json:"attempt_id"`
+	Holder      string    `json:"holder"`
+	Fingerprint string    `json:"fingerprint,omitempty"` // of the refresh token about to be spent
+	StartedAt   time.Time `json:"started_at"`            // the holder's wall clock: for display, never compared
+	Ambiguous   bool      `json:"ambiguous,omitempty"`   // the grant was sent and no readable answer came: it may be spent
+}
+
+// Outcome is the result of the latest refresh.
+type Outcome struct {
+	At          time.Time    `json:"at"`
+	Trigger     Trigger      `json:"trigger"`
+	Result      string       `json:"result"` // succeeded | failed
+	Class       RefreshClass `json:"class,omitempty"`
+	Status      int          `json:"upstream_status,omitempty"` // HTTP status of the token endpoint
+	Error       string       `json:"error,omitempty"`           // reduced to protocol fields, at most 256 characters, no secrets
+	Fingerprint string       `json:"fingerprint,omitempty"`     // of the credential that was used: a new credential makes it history
+}
+
+// Clone returns a deep copy.
+func (r Record) Clone() Record {
+	c := r
+	c.Pools = append([]string(nil), r.Pools...)
+	if r.Labels != nil {
+		c.Labels = make(map[string]string, len(r.Labels))
+		for k, v := range r.Labels {
+			c.Labels[k] = v
+		}
+	}
+	if r.Extra != nil {
+		c.Extra = make(map[string]json.RawMessage, len(r.Extra))
+		for k, v := range r.Extra {
+			c.Extra[k] = append(json.RawMessage(nil), v...)
+		}
+	}
+	if r.Rotation.Claim != nil {
+		claim := *r.Rotation.Claim
+		c.Rotation.Claim = &claim
+	}
+	if r.Rotation.Last != nil {
+		last := *r.Rotation.Last
+		c.Rotation.Last = &last
+	}
+	return c
+}
+
+// Credential returns the secret that refreshes are made from, whatever the kind calls it.
+func (r Record) Credential() Secret {
+	for _, s := range []Secret{r.RefreshToken, r.ClientSecret, r.APIKey} {
+		if !s.IsZero() {
+			return s
+		}
+	}
+	return Secret{}
+}
+
+// ErrUnreadable is matched by every error about a record that cannot be decoded or used.
+var ErrUnreadable = errors.New("unreadable record")
+
+// RecordError names the key of a record that is wrong and the rule it breaks. It never holds the value.
+type RecordError struct {
+	Key  string // "" when the record as a whole is wrong
+	Rule string
+}
+
+func (e *RecordError) Error() string {
+	if e.Key == "" {
+		return "unreadable record: " + e.Rule
+	}
+	return "unreadable record: key " + e.Key + ": " + e.Rule
+}
+
+// Is makes errors.Is(err, ErrUnreadable) true.
+func (e *RecordError) Is(target error) bool { return target == ErrUnreadable }

@@ -1,0 +1,81 @@
+package tokenstore
+
+import (
+	"fmt"
+	"time"
+)
+
+// nobody explains why no account can serve a route's attempt.
+func (s *Store) nobody(r *route, tenant string, trail *Trail, now time.Time) *Refusal {
+	if trail != nil && trail.status != 0 {
+		return s.credentialsRefused(r, r.upstreams[0].pool.driver, trail.status, trail.message, "no account is left to try")
+	}
+	var seen, cooling int
+	var earliest time.Time
+	var retry time.Duration
+	for _, u := range r.upstreams {
+		seg := (*u.pool.tenants.Load())[tenant]
+		if seg == nil {
+			continue
+		}
+		for _, a := range seg.members {
+			seen++
+			a.mu.Lock()
+			if a.cooldown.Until.After(now) && a.cooldown.Reason == "rate_limited" {
+				cooling++
+				if earliest.IsZero() || a.cooldown.Until.Before(earliest) {
+					earliest = a.cooldown.Until
+				}
+			}
+			if wait := a.retryAt.Sub(now); wait > 0 && (retry == 0 || wait < retry) {
+				retry = wait
+			}
+			a.mu.Unlock()
+		}
+	}
+	switch {
+	case cooling > 0:
+		return s.refuse(r, ReasonAllCooling, fmt.Sprintf("all accounts that could serve route %s are rate limited: %d of %d wait for their reset", r.name, cooling, seen), earliest.Sub(now))
+	case seen == 0 && tenant != "":
+		return s.refuse(r, ReasonTenantDenied, "no account serves this tenant on route "+r.name+": add one with this tenant", 0)
+	case seen == 0:
+		return s.refuse(r, ReasonNoHealthyAccount, "route "+r.name+" has no account: add one with tokenward accounts add", 0)
+	}
+	return s.refuse(r, ReasonNoHealthyAccount, fmt.Sprintf("none of the %d accounts of route %s can serve: see tokenward status", seen, r.name), retry)
+}
+
+// refuse makes an answer of our own, in the dialect of the route's first provider.
+func (s *Store) refuse(r *route, reason Reason, message string, retryAfter time.Duration) *Refusal {
+	ref := &Refusal{Status: 503, Reason: reason, Message: message, RetryAfter: retryAfter}
+	if reason == ReasonAllCooling {
+		ref.Status = 429
+	}
+	d := s.fallback
+	if r != nil {
+		d = r.upstreams[0].pool.driver
+	}
+	s.refused(r, ref)
+	return ref.shape(d)
+}
+
+func (s *Store) credentialsRefused(r *route, d Driver, status int, words, why string) *Refusal {
+	ref := &Refusal{Status: 503, Reason: ReasonCredentialsRefused, ProviderStatus: status, ProviderMessage: words,
+		Message: "the provider refused the gateway's credentials and " + why + "; your own key is fine, tell whoever runs the gateway"}
+	s.refused(r, ref)
+	return ref.shape(d)
+}
+
+func (ref *Refusal) shape(d Driver) *Refusal {
+	if d != nil {
+		ref.ContentType, ref.Body = d.Shape(*ref)
+	}
+	return ref
+}
+
+// RetryAfterSeconds is the Retry-After header's value, at least 1; 0: no header (RFC 9110 section 10.2.3).
+func (ref *Refusal) RetryAfterSeconds() int {
+	if ref.RetryAfter <= 0 {
+		return 0
+	}
+	return int((ref.RetryAfter + time.Second - 1) / time.Second)
+}

@@ -1,0 +1,109 @@
+package tokenstore
+
+import (
+	"context"
+	"time"
+)
+
+// Decision is what follows from an answer.
+type Decision struct {
+	Action  Action
+	Verdict Verdict
+	Trail   *Trail   // with Retry: to be given to the request's next Pick and Report
+	Refusal *Refusal // with Refuse
+	Waited  time.Duration
+}
+
+// Report tells the store how an attempt was answered and gets what to do. It returns at once unless the token was
+// refused: then it waits for a refresh, bounded by the route's refresh_wait and what is left of recovery_timeout; h is
+// told before. The error is the context's.
+func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail, h Holder) (Decision, error) {
+	v := p.upstream.pool.driver.Classify(resp)
+	if v.NeedBody && resp.Peekable && !resp.BodyRead {
+		return Decision{Action: Peek, Verdict: v}, nil
+	}
+	if v.Class == ClassOK {
+		p.account.succeeded(p.Generation)
+		p.upstream.reached()
+		return Decision{Action: Pass, Verdict: v}, nil
+	}
+	now := time.Now()
+	s.note(p, v, resp, now)
+	next := decide(v, p.route.RouteConfig, p.account.situation(p.Generation, trail))
+	if next == stepPass {
+		return Decision{Action: Pass, Verdict: v}, nil
+	}
+	trail = extend(trail, p, v, resp.Status, now)
+	d := Decision{Verdict: v, Trail: trail}
+	left := p.route.RecoveryTimeout - now.Sub(trail.started)
+	switch {
+	case len(trail.tried) >= p.route.Attempts || left <= 0:
+		return s.final(d, p, resp.Status, "attempts or time are used up"), nil
+	case next == stepSuspect:
+		s.suspect(p.account)
+	case next == stepAgain:
+		trail.prefer = p.Account
+	case next == stepRefresh:
+		limit := min(p.route.RefreshWait, left)
+		if h != nil {
+			if err := h.Hold(limit); err != nil {
+				return Decision{}, err
+			}
+		}
+		s.tokenExpired(p.account)
+		f := s.join(p.account, p.Generation, TriggerResponse)
+		ended := f.wait(ctx, limit)
+		d.Waited = time.Since(now)
+		if ctx.Err() != nil {
+			return Decision{}, context.Cause(ctx) // the client left; the refresh goes on
+		}
+		trail.refreshed = append(trail.refreshed, p.Account)
+		if ended && f.result.Outcome != Failed && f.result.Outcome != Skipped {
+			trail.prefer = p.Account
+		}
+	}
+	if _, a, _ := p.route.choose(time.Now().UnixNano(), p.tenant, trail); a == nil {
+		return s.final(d, p, resp.Status, "no account is left to try"), nil
+	}
+	d.Action = Retry
+	s.decided(p, d)
+	return d, nil
+}
+
+// situation is what is known of the account, seen from a pick with the given generation.
+func (a *account) situation(gen Generation, trail *Trail) situation {
+	t := a.token.Load()
+	return situation{
+		newer:       t != nil && t.generation > gen && !t.refused.Load(),
+		refreshed:   trail.hasRefreshed(a.id),
+		refreshable: a.wakeable(time.Now().UnixNano()) || a.flying(),
+	}
+}
+
+// final ends a recovery that nobody is left to continue: a refusal that the client would take for its own key's becomes
+// ours, everything else goes through as the provider gave it.
+func (s *Store) final(d Decision, p Pick, status int, why string) Decision {
+	d.Action, d.Trail = Pass, nil
+	if d.Verdict.Class.ours() && !p.route.PassAuthFailure {
+		d.Action = Refuse
+		d.Refusal = s.credentialsRefused(p.route, p.upstream.pool.driver, status, d.Verdict.Message, why)
+	}
+	s.decided(p, d)
+	return d
+}
+
+// extend adds an answer to the trail, which it begins if there is none.
+func extend(t *Trail, p Pick, v Verdict, status int, now time.Time) *Trail {
+	if t == nil {
+		t = &Trail{started: now}
+	}
+	t.prefer = ""
+	t.tried = append(t.tried, tried{account: p.Account, upstream: p.Upstream, generation: p.Generation, class: v.Class})
+	if v.Class == ClassUnreachable {
+		t.upstreams = append(t.upstreams, p.Upstream)
+	}
+	if v.Class.ours() {
+		t.status, t.message = status, v.Message
+	}
+	return t
+}

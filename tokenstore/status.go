@@ -1,0 +1,94 @@
+package tokenstore
+
+import (
+	"errors"
+	"time"
+)
+
+// Trigger says who asked for a refresh.
+type Trigger string
+
+// Triggers of refreshes.
+const (
+	TriggerSchedule Trigger = "schedule" // renewal, ahead of expiry
+	TriggerResponse Trigger = "response" // a provider refused the token
+	TriggerRequest  Trigger = "request"  // a pick found the token expired
+	TriggerOperator Trigger = "operator" // admin API, command line
+)
+
+// AccountState is an account's condition in one word, for people; routing uses Routable and Refreshable.
+type AccountState string
+
+// Account states.
+const (
+	StateActive      AccountState = "active"
+	StateExpiring    AccountState = "expiring" // renewal is due or overdue, the token still lives
+	StateExpired     AccountState = "expired"
+	StateCooling     AccountState = "cooling"
+	StateNeedsReauth AccountState = "needs_reauth" // quarantined: a new credential is needed
+	StateConfigError AccountState = "config_error"
+	StatePaused      AccountState = "paused"
+	StateAmbiguous   AccountState = "ambiguous" // a grant was sent and no readable answer came
+)
+
+// AccountStatus is what people and tools may know of an account: no secrets.
+type AccountStatus struct {
+	ID          AccountID
+	Provider    string
+	Kind        Kind
+	Pools       []string
+	Tenant      string
+	Labels      map[string]string
+	State       AccountState
+	Routable    bool
+	Refreshable bool
+	Reason      string // why it is not active; "" when it is
+	ExpiresAt   time.Time
+	NextRefresh time.Time // zero: none planned
+	Generation  Generation
+	Version     Version
+	Fingerprint string // of the access token
+	Cooldowns   []Cooldown
+	Last        *Outcome
+	Failovers   uint64 // attempts that were moved away from it
+	Requests    uint64 // attempts it was picked for
+}
+
+// Cooldown says until when an account is not selectable, and why.
+type Cooldown struct {
+	Scope  Scope
+	Until  time.Time
+	Reason string
+}
+
+// RefreshOutcome is how a requested refresh ended.
+type RefreshOutcome string
+
+// Outcomes of a requested refresh.
+const (
+	Refreshed RefreshOutcome = "refreshed"
+	Fresh     RefreshOutcome = "fresh"   // nothing to do: the token lives and force was not set
+	Adopted   RefreshOutcome = "adopted" // another process had already got a newer token
+	Failed    RefreshOutcome = "failed"
+	Skipped   RefreshOutcome = "skipped" // paused, static, or not usable: see Error
+)
+
+// RefreshResult is the answer to a requested refresh of one account.
+type RefreshResult struct {
+	ID               AccountID
+	Outcome          RefreshOutcome
+	GenerationBefore Generation
+	GenerationAfter  Generation
+	ExpiresAt        time.Time
+	Class            RefreshClass // when failed
+	Status           int          // HTTP status of the token endpoint when failed, 0 without an answer
+	Retryable        bool         // a later try may succeed without a human
+	Error            string
+	Duration         time.Duration
+}
+
+// Errors of operator calls, to be matched with errors.Is.
+var (
+	ErrUnknownAccount = errors.New("unknown account")
+	ErrPaused         = errors.New("account is paused")
+)

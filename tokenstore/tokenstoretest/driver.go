@@ -1,0 +1,130 @@
+package tokenstoretest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+// Driver is a scripted provider with strict rotation: refreshing rt-N yields at-(N+1) and rt-(N+1), and a refresh token
+// that was used is refused for good.
+type Driver struct {
+	Lifetime time.Duration // of access tokens
+	Policy   tokenstore.ReplayPolicy
+	// OnRefresh, when set, runs before a grant is processed; its error is the answer and the token is not spent.
+	OnRefresh func(ctx context.Context, r tokenstore.Record) error
+	// OnAnswer, when set, runs after a grant was processed; its error replaces the answer, as when the answer is lost.
+	OnAnswer func(ctx context.Context, r tokenstore.Record) error
+
+	mu    sync.Mutex // guards what follows
+	calls int
+	spent map[string]int
+	next  int
+}
+
+// NewDriver returns a driver whose access tokens live an hour.
+func NewDriver() *Driver {
+	return &Driver{Lifetime: time.Hour, Policy: tokenstore.ReplayStrict, spent: map[string]int{}}
+}
+
+// Calls is how many grants were asked for.
+func (d *Driver) Calls() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.calls
+}
+
+// MostSpent is the largest number of times that one refresh token was redeemed.
+func (d *Driver) MostSpent() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	most := 0
+	for _, n := range d.spent {
+		most = max(most, n)
+	}
+	return most
+}
+
+// Check implements tokenstore.Driver.
+func (d *Driver) Check(r tokenstore.Record) error {
+	if r.RefreshToken.IsZero() && r.AccessToken.IsZero() {
+		return &tokenstore.RecordError{Key: "refresh_token", Rule: "must be given"}
+	}
+	return nil
+}
+
+// Refreshable implements tokenstore.Driver.
+func (d *Driver) Refreshable(r tokenstore.Record) bool { return !r.RefreshToken.IsZero() }
+
+// Token implements tokenstore.Driver.
+func (d *Driver) Token(r tokenstore.Record) tokenstore.Secret { return r.AccessToken }
+
+// Refresh implements tokenstore.Driver.
+func (d *Driver) Refresh(ctx context.Context, r tokenstore.Record) (tokenstore.Grant, error) {
+	d.mu.Lock()
+	d.calls++
+	d.mu.Unlock()
+	if d.OnRefresh != nil {
+		if err := d.OnRefresh(ctx, r); err != nil {
+			return tokenstore.Grant{}, err
+		}
+	}
+	d.mu.Lock()
+	token := r.RefreshToken.Reveal()
+	d.spent[token]++
+	used := d.spent[token] > 1
+	d.next++
+	n := d.next
+	d.mu.Unlock()
+	if used {
+		return tokenstore.Grant{}, &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Status: 400, Code: "invalid_grant"}
+	}
+	if d.OnAnswer != nil {
+		if err := d.OnAnswer(ctx, r); err != nil {
+			return tokenstore.Grant{}, err
+		}
+	}
+	return tokenstore.Grant{AccessToken: tokenstore.NewSecret(fmt.Sprintf("at-%d", n)), RefreshToken: tokenstore.NewSecret(fmt.Sprintf("rt-%d", n)), ExpiresIn: d.Lifetime}, nil
+}
+
+// Headers implements tokenstore.Driver.
+func (d *Driver) Headers(r tokenstore.Record) []tokenstore.Header {
+	return []tokenstore.Header{{Name: "authorization", Value: "Bearer " + r.AccessToken.Reveal()}}
+}
+
+// Classify implements tokenstore.Driver.
+func (d *Driver) Classify(resp tokenstore.Response) tokenstore.Verdict {
+	class, scope := tokenstore.ClassRequestFault, tokenstore.ScopeRequest
+	var wait time.Duration
+	switch s := resp.Status; {
+	case resp.Local && resp.NotSent:
+		class, scope = tokenstore.ClassUnreachable, tokenstore.ScopeProvider
+	case s < 400:
+		class = tokenstore.ClassOK
+	case s == 401:
+		class, scope = tokenstore.ClassTokenRejected, tokenstore.ScopeAccount
+	case s == 403:
+		class = tokenstore.ClassForbidden
+	case s == 429:
+		class, scope = tokenstore.ClassRateLimited, tokenstore.ScopeAccount
+		if resp.Header != nil {
+			wait, _ = time.ParseDuration(resp.Header.Get("retry-after") + "s")
+		}
+	case s == 529 || s == 503:
+		class, scope = tokenstore.ClassOverloaded, tokenstore.ScopeProvider
+	case s >= 500:
+		class, scope = tokenstore.ClassProviderFault, tokenstore.ScopeProvider
+	}
+	return tokenstore.Verdict{Class: class, Scope: scope, Wait: wait, Message: string(resp.Body)}
+}
+
+// Shape implements tokenstore.Driver.
+func (d *Driver) Shape(ref tokenstore.Refusal) (string, []byte) {
+	return "application/json", fmt.Appendf(nil, `{"reason":%q,"message":%q,"provider":%q}`, ref.Reason, ref.Message, ref.ProviderMessage)
+}
+
+// Replay implements tokenstore.Driver.
+func (d *Driver) Replay() tokenstore.ReplayPolicy { return d.Policy }

@@ -1,0 +1,100 @@
+package tokenstore
+
+import (
+	"slices"
+	"time"
+)
+
+// Trail is what the earlier attempts of one request did: the recursion guard. The nil Trail is the first attempt's.
+// It is used by one attempt at a time.
+type Trail struct {
+	started   time.Time // of the recovery: the first answer that was not passed on
+	tried     []tried
+	refreshed []AccountID // refreshed in this request: once per account
+	prefer    AccountID   // the account just refreshed
+	upstreams []string    // unreachable in this request
+	status    int         // of the latest refusal by a provider
+	message   string      // its words
+}
+
+type tried struct {
+	account    AccountID
+	upstream   string
+	generation Generation
+	class      Class
+}
+
+// Attempts is how many answers the request has had.
+func (t *Trail) Attempts() int {
+	if t == nil {
+		return 0
+	}
+	return len(t.tried)
+}
+
+// Started is when the recovery began; zero for the nil Trail.
+func (t *Trail) Started() time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.started
+}
+
+// LastClass is the class of the latest answer, 0 for the nil Trail.
+func (t *Trail) LastClass() Class {
+	if t.Attempts() == 0 {
+		return 0
+	}
+	return t.tried[len(t.tried)-1].class
+}
+
+// admits reports whether an account may (still) be tried: not tried yet, or tried once with an older generation.
+func (t *Trail) admits(id AccountID, gen Generation) bool {
+	if t == nil {
+		return true
+	}
+	times := 0
+	for _, e := range t.tried {
+		if e.account != id {
+			continue
+		}
+		if times++; times > 1 || e.generation >= gen {
+			return false
+		}
+	}
+	return true
+}
+
+// fresh reports whether an account was never tried: only such an account is worth a refresh by a later pick.
+func (t *Trail) fresh(id AccountID) bool {
+	if t == nil {
+		return true
+	}
+	for _, e := range t.tried {
+		if e.account == id {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *Trail) hasRefreshed(id AccountID) bool { return t != nil && slices.Contains(t.refreshed, id) }
+
+func (t *Trail) unreachable(upstream string) bool {
+	return t != nil && slices.Contains(t.upstreams, upstream)
+}
+
+func (t *Trail) preferred() AccountID {
+	if t == nil {
+		return ""
+	}
+	return t.prefer
+}
+
+// Kind says what the recovery consisted of: refresh (the same account with a new token) or failover.
+func (t *Trail) Kind() string {
+	if t == nil || len(t.refreshed) == 0 || len(t.tried) > len(t.refreshed) {
+		return "failover"
+	}
+	return "refresh"
+}
