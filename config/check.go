@@ -1,0 +1,213 @@
+package config
+
+import (
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// checker completes what may be left out and checks what one value alone does not tell.
+type checker struct {
+	*reader
+	config *Config
+	known  Known
+}
+
+func (k *checker) bad(line int, path, value, rule, remedy string) {
+	k.problems = append(k.problems, Problem{k.file, line, path, value, rule, remedy})
+}
+
+// complete applies the rule that things which share a name need not be spelled out.
+func (k *checker) complete() {
+	c := k.config
+	for _, r := range c.Routes {
+		for _, name := range r.Upstreams {
+			if _, ok := c.Upstreams[name]; !ok {
+				if !k.reachable(name) {
+					k.bad(r.line, "routes."+r.Name+".upstreams", name, "names no upstream", "add it under upstreams")
+					continue
+				}
+				u := defaultUpstream()
+				u.line = r.line
+				c.Upstreams[name] = u
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
+		u := c.Upstreams[name]
+		if u.Pool == "" {
+			u.Pool = name
+		}
+		if _, ok := c.Pools[u.Pool]; !ok {
+			p := defaultPool()
+			p.line = u.line
+			c.Pools[u.Pool] = p
+		}
+		c.Upstreams[name] = u
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Pools)) {
+		p := c.Pools[name]
+		if p.Provider == "" {
+			p.Provider = name
+		}
+		if _, ok := c.Providers[p.Provider]; !ok {
+			v := defaultProvider()
+			v.line = p.line
+			if !k.known.has(p.Provider) {
+				k.bad(p.line, "pools."+name+".provider", p.Provider, "names no provider and no driver", "add it under providers; drivers are "+strings.Join(k.known.Drivers, ", "))
+				v.Driver = "-"
+			}
+			c.Providers[p.Provider] = v
+		}
+		c.Pools[name] = p
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
+		p := c.Providers[name]
+		if p.Driver == "" {
+			p.Driver = name
+		}
+		c.Providers[name] = p
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
+		u := c.Upstreams[name]
+		if u.URL == "" {
+			u.URL = k.known.DefaultURL(c.Providers[c.Pools[u.Pool].Provider].Driver)
+		}
+		c.Upstreams[name] = u
+	}
+}
+
+// reachable reports whether an upstream that is only named leads to a provider with a usual URL.
+func (k *checker) reachable(name string) bool {
+	provider := name
+	if p, ok := k.config.Pools[name]; ok && p.Provider != "" {
+		provider = p.Provider
+	}
+	driver := provider
+	if p, ok := k.config.Providers[provider]; ok && p.Driver != "" {
+		driver = p.Driver
+	}
+	return k.known.DefaultURL(driver) != ""
+}
+
+func (k *checker) check() {
+	k.checkListeners()
+	k.checkRenewal()
+	k.checkProviders()
+	k.checkUpstreams()
+	k.checkRoutes()
+}
+
+func (k *checker) checkListeners() {
+	c := k.config
+	seen := map[string]string{}
+	address := func(path, a string, secured bool, remedy string) {
+		host, _, err := net.SplitHostPort(a)
+		switch {
+		case err != nil:
+			k.bad(0, path, a, "must be HOST:PORT", "")
+			return
+		case !secured && !loopback(a):
+			k.bad(0, path, a, "is not a loopback address", remedy)
+		case seen[a] != "" && host != "" && !strings.HasSuffix(a, ":0"):
+			k.bad(0, path, a, "is already used by "+seen[a], "choose another port")
+		}
+		seen[a] = path
+	}
+	switch tcp, isTCP := strings.CutPrefix(c.ExtProc.Listen, "tcp://"); {
+	case isTCP:
+		address("extproc.listen", tcp, c.ExtProc.TLS.CertFile != "", "give extproc.tls, or use unix:PATH")
+	case !strings.HasPrefix(c.ExtProc.Listen, "unix:") || len(c.ExtProc.Listen) == len("unix:"):
+		k.bad(0, "extproc.listen", c.ExtProc.Listen, "must be unix:PATH or tcp://HOST:PORT", "")
+	}
+	address("admin.listen", c.Admin.Listen, c.Admin.TLS.CertFile != "", "give admin.tls")
+	address("envoy.admin", c.Envoy.Admin, false, "Envoy's admin port has no authentication: keep it on loopback")
+	address("envoy.listen", c.Envoy.Listen, c.Clients.Anonymous == "always", "clients cannot be authenticated yet: use a loopback address, or say clients.anonymous: always")
+	if c.Clients.Anonymous == "never" {
+		k.bad(0, "clients.anonymous", "never", "leaves nobody who may call", "use loopback until clients can be authenticated")
+	}
+	for path, t := range map[string]TLS{"extproc.tls": c.ExtProc.TLS, "admin.tls": c.Admin.TLS, "envoy.tls": c.Envoy.TLS} {
+		if (t.CertFile == "") != (t.KeyFile == "") {
+			k.bad(0, path, "", "needs both cert_file and key_file", "")
+		}
+	}
+}
+
+func (k *checker) checkRenewal() {
+	r := k.config.Renewal
+	if r.TokenEndpointTimeout >= r.ClaimLease {
+		k.bad(0, "renewal.claim_lease", r.ClaimLease.String(), "must be longer than renewal.token_endpoint_timeout ("+r.TokenEndpointTimeout.String()+")", "or another process takes a slow refresh for dead")
+	}
+	if r.BackoffMin > r.BackoffMax {
+		k.bad(0, "renewal.backoff", "", "min is larger than max", "")
+	}
+}
+
+func (k *checker) checkProviders() {
+	for _, name := range slices.Sorted(maps.Keys(k.config.Providers)) {
+		p, path := k.config.Providers[name], "providers."+name
+		if p.Driver != "-" && !k.known.has(p.Driver) {
+			k.bad(p.line, path+".driver", p.Driver, "is no driver", "use one of "+strings.Join(k.known.Drivers, ", "))
+		}
+		if p.Driver == "oauth2" && p.TokenURL == "" {
+			k.bad(p.line, path+".token_url", "", "must be given for the oauth2 driver", "")
+		}
+		if p.TokenURL != "" {
+			u, err := url.Parse(p.TokenURL)
+			if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(net.JoinHostPort(u.Hostname(), "0"))) {
+				k.bad(p.line, path+".token_url", p.TokenURL, "must be an https URL", "http is only for loopback hosts")
+			}
+		}
+	}
+}
+
+func (k *checker) checkUpstreams() {
+	for _, name := range slices.Sorted(maps.Keys(k.config.Upstreams)) {
+		up, path := k.config.Upstreams[name], "upstreams."+name+".url"
+		if up.URL == "" {
+			k.bad(up.line, path, "", "must be given: the provider has no usual URL", "")
+			continue
+		}
+		u, err := url.Parse(up.URL)
+		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+			k.bad(up.line, path, up.URL, "must be http(s)://HOST[:PORT] without path, query and user", "the client's path goes through unchanged")
+		}
+	}
+}
+
+func (k *checker) checkRoutes() {
+	if len(k.config.Routes) == 0 {
+		k.bad(0, "routes", "", "must have at least one route", "e.g. routes: { messages: { match: { prefix: /v1/ }, upstreams: [anthropic] } }")
+	}
+	taken := map[string]string{}
+	for _, r := range k.config.Routes {
+		path := "routes." + r.Name
+		if !strings.HasPrefix(r.Prefix, "/") {
+			k.bad(r.line, path+".match.prefix", r.Prefix, "must begin with /", "")
+		}
+		if len(r.Upstreams) == 0 {
+			k.bad(r.line, path+".upstreams", "", "must name at least one upstream", "")
+		}
+		if len(r.Hosts) == 0 {
+			k.bad(r.line, path+".match.hosts", "", "must name at least one host", `use ["*"] for all`)
+		}
+		for _, h := range r.Hosts {
+			if other := taken[h+r.Prefix]; other != "" {
+				k.bad(r.line, path+".match", h+r.Prefix, "is already matched by route "+other, "")
+			}
+			taken[h+r.Prefix] = r.Name
+		}
+		if r.RefreshWait > r.RecoveryTimeout {
+			k.bad(r.line, path+".refresh_wait", r.RefreshWait.String(), "must not exceed recovery_timeout ("+r.RecoveryTimeout.String()+")", "")
+		}
+		if r.RecoveryTimeout > 5*time.Minute {
+			k.bad(r.line, path+".recovery_timeout", r.RecoveryTimeout.String(), "must be at most 5m", "no client waits longer")
+		}
+		if r.Tenant != "" && r.TenantHeader != "" {
+			k.bad(r.line, path+".tenant", r.Tenant, "excludes tenant_header", "keep one")
+		}
+	}
+}

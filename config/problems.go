@@ -1,0 +1,51 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problem is one thing that is wrong with a file: where, the value, the rule it breaks and what to do.
+type Problem struct {
+	File   string // base name
+	Line   int    // 0 when no line is to blame
+	Path   string // routes.messages.attempts
+	Value  string // "" when there is none
+	Rule   string
+	Remedy string
+}
+
+func (p Problem) String() string {
+	s := p.File
+	if p.Line > 0 {
+		s = fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	if p.Path != "" {
+		s += ": " + p.Path
+	}
+	if p.Value != "" {
+		s += ": " + fmt.Sprintf("%q", p.Value)
+	}
+	s += ": " + p.Rule
+	if p.Remedy != "" {
+		s += "; " + p.Remedy
+	}
+	return s
+}
+
+// Problems is everything that is wrong with a file, in the order of its lines.
+type Problems []Problem
+
+func (p Problems) Error() string {
+	lines := make([]string, len(p))
+	for i, one := range p {
+		lines[i] = one.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (p Problems) sorted() Problems {
+	slices.SortStableFunc(p, func(a, b Problem) int { return a.Line - b.Line })
+	return p
+}

@@ -1,0 +1,162 @@
+package provider
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+// maxAnswer bounds what is read of a token endpoint's answer, in bytes.
+const maxAnswer = 1 << 20
+
+// endpoint makes grant requests for one provider entry.
+type endpoint struct {
+	url    string // "": the driver's own
+	style  string
+	json   bool
+	client *http.Client
+}
+
+// request is one grant to ask for.
+type request struct {
+	url       string
+	json      bool
+	style     string // params, header, none
+	grant     string // grant_type
+	record    tokenstore.Record
+	headers   map[string]string
+	lifetime  time.Duration                      // when the answer does not say; 0: endless
+	permanent func(status int, code string) bool // the provider's own words for a dead credential
+}
+
+func newEndpoint(s Settings) (*endpoint, error) {
+	t := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 90 * time.Second,
+		ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	if s.Proxy != "" {
+		u, err := url.Parse(s.Proxy)
+		if err != nil || u.Host == "" {
+			return nil, errors.New("proxy is no URL: use http://HOST:PORT")
+		}
+		t.Proxy = http.ProxyURL(u)
+	}
+	if s.CAFile != "" {
+		pem, err := os.ReadFile(s.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading ca_file: %w", err)
+		}
+		t.TLSClientConfig.RootCAs = x509.NewCertPool()
+		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("reading ca_file: %s holds no certificate", s.CAFile)
+		}
+	}
+	e := &endpoint{url: s.TokenURL, style: s.AuthStyle, json: s.Body == "json", client: &http.Client{Transport: t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	if e.style == "" {
+		e.style = "params"
+	}
+	return e, nil
+}
+
+// once hides everything from net/http that would let it rewind and send a body again.
+type once struct{ io.Reader }
+
+// redeem makes the grant request, once.
+func (e *endpoint) redeem(ctx context.Context, r request) (tokenstore.Grant, error) {
+	var sent atomic.Bool // bytes of the request have left
+	req, err := e.build(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}), r)
+	if err != nil {
+		return tokenstore.Grant{}, &tokenstore.RefreshError{Class: tokenstore.RefreshMisconfigured, Message: "the token endpoint's URL cannot be used"}
+	}
+	resp, err := e.client.Do(req)
+	if err != nil {
+		class := tokenstore.RefreshNotSent
+		if sent.Load() {
+			class = tokenstore.RefreshUnknown
+		}
+		return tokenstore.Grant{}, &tokenstore.RefreshError{Class: class, Message: clean(transportWords(err), r.record)}
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil && resp.StatusCode < 300 {
+		return tokenstore.Grant{}, &tokenstore.RefreshError{Class: tokenstore.RefreshUnknown, Status: resp.StatusCode, Message: clean("reading the answer: "+transportWords(err), r.record)}
+	}
+	return parseAnswer(r, resp.StatusCode, resp.Header, body)
+}
+
+func (e *endpoint) build(ctx context.Context, r request) (*http.Request, error) {
+	target := r.url
+	if e.url != "" {
+		target = e.url
+	}
+	params := grantParams(r)
+	var body []byte
+	kind := "application/x-www-form-urlencoded"
+	if r.json {
+		kind = "application/json"
+		body, _ = json.Marshal(params) // a map of strings always marshals
+	} else {
+		form := url.Values{}
+		for k, v := range params {
+			form.Set(k, v)
+		}
+		body = []byte(form.Encode())
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, once{bytes.NewReader(body)})
+	if err != nil {
+		return nil, err
+	}
+	req.ContentLength = int64(len(body))
+	req.Header.Set("Content-Type", kind)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "tokenward")
+	if r.style == "header" {
+		req.Header.Set("Authorization", basicAuth(r))
+	}
+	for k, v := range r.headers {
+		req.Header.Set(k, v)
+	}
+	return req, nil
+}
+
+// transportWords is the innermost cause: the outer ones quote the URL.
+func transportWords(err error) string {
+	var u *url.Error
+	if errors.As(err, &u) {
+		if u.Timeout() {
+			return "no answer in time"
+		}
+		return u.Err.Error()
+	}
+	return err.Error()
+}
+
+// clean cuts a text to 256 characters and takes presented secrets out of it.
+func clean(s string, r tokenstore.Record) string {
+	for _, p := range planted(r) {
+		s = strings.ReplaceAll(s, p, "[redacted]")
+	}
+	s = strings.Map(func(c rune) rune {
+		if c < ' ' {
+			return ' '
+		}
+		return c
+	}, s)
+	if len(s) > 256 {
+		s = strings.ToValidUTF8(s[:256], "")
+	}
+	return s
+}

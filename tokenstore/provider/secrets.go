@@ -1,0 +1,51 @@
+package provider
+
+import (
+	"encoding/base64"
+	"net/url"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+// This file is the only one of the package that reveals secrets: into request headers and grant requests.
+
+func reveal(s tokenstore.Secret) string { return s.Reveal() }
+
+func bearer(s tokenstore.Secret) tokenstore.Header {
+	return tokenstore.Header{Name: "authorization", Value: "Bearer " + s.Reveal()}
+}
+
+// grantParams is the body of a grant request (RFC 6749 sections 4.4 and 6). Client authentication goes into it with style
+// params, and the client id alone with style none.
+func grantParams(r request) map[string]string {
+	p := map[string]string{"grant_type": r.grant}
+	if r.grant == "refresh_token" {
+		p["refresh_token"] = r.record.RefreshToken.Reveal()
+	} else if r.record.Scope != "" {
+		p["scope"] = r.record.Scope
+	}
+	if r.style != "header" && r.record.ClientID != "" {
+		p["client_id"] = r.record.ClientID
+	}
+	if r.style == "params" && !r.record.ClientSecret.IsZero() {
+		p["client_secret"] = r.record.ClientSecret.Reveal()
+	}
+	return p
+}
+
+// basicAuth is the Authorization header of style header: both parts are form-encoded first (RFC 6749 section 2.3.1).
+func basicAuth(r request) string {
+	pair := url.QueryEscape(r.record.ClientID) + ":" + url.QueryEscape(r.record.ClientSecret.Reveal())
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
+}
+
+// planted are the values that must not come back in an error's text, should the server echo them.
+func planted(r tokenstore.Record) []string {
+	var out []string
+	for _, s := range []tokenstore.Secret{r.RefreshToken, r.ClientSecret, r.AccessToken, r.APIKey} {
+		if !s.IsZero() {
+			out = append(out, s.Reveal())
+		}
+	}
+	return out
+}
