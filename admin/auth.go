@@ -1,0 +1,166 @@
+package admin
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	cookieName  = "tokenward_session"
+	sessionLife = 12 * time.Hour
+	sessionMost = 1000
+)
+
+// loadToken reads the admin token, and creates it on the first run.
+func loadToken(path string) (string, error) {
+	st, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		token := rand.Text()
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return "", fmt.Errorf("creating the admin token: %w", err)
+		}
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err != nil {
+			return "", fmt.Errorf("creating the admin token: %w", err)
+		}
+		_, err = f.WriteString(token + "\n")
+		return token, errors.Join(err, f.Close())
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading the admin token: %w", err)
+	}
+	if st.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("the admin token %s can be read by others (mode %04o): chmod 600 it, and consider it as disclosed: delete it to get a new one", path, st.Mode().Perm())
+	}
+	data, err := os.ReadFile(path)
+	token := strings.TrimSpace(string(data))
+	if err == nil && len(token) < 16 {
+		err = errors.New("it is shorter than 16 characters: delete the file to get a new one")
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading the admin token %s: %w", path, err)
+	}
+	return token, nil
+}
+
+// sessions are the page's sign-ins. The cookie holds a random id, not the token.
+type sessions struct {
+	mu  sync.Mutex // guards ids
+	ids map[string]time.Time
+}
+
+func (s *sessions) create() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, end := range s.ids {
+		if time.Now().After(end) || len(s.ids) >= sessionMost {
+			delete(s.ids, id)
+		}
+	}
+	id := rand.Text()
+	s.ids[id] = time.Now().Add(sessionLife)
+	return id
+}
+
+func (s *sessions) valid(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	end, ok := s.ids[id]
+	return ok && time.Now().Before(end)
+}
+
+func (s *sessions) drop(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.ids, id)
+}
+
+func (s *Server) isToken(given string) bool {
+	return subtle.ConstantTimeCompare([]byte(given), []byte(s.token)) == 1
+}
+
+func (s *Server) authorised(r *http.Request) bool {
+	if given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		return s.isToken(strings.TrimSpace(given))
+	}
+	c, err := r.Cookie(cookieName)
+	return err == nil && s.sessions.valid(c.Value)
+}
+
+// guarded lets only authorised calls through.
+func (s *Server) guarded(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.authorised(r) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="tokenward"`)
+			fail(w, http.StatusUnauthorized, "unauthorized", "the admin token is missing or wrong: send Authorization: Bearer with the contents of admin.token_file")
+			return
+		}
+		h(w, r)
+	})
+}
+
+// checked refuses calls that a foreign page could have made: a Host that is not ours (DNS rebinding), a foreign Origin.
+func (s *Server) checked(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		w.Header().Set("Cache-Control", "no-store")
+		if !s.ourHost(r.Host) {
+			fail(w, http.StatusMisdirectedRequest, "wrong-host", "this host name is not the service's: call it by the address of admin.listen")
+			return
+		}
+		if o := r.Header.Get("Origin"); o != "" && r.Method != http.MethodGet && r.Method != http.MethodHead {
+			if u, err := url.Parse(o); err != nil || u.Host != r.Host {
+				fail(w, http.StatusForbidden, "wrong-origin", "calls from other origins are refused: use the service's own page, or a client that sends no Origin")
+				return
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) ourHost(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = host
+	}
+	name = strings.Trim(name, "[]")
+	configured, _, _ := net.SplitHostPort(s.cfg.Listen)
+	ip := net.ParseIP(name)
+	return name == "localhost" || name == configured || ip != nil && (ip.IsLoopback() || s.cfg.CertFile != "")
+}
+
+func (s *Server) login(w http.ResponseWriter, r *http.Request) {
+	var q struct {
+		Token string `json:"token"`
+	}
+	if !readBody(w, r, &q) {
+		return
+	}
+	if !s.isToken(q.Token) {
+		fail(w, http.StatusUnauthorized, "unauthorized", "signing in: the token is wrong: it is in the file admin.token_file")
+		return
+	}
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: s.sessions.create(), Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Secure: s.cfg.CertFile != "", MaxAge: int(sessionLife / time.Second)})
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
+	if c, err := r.Cookie(cookieName); err == nil {
+		s.sessions.drop(c.Value)
+	}
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.cfg.CertFile != "", MaxAge: -1})
+	w.WriteHeader(http.StatusNoContent)
+}

@@ -1,0 +1,148 @@
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+const (
+	jobsKept     = 100
+	jobKeptFor   = time.Hour
+	jobWithin    = 30 * time.Minute
+	jobParallel  = 16
+	accountLimit = 2 * time.Minute
+)
+
+// jobs runs refresh-all, one at a time: who asks while one runs joins it.
+type jobs struct {
+	tokens Tokens
+	life   context.Context // ends at Stop
+	end    context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu   sync.Mutex // guards what follows
+	byID map[string]*job
+	last *job
+}
+
+type job struct {
+	id    string
+	force bool
+	total int
+	done  chan struct{}
+
+	mu      sync.Mutex // guards results and ended
+	results []Result
+	ended   time.Time
+}
+
+func newJobs(t Tokens) *jobs {
+	j := &jobs{tokens: t, byID: map[string]*job{}}
+	j.life, j.end = context.WithCancel(context.Background())
+	return j
+}
+
+func (js *jobs) start(force bool) *job {
+	js.mu.Lock()
+	defer js.mu.Unlock()
+	if l := js.last; l != nil && l.running() && (l.force || !force) {
+		return l
+	}
+	js.forget()
+	ids := js.tokens.Statuses()
+	j := &job{id: rand.Text(), force: force, total: len(ids), done: make(chan struct{})}
+	js.byID[j.id], js.last = j, j
+	js.wg.Go(func() { js.run(j, ids) })
+	return j
+}
+
+func (js *jobs) run(j *job, accounts []tokenstore.AccountStatus) {
+	ctx, cancel := context.WithTimeout(js.life, jobWithin)
+	defer cancel()
+	var g errgroup.Group
+	g.SetLimit(jobParallel)
+	for _, a := range accounts {
+		g.Go(func() error {
+			one, cancel := context.WithTimeout(ctx, accountLimit)
+			defer cancel()
+			r, err := js.tokens.RefreshAccount(one, a.ID, j.force)
+			j.add(resultOf(a.ID, r, err))
+			return nil
+		})
+	}
+	_ = g.Wait()
+	j.mu.Lock()
+	j.ended = time.Now()
+	j.mu.Unlock()
+	close(j.done)
+}
+
+func resultOf(id tokenstore.AccountID, r tokenstore.RefreshResult, err error) Result {
+	switch {
+	case err == nil:
+		return resultView(r)
+	case errors.Is(err, tokenstore.ErrPaused), errors.Is(err, tokenstore.ErrUnknownAccount):
+		return Result{ID: id, Result: tokenstore.Skipped, Error: err.Error()}
+	}
+	return Result{ID: id, Result: tokenstore.Failed, Retryable: true, Error: "no result in time; the refresh goes on"}
+}
+
+func (j *job) add(r Result) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.results = append(j.results, r)
+}
+
+func (j *job) running() bool {
+	select {
+	case <-j.done:
+		return false
+	default:
+		return true
+	}
+}
+
+func (j *job) view() map[string]any {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	results := slices.Clone(j.results)
+	slices.SortFunc(results, func(a, b Result) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	if results == nil {
+		results = []Result{}
+	}
+	sum := summarise(results, func(r Result) string { return string(r.Result) })
+	sum["total"] = j.total
+	return map[string]any{"jobId": j.id, "done": !j.ended.IsZero(), "results": results, "summary": sum}
+}
+
+func (js *jobs) get(id string) *job {
+	js.mu.Lock()
+	defer js.mu.Unlock()
+	return js.byID[id]
+}
+
+// forget drops jobs that are too old or too many.
+func (js *jobs) forget() {
+	for id, j := range js.byID {
+		j.mu.Lock()
+		over := !j.ended.IsZero() && (time.Since(j.ended) > jobKeptFor || len(js.byID) >= jobsKept)
+		j.mu.Unlock()
+		if over {
+			delete(js.byID, id)
+		}
+	}
+}
+
+func (js *jobs) stop() {
+	js.end()
+	js.wg.Wait()
+}

@@ -1,0 +1,155 @@
+package admin
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+)
+
+//go:embed openapi.yaml
+var openapi []byte
+
+//go:embed page
+var pageFiles embed.FS
+
+// Config says where the admin edge listens and who may use it.
+type Config struct {
+	Listen       string // HOST:PORT
+	TokenFile    string // created (0600) when missing
+	CertFile     string // with KeyFile: TLS
+	KeyFile      string
+	ClientCAFile string
+	MetricsAuth  bool // /metrics needs the token too
+}
+
+// Server is the admin HTTP server.
+type Server struct {
+	cfg      Config
+	tokens   Tokens
+	log      *zap.Logger
+	token    string
+	sessions sessions
+	jobs     *jobs
+	http     *http.Server
+	listener net.Listener
+	served   chan struct{}
+}
+
+// New prepares the server. It reads, or creates, the token file.
+func New(cfg Config, t Tokens, reg *prometheus.Registry, log *zap.Logger) (*Server, error) {
+	token, err := loadToken(cfg.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, tokens: t, log: log, token: token, sessions: sessions{ids: map[string]time.Time{}}, jobs: newJobs(t), served: make(chan struct{})}
+	s.http = &http.Server{Handler: s.checked(s.mux(reg)), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, ErrorLog: zap.NewStdLog(log)}
+	if cfg.CertFile != "" {
+		if s.http.TLSConfig, err = serverTLS(cfg); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Server) mux(reg *prometheus.Registry) *http.ServeMux {
+	m := http.NewServeMux()
+	m.Handle("GET /api/admin/oauth/refresh", s.guarded(s.getRefresh))
+	m.Handle("POST /api/admin/oauth/refresh", s.guarded(s.postRefresh))
+	m.Handle("GET /api/admin/jobs/{id}", s.guarded(s.getJob))
+	m.Handle("GET /api/admin/openapi.yaml", s.guarded(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/yaml")
+		_, _ = w.Write(openapi)
+	}))
+	m.HandleFunc("POST /login", s.login)
+	m.HandleFunc("POST /logout", s.logout)
+	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		write(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
+	m.HandleFunc("GET /readyz", s.readyz)
+	metrics := promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg})
+	if s.cfg.MetricsAuth {
+		metrics = s.guarded(metrics.ServeHTTP)
+	}
+	m.Handle("GET /metrics", metrics)
+	files, _ := fs.Sub(pageFiles, "page") // the folder is embedded
+	m.Handle("GET /", http.FileServerFS(files))
+	return m
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if why := s.tokens.NotReady(); len(why) > 0 {
+		write(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "reasons": why})
+		return
+	}
+	write(w, http.StatusOK, map[string]string{"status": "ready"})
+}
+
+// Start listens and serves.
+func (s *Server) Start(ctx context.Context) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listening for operators on %s: %w: choose another admin.listen", s.cfg.Listen, err)
+	}
+	s.listener = l
+	if s.http.TLSConfig != nil {
+		l = tls.NewListener(l, s.http.TLSConfig)
+	}
+	go func() {
+		defer close(s.served)
+		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("serving the admin API ended", zap.Error(err))
+		}
+	}()
+	return nil
+}
+
+// Addr is the address that Start bound.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Stop finishes running calls within three seconds.
+func (s *Server) Stop(ctx context.Context) error {
+	if s.listener == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	s.jobs.stop()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = s.http.Close()
+	}
+	<-s.served
+	return err
+}
+
+func serverTLS(cfg Config) (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("loading admin.tls: %w", err)
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	if cfg.ClientCAFile == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(cfg.ClientCAFile)
+	if err != nil {
+		return nil, fmt.Errorf("loading admin.tls.client_ca_file: %w", err)
+	}
+	c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+	if !c.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("loading admin.tls.client_ca_file: %s holds no certificate", cfg.ClientCAFile)
+	}
+	return c, nil
+}

@@ -1,0 +1,115 @@
+package envoy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Names that users see in Envoy's stats and logs.
+const (
+	ListenerIn      = "tokenward_in"
+	ListenerAttempt = "tokenward_attempt"
+	FilterAttempt   = "tokenward.attempt"
+	clusterService  = "tokenward"
+)
+
+// restartReserve is how many retries are kept beyond a route's attempts for the time when the service is away: each
+// waits 1 to 1.5 s. The service counts a request's attempts itself.
+const restartReserve = 3
+
+// Config is what the generated configuration depends on.
+type Config struct {
+	Listen         string // clients call here, HOST:PORT
+	Admin          string // Envoy's admin interface, HOST:PORT
+	CertFile       string // with KeyFile: TLS for clients
+	KeyFile        string
+	RetryBodyLimit uint32 // bytes of a request body kept for retries; larger bodies are sent once
+	ExtProc        string // unix:/absolute/path or tcp://HOST:PORT
+	ExtProcTLS     bool   // TLS towards the service
+	ExtProcCAFile  string
+	Upstreams      []Upstream
+	Routes         []Route
+	ForwardHeaders []string      // request headers that the service must see, besides its own
+	LongestHold    time.Duration // the longest time the service holds an answer
+	SystemCAFile   string        // trust anchor of upstreams without their own; "": the usual places are searched
+}
+
+// Upstream becomes a cluster.
+type Upstream struct {
+	Name     string // of the cluster
+	URL      string // http(s)://HOST[:PORT]
+	CAFile   string
+	Protocol string // auto, http1, http2
+}
+
+// Route becomes a route of the outer listener.
+type Route struct {
+	Name         string
+	Prefix       string
+	Hosts        []string
+	Attempts     int
+	Tenant       string
+	TenantHeader string
+}
+
+// endpoint is an upstream's URL taken apart.
+type endpoint struct {
+	host string
+	port uint32
+	tls  bool
+	ip   bool
+}
+
+func parseURL(raw string) (endpoint, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
+		return endpoint{}, fmt.Errorf("upstream URL %q: use http(s)://HOST[:PORT] without a path", raw)
+	}
+	e := endpoint{host: u.Hostname(), port: 80, tls: u.Scheme == "https", ip: net.ParseIP(u.Hostname()) != nil}
+	if e.tls {
+		e.port = 443
+	}
+	if p := u.Port(); p != "" {
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil {
+			return endpoint{}, fmt.Errorf("upstream URL %q: the port is no number below 65536", raw)
+		}
+		e.port = uint32(n)
+	}
+	return e, nil
+}
+
+func splitAddress(address string) (string, uint32, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, fmt.Errorf("address %q: use HOST:PORT", address)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return "", 0, fmt.Errorf("address %q: the port is no number below 65536", address)
+	}
+	switch host {
+	case "localhost":
+		host = "127.0.0.1"
+	case "":
+		host = "0.0.0.0"
+	}
+	return host, uint32(n), nil
+}
+
+var systemCAFiles = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"}
+
+func systemCA() (string, error) {
+	for _, f := range systemCAFiles {
+		if _, err := os.Stat(f); err == nil {
+			return f, nil
+		}
+	}
+	return "", errors.New("the system's certificate bundle was not found: install ca-certificates, or give the upstream a ca_file")
+}

@@ -1,0 +1,119 @@
+package envoy
+
+import (
+	"fmt"
+	"time"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
+	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
+	mutationfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// longestSilence is how long a provider may say nothing, holds included; both listeners must allow it.
+const longestSilence = 900 * time.Second
+
+// absent tells that the service never answered the request headers, so that nothing was sent to a provider.
+const absent = "response.code_details == 'cluster_not_found' && !('x-tokenward-cluster' in request.headers)"
+
+var websocket = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
+
+func (b *builder) outerListener() (*listenerv3.Listener, error) {
+	host, port, err := splitAddress(b.cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("envoy.listen: %w", err)
+	}
+	routes, err := b.outerRoutes()
+	if err != nil {
+		return nil, err
+	}
+	early := &earlyv3.HeaderMutation{}
+	for _, p := range internalPrefixes {
+		early.Mutations = append(early.Mutations, removePrefix(p))
+	}
+	early.Mutations = append(early.Mutations, removeHeader("x-request-id"))
+	hcm := &hcmv3.HttpConnectionManager{
+		StatPrefix: "llm", UseRemoteAddress: truth(true), SkipXffAppend: true, GenerateRequestId: truth(true), AlwaysSetRequestIdInResponse: true,
+		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, NormalizePath: truth(true), StreamIdleTimeout: durationpb.New(longestSilence),
+		UpgradeConfigs:                websocket,
+		Http2ProtocolOptions:          &corev3.Http2ProtocolOptions{InitialStreamWindowSize: u32(256 << 10), InitialConnectionWindowSize: u32(16 << 20), MaxConcurrentStreams: u32(100)},
+		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{{Name: "envoy.http.early_header_mutation.header_mutation", TypedConfig: b.any(early)}},
+		AccessLog: b.accessLog("request", map[string]string{"id": "%REQ(X-TOKENWARD-ID)%", "request_id": "%REQ(X-REQUEST-ID)%", "route": "%ROUTE_NAME%",
+			"method": "%REQ(:METHOD)%", "path": "%REQ_WITHOUT_QUERY(:PATH)%", "code": "%RESPONSE_CODE%", "details": "%RESPONSE_CODE_DETAILS%", "flags": "%RESPONSE_FLAGS%",
+			"attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "ms": "%DURATION%"}),
+		HttpFilters: []*hcmv3.HttpFilter{
+			b.filter("tokenward.response_scrub", &mutationfilterv3.HeaderMutation{Mutations: &mutationfilterv3.Mutations{
+				ResponseMutations: []*mutationv3.HeaderMutation{removePrefix("x-tokenward-")}}}),
+			b.router(),
+		},
+		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes},
+	}
+	chain := b.chain(hcm)
+	if b.cfg.CertFile != "" {
+		chain.TransportSocket = &corev3.TransportSocket{Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{
+			TypedConfig: b.any(&tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{AlpnProtocols: []string{"h2", "http/1.1"},
+				TlsCertificates: []*tlsv3.TlsCertificate{{CertificateChain: file(b.cfg.CertFile), PrivateKey: file(b.cfg.KeyFile)}}}})}}
+	}
+	return &listenerv3.Listener{Name: ListenerIn, Address: socket(host, port), PerConnectionBufferLimitBytes: u32(1 << 20), FilterChains: []*listenerv3.FilterChain{chain}}, nil
+}
+
+func (b *builder) attemptListener() *listenerv3.Listener {
+	hcm := &hcmv3.HttpConnectionManager{
+		StatPrefix: "attempt", GenerateRequestId: truth(false), PreserveExternalRequestId: true, SkipXffAppend: true,
+		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, StreamIdleTimeout: durationpb.New(longestSilence),
+		UpgradeConfigs:        websocket,
+		Http2ProtocolOptions:  &corev3.Http2ProtocolOptions{AllowConnect: true, InitialStreamWindowSize: u32(64 << 10), InitialConnectionWindowSize: u32(16 << 20)},
+		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{UnixSockets: true},
+		LocalReplyConfig:      b.whenAbsent(),
+		AccessLog: b.accessLog("attempt", map[string]string{"id": "%DYNAMIC_METADATA(tokenward:id)%", "account": "%DYNAMIC_METADATA(tokenward:account)%",
+			"attempt": "%DYNAMIC_METADATA(tokenward:attempt)%", "verdict": "%DYNAMIC_METADATA(tokenward:verdict)%", "decision": "%DYNAMIC_METADATA(tokenward:decision)%",
+			"recovered_ms": "%DYNAMIC_METADATA(tokenward:recovered_ms)%", "cluster": "%UPSTREAM_CLUSTER_RAW%", "code": "%RESPONSE_CODE%",
+			"details": "%RESPONSE_CODE_DETAILS%", "flags": "%RESPONSE_FLAGS%", "tls": "%UPSTREAM_TRANSPORT_FAILURE_REASON%", "ms": "%DURATION%"}),
+		HttpFilters:    []*hcmv3.HttpFilter{b.attemptFilter(), b.router()},
+		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: attemptRoutes()},
+	}
+	return &listenerv3.Listener{Name: ListenerAttempt, FilterChains: []*listenerv3.FilterChain{b.chain(hcm)},
+		ListenerSpecifier: &listenerv3.Listener_InternalListener{InternalListener: &listenerv3.Listener_InternalListenerConfig{}}}
+}
+
+// whenAbsent marks the local reply to a request that the service never answered, so that the outer side retries it after
+// a pause: the service may be restarting.
+func (b *builder) whenAbsent() *hcmv3.LocalReplyConfig {
+	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{
+		Filter: &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{ExtensionFilter: &accesslogv3.ExtensionFilter{
+			Name: "cel", ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: b.any(&celv3.ExpressionFilter{Expression: absent})}}}},
+		HeadersToAdd: []*corev3.HeaderValueOption{setHeader("x-tokenward-retry", "1"), setHeader("x-tokenward-after", "1")},
+	}}}
+}
+
+func (b *builder) chain(hcm *hcmv3.HttpConnectionManager) *listenerv3.FilterChain {
+	return &listenerv3.FilterChain{Filters: []*listenerv3.Filter{{Name: "envoy.filters.network.http_connection_manager",
+		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: b.any(hcm)}}}}
+}
+
+func (b *builder) router() *hcmv3.HttpFilter {
+	return b.filter("envoy.filters.http.router", &routerv3.Router{SuppressEnvoyHeaders: true})
+}
+
+// accessLog writes one JSON line to standard output.
+func (b *builder) accessLog(kind string, fields map[string]string) []*accesslogv3.AccessLog {
+	format := &structpb.Struct{Fields: map[string]*structpb.Value{"log": structpb.NewStringValue(kind), "time": structpb.NewStringValue("%START_TIME%")}}
+	for k, v := range fields {
+		format.Fields[k] = structpb.NewStringValue(v)
+	}
+	return []*accesslogv3.AccessLog{{Name: "stdout", ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: b.any(&streamv3.StdoutAccessLog{
+		AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: format}}}})}}}
+}
+
+func file(path string) *corev3.DataSource {
+	return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: path}}
+}

@@ -1,0 +1,55 @@
+package envoy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+)
+
+// Oldest is the oldest Envoy whose local replies reach ext_proc, without which a dead provider cannot be left.
+const Oldest = "1.37"
+
+const oldestMinor = 37
+
+var versionPattern = regexp.MustCompile(`/(\d+)\.(\d+)\.(\d+)`)
+
+// Find returns the Envoy to run: the given path, $ENVOY, or envoy on PATH.
+func Find(explicit string) (string, error) {
+	for _, p := range []string{explicit, os.Getenv("ENVOY")} {
+		if p != "" {
+			return p, nil
+		}
+	}
+	p, err := exec.LookPath("envoy")
+	if err != nil {
+		return "", errors.New("looking for Envoy: there is none on PATH: install Envoy " + Oldest + " or later, or name it with --envoy or $ENVOY")
+	}
+	return p, nil
+}
+
+// CheckVersion returns the version of an Envoy binary; an error if it is too old or no Envoy.
+func CheckVersion(ctx context.Context, path string) (string, error) {
+	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("asking %s for its version: %w: is it an Envoy for this machine?", path, err)
+	}
+	return parseVersion(path, string(out))
+}
+
+func parseVersion(path, out string) (string, error) {
+	m := versionPattern.FindStringSubmatch(out)
+	if m == nil {
+		return "", fmt.Errorf("asking %s for its version: the answer is not Envoy's: name an Envoy binary", path)
+	}
+	version := m[1] + "." + m[2] + "." + m[3]
+	major, _ := strconv.Atoi(m[1])
+	minor, _ := strconv.Atoi(m[2])
+	if major == 1 && minor < oldestMinor {
+		return "", fmt.Errorf("%s is Envoy %s: tokenward needs %s or later, since older ones do not show us that a provider is dead: install a newer Envoy", path, version, Oldest)
+	}
+	return version, nil
+}
