@@ -48,7 +48,7 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 		Http2ProtocolOptions:          &corev3.Http2ProtocolOptions{InitialStreamWindowSize: u32(256 << 10), InitialConnectionWindowSize: u32(16 << 20), MaxConcurrentStreams: u32(100)},
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{{Name: "envoy.http.early_header_mutation.header_mutation", TypedConfig: b.any(early)}},
 		AccessLog: b.accessLog("request", map[string]string{"id": "%REQ(X-TOKENWARD-ID)%", "request_id": "%REQ(X-REQUEST-ID)%", "route": "%ROUTE_NAME%",
-			"method": "%REQ(:METHOD)%", "path": "%REQ_WITHOUT_QUERY(:PATH)%", "code": "%RESPONSE_CODE%", "details": "%RESPONSE_CODE_DETAILS%", "flags": "%RESPONSE_FLAGS%",
+			"method": "%REQ(:METHOD)%", "code": "%RESPONSE_CODE%", "details": "%RESPONSE_CODE_DETAILS%", "flags": "%RESPONSE_FLAGS%",
 			"attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "ms": "%DURATION%"}),
 		HttpFilters: []*hcmv3.HttpFilter{
 			b.filter("tokenward.response_scrub", &mutationfilterv3.HeaderMutation{Mutations: &mutationfilterv3.Mutations{

@@ -1,6 +1,8 @@
 package tokenstore
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -85,6 +87,9 @@ func (s *Store) refused(r *route, ref *Refusal) {
 
 // stored counts a call of the backend and tells when the store is lost and found.
 func (s *Store) stored(op string, started time.Time, err error) {
+	if errors.Is(err, context.Canceled) {
+		return // we stopped asking
+	}
 	ok := storeAnswered(err)
 	s.metrics.storeOp(op, ok, time.Since(started))
 	if was := s.storeUp.Swap(ok); was != ok {

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/admin"
+	"github.com/tokenward/tokenward/cli"
+	"github.com/tokenward/tokenward/config"
+	"github.com/tokenward/tokenward/envoy"
+	"github.com/tokenward/tokenward/extproc"
+	"github.com/tokenward/tokenward/tokenstore"
+	"github.com/tokenward/tokenward/tokenstore/provider"
+	"github.com/tokenward/tokenward/tokenstore/sqlite"
+)
+
+const defaultFile = "tokenward.yaml"
+
+// This file turns the configuration file into the configurations of the packages.
+
+func loadConfig(file string) (*config.Config, error) {
+	if file == "" {
+		file = defaultFile
+	}
+	c, err := config.Load(file, config.Known{Drivers: provider.Names(), DefaultURL: provider.DefaultURL}, os.LookupEnv)
+	if err != nil {
+		return nil, cli.Usagef("%w", err)
+	}
+	return c, nil
+}
+
+func drivers(c *config.Config) (map[string]tokenstore.Driver, error) {
+	out := make(map[string]tokenstore.Driver, len(c.Providers))
+	for name, p := range c.Providers {
+		d, err := provider.New(name, provider.Settings{Driver: p.Driver, TokenURL: p.TokenURL, AuthStyle: p.AuthStyle, Body: p.Body, Replay: p.Replay,
+			Grace: p.Grace, Headers: p.Headers, Proxy: p.Proxy, CAFile: p.CAFile})
+		if err != nil {
+			return nil, err
+		}
+		out[name] = d
+	}
+	return out, nil
+}
+
+func domainConfig(c *config.Config) (tokenstore.Config, error) {
+	ds, err := drivers(c)
+	if err != nil {
+		return tokenstore.Config{}, err
+	}
+	t := tokenstore.Config{Drivers: ds, Routes: map[string]tokenstore.RouteConfig{}, Upstreams: map[string]tokenstore.UpstreamConfig{}, Pools: map[string]tokenstore.PoolConfig{},
+		Renewal: tokenstore.RenewalConfig{Sweep: c.Renewal.Sweep, Lead: c.Renewal.Lead, Workers: c.Renewal.Workers, TokenEndpointTimeout: c.Renewal.TokenEndpointTimeout,
+			ClaimLease: c.Renewal.ClaimLease, BackoffMin: c.Renewal.BackoffMin, BackoffMax: c.Renewal.BackoffMax}}
+	for name, p := range c.Pools {
+		how := tokenstore.LeastLoaded
+		if p.Select == "round_robin" {
+			how = tokenstore.RoundRobin
+		}
+		t.Pools[name] = tokenstore.PoolConfig{Provider: p.Provider, Select: how, MinHealthy: p.MinHealthy}
+	}
+	for name, u := range c.Upstreams {
+		t.Upstreams[name] = tokenstore.UpstreamConfig{Pool: u.Pool, Cluster: u.Cluster(name)}
+	}
+	for _, r := range c.Routes {
+		t.Routes[r.Name] = tokenstore.RouteConfig{Upstreams: r.Upstreams, Attempts: r.Attempts, FailOverRateLimit: r.OnRateLimit == "failover",
+			FailOverOverload: r.OnOverload == "failover", PassAuthFailure: r.OnAuthFailure == "pass", RecoveryTimeout: r.RecoveryTimeout, RefreshWait: r.RefreshWait}
+	}
+	return t, nil
+}
+
+func extprocConfig(c *config.Config) extproc.Config {
+	out := extproc.Config{Listen: c.ExtProc.Listen, CertFile: c.ExtProc.TLS.CertFile, KeyFile: c.ExtProc.TLS.KeyFile, ClientCAFile: c.ExtProc.TLS.ClientCAFile,
+		RevealAttempts: map[string]bool{}}
+	for _, r := range c.Routes {
+		out.TrailAge = max(out.TrailAge, r.RecoveryTimeout+5*time.Second)
+		out.RevealAttempts[r.Name] = r.RevealAttempts
+	}
+	return out
+}
+
+func adminConfig(c *config.Config) admin.Config {
+	return admin.Config{Listen: c.Admin.Listen, TokenFile: c.Admin.TokenFile, CertFile: c.Admin.TLS.CertFile, KeyFile: c.Admin.TLS.KeyFile,
+		ClientCAFile: c.Admin.TLS.ClientCAFile, MetricsAuth: c.Admin.MetricsAuth}
+}
+
+// bootstrap renders the Envoy configuration.
+func bootstrap(c *config.Config) ([]byte, error) {
+	e := envoy.Config{Listen: c.Envoy.Listen, Admin: c.Envoy.Admin, CertFile: c.Envoy.TLS.CertFile, KeyFile: c.Envoy.TLS.KeyFile,
+		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "", ForwardHeaders: provider.RequestHeaders()}
+	for _, r := range c.Routes {
+		e.LongestHold = max(e.LongestHold, r.RefreshWait)
+		e.Routes = append(e.Routes, envoy.Route{Name: r.Name, Prefix: r.Prefix, Hosts: r.Hosts, Attempts: r.Attempts, Tenant: r.Tenant, TenantHeader: r.TenantHeader})
+		for _, name := range r.Upstreams {
+			u := c.Upstreams[name]
+			e.Upstreams = appendOnce(e.Upstreams, envoy.Upstream{Name: u.Cluster(name), URL: u.URL, CAFile: u.CAFile, Protocol: u.Protocol})
+		}
+	}
+	b, err := envoy.Build(e)
+	if err != nil {
+		return nil, fmt.Errorf("generating Envoy's configuration: %w", err)
+	}
+	return envoy.YAML(b)
+}
+
+func appendOnce(us []envoy.Upstream, u envoy.Upstream) []envoy.Upstream {
+	for _, have := range us {
+		if have.Name == u.Name {
+			return us
+		}
+	}
+	return append(us, u)
+}
+
+// runFolder is where the generated Envoy configuration goes: beside the socket.
+func runFolder(c *config.Config) string {
+	if path, ok := strings.CutPrefix(c.ExtProc.Listen, "unix:"); ok {
+		return filepath.Dir(path)
+	}
+	return filepath.Dir(c.Store.SQLite.Path)
+}
+
+// openSession opens the store for a command of the command line.
+func openSession(ctx context.Context, file string) (*cli.Session, error) {
+	c, err := loadConfig(file)
+	if err != nil {
+		return nil, err
+	}
+	t, err := domainConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	b, err := sqlite.Open(ctx, sqlite.Config(c.Store.SQLite))
+	if err != nil {
+		return nil, err
+	}
+	scheme := "http://"
+	if c.Admin.TLS.CertFile != "" {
+		scheme = "https://"
+	}
+	return &cli.Session{Backend: b, Drivers: t.Drivers, Pools: t.Pools, AdminURL: scheme + c.Admin.Listen, AdminTokenFile: c.Admin.TokenFile, AdminCAFile: c.Admin.TLS.CertFile,
+		Domain: func() (*tokenstore.Store, error) {
+			return tokenstore.New(t, b, tokenstore.NewMetrics(prometheus.NewRegistry(), "sqlite", false), zap.NewNop())
+		}}, nil
+}
+
+// checkOnline opens the store and connects to every token endpoint.
+func checkOnline(ctx context.Context, c *config.Config) error {
+	b, err := sqlite.Open(ctx, sqlite.Config(c.Store.SQLite))
+	if err != nil {
+		return err
+	}
+	_, err = b.List(ctx)
+	errs := []error{err, b.Close()}
+	for name, p := range c.Providers {
+		u, err := url.Parse(p.TokenURL)
+		if p.TokenURL == "" || err != nil {
+			continue
+		}
+		port := u.Port()
+		if port == "" {
+			port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
+		}
+		conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("reaching the token endpoint of provider %s: %w: check token_url and the network", name, err))
+			continue
+		}
+		errs = append(errs, conn.Close())
+	}
+	return errors.Join(errs...)
+}

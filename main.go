@@ -1,0 +1,180 @@
+// Command tokenward keeps OAuth accounts alive behind Envoy. See README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tokenward/tokenward/cli"
+	"github.com/tokenward/tokenward/config"
+	"github.com/tokenward/tokenward/envoy"
+)
+
+// Set by the linker.
+var (
+	version = "dev"
+	commit  = "unknown"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := root().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "tokenward:", strings.TrimSpace(err.Error()))
+	}
+	os.Exit(cli.Code(err))
+}
+
+func root() *cobra.Command {
+	c := &cobra.Command{Use: "tokenward", Short: "keeps OAuth accounts alive behind Envoy", SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return cli.Usagef("%s: %w: see %s --help", cmd.Name(), err, cmd.CommandPath())
+	})
+	c.AddCommand(serveCommand(), runCommand(), initCommand(), checkCommand(), envoyCommand(), versionCommand())
+	c.AddCommand(cli.Commands(openSession)...)
+	asUsage(c)
+	return c
+}
+
+// asUsage gives wrong arguments the exit code of wrong usage.
+func asUsage(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return cli.Usagef("%s: %w: see %s --help", cmd.Name(), err, cmd.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		asUsage(sub)
+	}
+}
+
+func withConfig(c *cobra.Command) *string {
+	return c.Flags().StringP("config", "c", "", "configuration file (default ./"+defaultFile+")")
+}
+
+func serveCommand() *cobra.Command {
+	c := &cobra.Command{Use: "serve", Short: "ext_proc server, renewal, admin", Args: cobra.NoArgs}
+	file := withConfig(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		return serve(cmd.Context(), cfg, nil)
+	}
+	return c
+}
+
+func runCommand() *cobra.Command {
+	c := &cobra.Command{Use: "run", Short: "serve, with an Envoy of its own", Args: cobra.NoArgs}
+	file := withConfig(c)
+	path := c.Flags().String("envoy", "", "the Envoy to run (default $ENVOY, else envoy on PATH)")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		bin, err := envoy.Find(*path)
+		if err != nil {
+			return err
+		}
+		if _, err := envoy.CheckVersion(cmd.Context(), bin); err != nil {
+			return err
+		}
+		boot, err := bootstrap(cfg)
+		if err != nil {
+			return err
+		}
+		return serve(cmd.Context(), cfg, &envoy.ChildConfig{Path: bin, Bootstrap: boot, RunFolder: runFolder(cfg), Admin: cfg.Envoy.Admin, Output: os.Stdout})
+	}
+	return c
+}
+
+func initCommand() *cobra.Command {
+	return &cobra.Command{Use: "init", Short: "write a commented " + defaultFile, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		f, err := os.OpenFile(defaultFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644) //nolint:gosec // holds no secrets
+		if errors.Is(err, os.ErrExist) {
+			return &cli.ExitError{Code: cli.ExitRefused, Err: errors.New("writing " + defaultFile + ": it exists and is left as it is: remove it first, or work in another folder")}
+		}
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(config.Starter())
+		if err = errors.Join(err, f.Close()); err == nil {
+			fmt.Fprintln(cmd.OutOrStdout(), "wrote "+defaultFile+"; next: tokenward accounts add, then tokenward run")
+		}
+		return err
+	}}
+}
+
+func checkCommand() *cobra.Command {
+	c := &cobra.Command{Use: "check", Short: "validate the configuration", Args: cobra.NoArgs}
+	file := withConfig(c)
+	show := c.Flags().Bool("print", false, "print the effective configuration, secrets hidden")
+	online := c.Flags().Bool("online", false, "also open the store and reach the token endpoints, without spending anything")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		if _, err := bootstrap(cfg); err != nil {
+			return cli.Usagef("%w", err)
+		}
+		if *online {
+			if err := checkOnline(cmd.Context(), cfg); err != nil {
+				return err
+			}
+		}
+		if !*show {
+			fmt.Fprintln(cmd.OutOrStdout(), "the configuration is valid")
+			return nil
+		}
+		text, err := config.Print(cfg)
+		if err == nil {
+			_, err = cmd.OutOrStdout().Write(text)
+		}
+		return err
+	}
+	return c
+}
+
+func envoyCommand() *cobra.Command {
+	c := &cobra.Command{Use: "envoy", Short: "print the complete Envoy bootstrap", Args: cobra.NoArgs}
+	file := withConfig(c)
+	out := c.Flags().StringP("output", "o", "", "write it to a file")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		boot, err := bootstrap(cfg)
+		if err != nil {
+			return err
+		}
+		if *out != "" {
+			return os.WriteFile(*out, boot, 0o600)
+		}
+		_, err = cmd.OutOrStdout().Write(boot)
+		return err
+	}
+	return c
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "version, commit, Go, supported Envoy", Args: cobra.NoArgs, Run: func(cmd *cobra.Command, _ []string) {
+		fmt.Fprintf(cmd.OutOrStdout(), "tokenward %s (commit %s, %s, Envoy %s or later)\n", version, commit, runtime.Version(), envoy.Oldest)
+	}}
+}

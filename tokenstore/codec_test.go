@@ -1,0 +1,213 @@
+package tokenstore_test
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+// sameRecord compares records with their secrets; Secret's Equal is found by cmp.
+func sameRecord(t *testing.T, want, got tokenstore.Record) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("record differs (-want +got):\n%s", diff)
+	}
+}
+
+func fullRecord() tokenstore.Record {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 891_000_000, time.UTC)
+	return tokenstore.Record{
+		Provider: "anthropic", Pools: []string{"claude", "spare"}, Tenant: "acme", Labels: map[string]string{"team": "a", "env": "b"},
+		State: tokenstore.Paused, Kind: tokenstore.KindOAuthRefresh, ClientID: "id-1",
+		ClientSecret: tokenstore.NewSecret("cs-1"), RefreshToken: tokenstore.NewSecret("rt-1"), APIKey: tokenstore.NewSecret("ak-1"), Scope: "a b",
+		AccessToken: tokenstore.NewSecret("at-1"), TokenType: "Bearer", ExpiresAt: at.Add(time.Hour), ObtainedAt: at,
+		Rotation: tokenstore.Rotation{
+			Incarnation: "i", Generation: 7, WriteID: "w", Writer: "host",
+			Claim: &tokenstore.Claim{AttemptID: "a", Holder: "h", Fingerprint: "f", StartedAt: at, Ambiguous: true},
+			Last:  &tokenstore.Outcome{At: at, Trigger: "schedule", Result: "failed", Class: tokenstore.RefreshTransient, Status: 503, Error: "e", Fingerprint: "f"},
+		},
+		Extra: map[string]json.RawMessage{"limits": json.RawMessage(`{"rpm":60}`), "private_key": json.RawMessage(`"pem"`)},
+	}
+}
+
+const fullRecordStored = `{"access_token":"at-1","api_key":"ak-1","client_id":"id-1","client_secret":"cs-1","expires_at":"2026-03-04T06:06:07.891Z",` +
+	`"labels":{"env":"b","team":"a"},"limits":{"rpm":60},"obtained_at":"2026-03-04T05:06:07.891Z","pools":["claude","spare"],"private_key":"pem",` +
+	`"provider":"anthropic","refresh_token":"rt-1","rotation":{"incarnation":"i","generation":7,"write_id":"w","writer":"host",` +
+	`"claim":{"attempt_id":"a","holder":"h","fingerprint":"f","started_at":"2026-03-04T05:06:07.891Z","ambiguous":true},` +
+	`"last":{"at":"2026-03-04T05:06:07.891Z","trigger":"schedule","result":"failed","class":"refused_transient","upstream_status":503,"error":"e","fingerprint":"f"}},` +
+	`"scope":"a b","state":"paused","tenant":"acme","token_type":"Bearer","type":"oauth_refresh"}`
+
+func TestARecordIsStoredAsOneFlatObjectWithSortedKeys(t *testing.T) {
+	got, err := tokenstore.EncodeRecord(fullRecord())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(fullRecordStored, string(got)); diff != "" {
+		t.Errorf("stored form differs (-want +got):\n%s", diff)
+	}
+}
+
+func TestAStoredRecordIsReadBackUnchanged(t *testing.T) {
+	got, err := tokenstore.DecodeRecord([]byte(fullRecordStored))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameRecord(t, fullRecord(), got)
+}
+
+func TestAnAlmostEmptyRecordStoresNothingItDoesNotHave(t *testing.T) {
+	got, err := tokenstore.EncodeRecord(tokenstore.Record{Provider: "p", Kind: tokenstore.KindAPIKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"provider":"p","type":"api_key"}`; string(got) != want {
+		t.Errorf("stored %s, want %s", got, want)
+	}
+}
+
+func TestTimesAreStoredInUTC(t *testing.T) {
+	zoned := tokenstore.Record{Provider: "p", Kind: "k", ExpiresAt: time.Date(2026, 1, 1, 3, 0, 0, 0, time.FixedZone("", 3*3600))}
+	got, err := tokenstore.EncodeRecord(zoned)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"expires_at":"2026-01-01T00:00:00Z","provider":"p","type":"k"}`; string(got) != want {
+		t.Errorf("stored %s, want %s", got, want)
+	}
+}
+
+func TestWhatOperatorsWriteByHandIsReadLeniently(t *testing.T) {
+	base := tokenstore.Record{Provider: "p", Kind: "k"}
+	with := func(change func(*tokenstore.Record)) tokenstore.Record {
+		r := base.Clone()
+		change(&r)
+		return r
+	}
+	for name, c := range map[string]struct {
+		json string
+		want tokenstore.Record
+	}{
+		"pools as a list":                {`"pools":["a","b"]`, with(func(r *tokenstore.Record) { r.Pools = []string{"a", "b"} })},
+		"pools separated by commas":      {`"pools":"a, b ,c"`, with(func(r *tokenstore.Record) { r.Pools = []string{"a", "b", "c"} })},
+		"pools with empty entries":       {`"pools":",a,,"`, with(func(r *tokenstore.Record) { r.Pools = []string{"a"} })},
+		"one pool":                       {`"pools":"a"`, with(func(r *tokenstore.Record) { r.Pools = []string{"a"} })},
+		"pools empty":                    {`"pools":""`, base},
+		"pools null":                     {`"pools":null`, base},
+		"an empty text":                  {`"tenant":"","refresh_token":""`, base},
+		"a null secret":                  {`"access_token":null`, base},
+		"an empty time":                  {`"expires_at":""`, base},
+		"a null time":                    {`"expires_at":null`, base},
+		"a time with an offset":          {`"expires_at":"2026-01-01T02:00:00+02:00"`, with(func(r *tokenstore.Record) { r.ExpiresAt = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) })},
+		"labels":                         {`"labels":{"a":"b"}`, with(func(r *tokenstore.Record) { r.Labels = map[string]string{"a": "b"} })},
+		"labels emptied with vault kv":   {`"labels":""`, base},
+		"rotation emptied with vault kv": {`"rotation":""`, base},
+		"rotation null":                  {`"rotation":null`, base},
+		"state empty":                    {`"state":""`, base},
+		"state active":                   {`"state":"active"`, with(func(r *tokenstore.Record) { r.State = tokenstore.Active })},
+		"a key of the future":            {`"limits": {"rpm" : 1}`, with(func(r *tokenstore.Record) { r.Extra = map[string]json.RawMessage{"limits": json.RawMessage(`{"rpm" : 1}`)} })},
+		"a key in other letters":         {`"Tenant":"x"`, with(func(r *tokenstore.Record) { r.Extra = map[string]json.RawMessage{"Tenant": json.RawMessage(`"x"`)} })},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := tokenstore.DecodeRecord([]byte(`{"provider":"p","type":"k",` + c.json + `}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sameRecord(t, c.want, got)
+		})
+	}
+}
+
+func TestAWrongRecordIsRefusedByKeyAndRuleWithoutItsValue(t *testing.T) {
+	const hidden = "sk-hidden"
+	for name, c := range map[string]struct{ json, key string }{
+		"no JSON":                 {hidden, ""},
+		"nothing":                 {``, ""},
+		"a list":                  {`["` + hidden + `"]`, ""},
+		"cut short":               {`{"provider":"p","type":"k","api_key":"` + hidden, ""},
+		"two objects":             {`{"provider":"p","type":"k"} {"api_key":"` + hidden + `"}`, ""},
+		"a brace too many":        {`{"provider":"p","type":"k"}}`, ""},
+		"a bracket too many":      {`{"provider":"p","type":"k"}]`, ""},
+		"null":                    {`null`, "provider"},
+		"no provider":             {`{"type":"k","api_key":"` + hidden + `"}`, "provider"},
+		"provider a number":       {`{"provider":4711,"type":"k"}`, "provider"},
+		"no type":                 {`{"provider":"p","api_key":"` + hidden + `"}`, "type"},
+		"state unknown":           {`{"provider":"p","type":"k","state":"` + hidden + `"}`, "state"},
+		"refresh token an object": {`{"provider":"p","type":"k","refresh_token":{"v":"` + hidden + `"}}`, "refresh_token"},
+		"access token a number":   {`{"provider":"p","type":"k","access_token":4711}`, "access_token"},
+		"pools of numbers":        {`{"provider":"p","type":"k","pools":[4711]}`, "pools"},
+		"labels of numbers":       {`{"provider":"p","type":"k","labels":{"a":4711}}`, "labels"},
+		"labels a text":           {`{"provider":"p","type":"k","labels":"` + hidden + `"}`, "labels"},
+		"a time in words":         {`{"provider":"p","type":"k","expires_at":"` + hidden + `"}`, "expires_at"},
+		"a time as a number":      {`{"provider":"p","type":"k","obtained_at":4711}`, "obtained_at"},
+		"a time past year 9999":   {`{"provider":"p","type":"k","expires_at":"9999-12-31T23:59:59-01:00"}`, "expires_at"},
+		"a time before year 0":    {`{"provider":"p","type":"k","expires_at":"0000-01-01T00:00:00+01:00"}`, "expires_at"},
+		"rotation a text":         {`{"provider":"p","type":"k","rotation":"` + hidden + `"}`, "rotation"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := tokenstore.DecodeRecord([]byte(c.json))
+			var wrong *tokenstore.RecordError
+			if !errors.As(err, &wrong) || !errors.Is(err, tokenstore.ErrUnreadable) {
+				t.Fatalf("got %v, want a *RecordError that matches ErrUnreadable", err)
+			}
+			if wrong.Key != c.key || wrong.Rule == "" {
+				t.Errorf("key %q, rule %q; want key %q and a rule", wrong.Key, wrong.Rule, c.key)
+			}
+			if strings.Contains(err.Error(), hidden) || strings.Contains(err.Error(), "4711") {
+				t.Errorf("the error shows the value: %v", err)
+			}
+		})
+	}
+}
+
+func TestUnknownKeysSurviveARewriteAndNeverReplaceKnownOnes(t *testing.T) {
+	r := tokenstore.Record{Provider: "p", Kind: "k", Extra: map[string]json.RawMessage{
+		"future": json.RawMessage(`[1, {"b":2,"a":1.50}]`), "provider": json.RawMessage(`"other"`)}}
+	data, err := tokenstore.EncodeRecord(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"future":[1,{"b":2,"a":1.50}],"provider":"p","type":"k"}`; string(data) != want {
+		t.Errorf("stored %s, want %s", data, want)
+	}
+}
+
+func FuzzReadingARecord(f *testing.F) {
+	f.Add([]byte(fullRecordStored))
+	for _, s := range []string{``, `null`, `{}`, `{"provider":"p","type":"k"}}`, `{"provider":"p","type":"k","pools":"a,b","x":"<\u2028"}`,
+		`{"provider":"p","type":"k","expires_at":"9999-12-31T23:59:59-23:59","rotation":{"claim":{}}}`, "{\"provider\":\"p\",\"type\":\"k\",\"\xff\":\"\xff\"}"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := tokenstore.DecodeRecord(data)
+		if err != nil {
+			var wrong *tokenstore.RecordError
+			if !errors.As(err, &wrong) {
+				t.Fatalf("%T is not a *RecordError", err)
+			}
+			return
+		}
+		once, err := tokenstore.EncodeRecord(r)
+		if err != nil {
+			t.Fatalf("what was read cannot be stored: %v", err)
+		}
+		again, err := tokenstore.DecodeRecord(once)
+		if err != nil {
+			t.Fatalf("what was stored cannot be read: %v\n%s", err, once)
+		}
+		twice, err := tokenstore.EncodeRecord(again)
+		if err != nil || string(once) != string(twice) {
+			t.Fatalf("a rewrite changed the bytes (%v):\n%s\n%s", err, once, twice)
+		}
+		if !slices.Equal(slices.Sorted(maps.Keys(r.Extra)), slices.Sorted(maps.Keys(again.Extra))) {
+			t.Fatal("a rewrite lost unknown keys")
+		}
+	})
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/dig"
+	"go.uber.org/fx"
+	"go.uber.org/fx/fxevent"
+	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/admin"
+	"github.com/tokenward/tokenward/config"
+	"github.com/tokenward/tokenward/envoy"
+	"github.com/tokenward/tokenward/extproc"
+	"github.com/tokenward/tokenward/tokenstore"
+	"github.com/tokenward/tokenward/tokenstore/sqlite"
+)
+
+// stopTimeout is above the sum of what the parts may take: Envoy 20 s, ext_proc 15 s, admin 3 s, saving 30 s.
+const stopTimeout = 75 * time.Second
+
+// serve runs the service until the context ends, with an Envoy of its own if child is set.
+func serve(ctx context.Context, c *config.Config, child *envoy.ChildConfig) error {
+	log, err := newLogger(c.Log)
+	if err != nil {
+		return err
+	}
+	domain, err := domainConfig(c)
+	if err != nil {
+		return err
+	}
+	app := fx.New(options(c, domain, child, log))
+	if err := app.Err(); err != nil {
+		return rootCause(err)
+	}
+	startCtx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	switch err := app.Start(startCtx); {
+	case ctx.Err() != nil:
+		return nil // asked to stop before all was up; what had started is stopped again
+	case err != nil:
+		return rootCause(err)
+	}
+	log.Info("serving", zap.String("extproc", c.ExtProc.Listen), zap.String("admin", c.Admin.Listen))
+	<-ctx.Done()
+	log.Info("stopping: running refreshes and saves are finished first")
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return app.Stop(stopCtx)
+}
+
+// options is the graph. Its one invoke states the start order; stopping is the reverse.
+func options(c *config.Config, domain tokenstore.Config, child *envoy.ChildConfig, log *zap.Logger) fx.Option {
+	return fx.Options(
+		fx.StopTimeout(stopTimeout),
+		fx.WithLogger(func() fxevent.Logger {
+			l := &fxevent.ZapLogger{Logger: log.Named("fx")}
+			l.UseLogLevel(zap.DebugLevel)
+			l.UseErrorLevel(zap.DebugLevel) // what fails is returned and printed once
+			return l
+		}),
+		fx.Supply(log, domain, extprocConfig(c), adminConfig(c), sqlite.Config(c.Store.SQLite), c),
+		fx.Provide(newRegistry, newMetrics, openBackend,
+			func(s *tokenstore.Store) extproc.Tokens { return s },
+			func(s *tokenstore.Store) admin.Tokens { return s },
+		),
+		tokenstore.Module, extproc.Module, admin.Module,
+		fx.Invoke(func(*tokenstore.Store, *tokenstore.Renewer, *admin.Server, *extproc.Server) {}),
+		envoyChild(child),
+	)
+}
+
+// envoyChild starts Envoy last, when everything it needs is there, and so stops it first.
+func envoyChild(child *envoy.ChildConfig) fx.Option {
+	if child == nil {
+		return fx.Options()
+	}
+	return fx.Invoke(func(lc fx.Lifecycle, log *zap.Logger) {
+		c := envoy.NewChild(*child, log.Named("envoy"))
+		lc.Append(fx.StartStopHook(c.Start, c.Stop))
+	})
+}
+
+func newRegistry() (*prometheus.Registry, prometheus.Registerer) {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r, r
+}
+
+func newMetrics(reg prometheus.Registerer, c *config.Config) *tokenstore.Metrics {
+	return tokenstore.NewMetrics(reg, "sqlite", c.Admin.AccountLabel)
+}
+
+func openBackend(lc fx.Lifecycle, cfg sqlite.Config) (tokenstore.Backend, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	b, err := sqlite.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	lc.Append(fx.StopHook(b.Close))
+	return b, nil
+}
+
+func newLogger(c config.Log) (*zap.Logger, error) {
+	z := zap.NewProductionConfig()
+	if c.Format == "console" {
+		z = zap.NewDevelopmentConfig()
+		z.DisableStacktrace = true
+	}
+	level, err := zap.ParseAtomicLevel(c.Level)
+	if err != nil {
+		return nil, fmt.Errorf("log.level: %w", err)
+	}
+	z.Level, z.Sampling, z.DisableCaller = level, nil, true
+	return z.Build()
+}
+
+// rootCause strips dig's account of the graph: the user needs the cause.
+func rootCause(err error) error { return dig.RootCause(err) }
