@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -16,7 +17,11 @@ type checker struct {
 	known  Known
 }
 
+// bad blames the line that gives the path, or else the line of what the path belongs to.
 func (k *checker) bad(line int, path, value, rule, remedy string) {
+	if n := k.values[path]; n != nil {
+		line, value = n.Line, asWritten(n, value)
+	}
 	k.problems = append(k.problems, Problem{k.file, line, path, value, rule, remedy})
 }
 
@@ -105,14 +110,17 @@ func (k *checker) checkListeners() {
 	c := k.config
 	seen := map[string]string{}
 	address := func(path, a string, secured bool, remedy string) {
-		host, _, err := net.SplitHostPort(a)
+		_, port, err := net.SplitHostPort(a)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
 		switch {
 		case err != nil:
 			k.bad(0, path, a, "must be HOST:PORT", "")
 			return
 		case !secured && !loopback(a):
 			k.bad(0, path, a, "is not a loopback address", remedy)
-		case seen[a] != "" && host != "" && !strings.HasSuffix(a, ":0"):
+		case seen[a] != "" && !strings.HasSuffix(a, ":0"):
 			k.bad(0, path, a, "is already used by "+seen[a], "choose another port")
 		}
 		seen[a] = path
@@ -129,8 +137,10 @@ func (k *checker) checkListeners() {
 	if c.Clients.Anonymous == "never" {
 		k.bad(0, "clients.anonymous", "never", "leaves nobody who may call", "use loopback until clients can be authenticated")
 	}
-	for path, t := range map[string]TLS{"extproc.tls": c.ExtProc.TLS, "admin.tls": c.Admin.TLS, "envoy.tls": c.Envoy.TLS} {
-		if (t.CertFile == "") != (t.KeyFile == "") {
+	all := map[string]TLS{"extproc.tls": c.ExtProc.TLS, "admin.tls": c.Admin.TLS, "envoy.tls": c.Envoy.TLS}
+	for _, path := range slices.Sorted(maps.Keys(all)) {
+		t := all[path]
+		if (t.CertFile == "") != (t.KeyFile == "") || t.ClientCAFile != "" && t.CertFile == "" {
 			k.bad(0, path, "", "needs both cert_file and key_file", "")
 		}
 	}
@@ -157,8 +167,8 @@ func (k *checker) checkProviders() {
 		}
 		if p.TokenURL != "" {
 			u, err := url.Parse(p.TokenURL)
-			if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(net.JoinHostPort(u.Hostname(), "0"))) {
-				k.bad(p.line, path+".token_url", p.TokenURL, "must be an https URL", "http is only for loopback hosts")
+			if err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(net.JoinHostPort(u.Hostname(), "0"))) {
+				k.bad(p.line, path+".token_url", withoutSecrets(p.TokenURL), "must be an https URL without user", "http is only for loopback hosts")
 			}
 		}
 	}
@@ -172,8 +182,8 @@ func (k *checker) checkUpstreams() {
 			continue
 		}
 		u, err := url.Parse(up.URL)
-		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-			k.bad(up.line, path, up.URL, "must be http(s)://HOST[:PORT] without path, query and user", "the client's path goes through unchanged")
+		if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+			k.bad(up.line, path, withoutSecrets(up.URL), "must be http(s)://HOST[:PORT] without path, query and user", "the client's path goes through unchanged")
 		}
 	}
 }

@@ -34,18 +34,21 @@ func Load(path string, known Known, env func(string) (string, bool)) (*Config, e
 }
 
 func parse(file string, data []byte, known Known, env func(string) (string, bool)) (*Config, error) {
-	r := &reader{file: file, env: env}
+	r := &reader{file: file, env: env, values: map[string]*yaml.Node{}}
 	c := defaults()
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, second yaml.Node
 	switch err := d.Decode(&doc); {
 	case errors.Is(err, io.EOF):
 	case err != nil:
-		return nil, Problems{{File: file, Rule: "is no YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}}
+		return nil, noYAML(file, err)
 	default:
 		r.object(r.sections(c))(doc.Content[0], "")
-		if d.Decode(&second) == nil {
+		switch err := d.Decode(&second); {
+		case err == nil:
 			r.report(second.Content[0], "", "", "a second YAML document begins here", "keep one")
+		case !errors.Is(err, io.EOF):
+			return nil, noYAML(file, err)
 		}
 	}
 	k := &checker{reader: r, config: c, known: known}
@@ -55,6 +58,10 @@ func parse(file string, data []byte, known Known, env func(string) (string, bool
 		return nil, r.problems.sorted()
 	}
 	return c, nil
+}
+
+func noYAML(file string, err error) Problems {
+	return Problems{{File: file, Rule: "is no YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}}
 }
 
 func (r *reader) sections(c *Config) keys {
@@ -93,11 +100,13 @@ func (r *reader) tls(t *TLS) read {
 // lead is a duration or auto.
 func (r *reader) lead(dst *time.Duration) read {
 	return func(n *yaml.Node, path string) {
-		if n.Value == "auto" {
+		switch v, ok := r.scalar(n, path, "auto or a duration like 5m"); {
+		case !ok:
+		case v == "auto":
 			*dst = 0
-			return
+		default:
+			r.duration(dst, time.Second)(n, path)
 		}
-		r.duration(dst, time.Second)(n, path)
 	}
 }
 
@@ -120,11 +129,13 @@ func (r *reader) pool(n *yaml.Node, path string) Pool {
 
 func (r *reader) selection(dst *string) read {
 	return func(n *yaml.Node, path string) {
-		if n.Value == "priority" || n.Value == "sticky" {
-			r.report(n, path, n.Value, "not built yet", "use least_loaded or round_robin")
-			return
+		switch v, ok := r.scalar(n, path, "least_loaded or round_robin"); {
+		case !ok:
+		case v == "priority" || v == "sticky":
+			r.report(n, path, v, "not built yet", "use least_loaded or round_robin")
+		default:
+			r.oneOf(dst, "least_loaded", "round_robin")(n, path)
 		}
-		r.oneOf(dst, "least_loaded", "round_robin")(n, path)
 	}
 }
 

@@ -3,12 +3,14 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// Print renders the effective configuration as a file that loads to the same. Header values may be secrets: hidden.
+// Print renders the effective configuration as a file that loads to the same, but for what may be secret: header values and
+// the user of a proxy's URL are hidden.
 func Print(c *Config) ([]byte, error) {
 	d := func(v time.Duration) string { return v.String() }
 	tls := func(t TLS) map[string]any {
@@ -25,7 +27,7 @@ func Print(c *Config) ([]byte, error) {
 			hidden[k] = "[hidden]"
 		}
 		providers[n] = map[string]any{"driver": p.Driver, "token_url": p.TokenURL, "auth_style": p.AuthStyle, "body": p.Body, "replay": p.Replay,
-			"grace": d(p.Grace), "headers": hidden, "proxy": p.Proxy, "ca_file": p.CAFile}
+			"grace": d(p.Grace), "headers": hidden, "proxy": withoutSecrets(p.Proxy), "ca_file": p.CAFile}
 	}
 	for n, p := range c.Pools {
 		pools[n] = map[string]any{"provider": p.Provider, "select": p.Select, "min_healthy": p.MinHealthy}
@@ -63,4 +65,20 @@ func Print(c *Config) ([]byte, error) {
 		return nil, fmt.Errorf("printing the configuration: %w", err)
 	}
 	return buf.Bytes(), e.Close()
+}
+
+// withoutSecrets hides where a URL may carry a secret: the user in front of @ and the query.
+func withoutSecrets(address string) string {
+	address, _, query := strings.Cut(address, "?")
+	if at := strings.LastIndex(address, "@"); at >= 0 {
+		scheme := ""
+		if before, _, found := strings.Cut(address[:at], "://"); found {
+			scheme = before + "://"
+		}
+		address = scheme + "[hidden]" + address[at:]
+	}
+	if query {
+		address += "?[hidden]"
+	}
+	return address
 }

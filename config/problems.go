@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -22,7 +23,7 @@ func (p Problem) String() string {
 		s = fmt.Sprintf("%s:%d", p.File, p.Line)
 	}
 	if p.Path != "" {
-		s += ": " + p.Path
+		s += ": " + strings.Trim(strconv.Quote(p.Path), `"`) // a key of the file may hold a line break
 	}
 	if p.Value != "" {
 		s += ": " + fmt.Sprintf("%q", p.Value)

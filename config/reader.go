@@ -16,6 +16,7 @@ import (
 type reader struct {
 	file     string
 	env      func(string) (string, bool)
+	values   map[string]*yaml.Node // by path: what the file says, for the checks that come after reading
 	problems Problems
 }
 
@@ -26,11 +27,15 @@ type read func(n *yaml.Node, path string)
 type keys map[string]read
 
 func (r *reader) report(n *yaml.Node, path, value, rule, remedy string) {
-	line := 0
-	if n != nil {
-		line = n.Line
+	r.problems = append(r.problems, Problem{r.file, n.Line, path, asWritten(n, value), rule, remedy})
+}
+
+// asWritten is what a message shows of a value: never what an environment variable holds, which may be a secret.
+func asWritten(n *yaml.Node, value string) string {
+	if n = resolve(n); value != "" && variable.MatchString(n.Value) {
+		return n.Value
 	}
-	r.problems = append(r.problems, Problem{r.file, line, path, value, rule, remedy})
+	return value
 }
 
 // object reads a mapping with known keys.
@@ -78,6 +83,7 @@ func (r *reader) each(n *yaml.Node, path string, f func(key string, at, value *y
 			continue
 		}
 		seen[key] = n.Content[i].Line
+		r.values[join(path, key)] = n.Content[i+1]
 		f(key, n.Content[i], n.Content[i+1])
 	}
 }
@@ -101,8 +107,8 @@ func (r *reader) scalar(n *yaml.Node, path, want string) (string, bool) {
 	ok := true
 	value := variable.ReplaceAllStringFunc(n.Value, func(m string) string {
 		part := variable.FindStringSubmatch(m)
-		if v, set := r.env(part[1]); set {
-			return v
+		if v, set := r.env(part[1]); set && (v != "" || part[2] == "") {
+			return v // :- stands in for an empty variable too, as in a shell
 		}
 		if part[2] == "" {
 			ok = false

@@ -41,8 +41,9 @@ type Child struct {
 	cfg ChildConfig
 	log *zap.Logger
 
-	mu   sync.Mutex // guards cmd and last
+	mu   sync.Mutex // guards cmd, up and last
 	cmd  *exec.Cmd
+	up   bool     // Start has succeeded: from now on a death is repaired, not reported
 	last []string // the latest lines of its log, for error messages
 
 	life   context.Context
@@ -60,7 +61,11 @@ func NewChild(cfg ChildConfig, log *zap.Logger) *Child {
 // Start runs Envoy and returns when it is ready. If it cannot start, the error holds its last words.
 func (c *Child) Start(ctx context.Context) error {
 	file := filepath.Join(c.cfg.RunFolder, "envoy.yaml")
-	if err := errors.Join(os.MkdirAll(c.cfg.RunFolder, 0o700), os.WriteFile(file, c.cfg.Bootstrap, 0o600)); err != nil {
+	err := os.MkdirAll(c.cfg.RunFolder, 0o700)
+	if err == nil {
+		err = errors.Join(os.WriteFile(file, c.cfg.Bootstrap, 0o600), os.RemoveAll(c.adminFile()))
+	}
+	if err != nil {
 		return fmt.Errorf("writing Envoy's configuration: %w", err)
 	}
 	first := make(chan error, 1)
@@ -76,15 +81,36 @@ func (c *Child) Start(ctx context.Context) error {
 			<-c.done
 			return fmt.Errorf("starting Envoy: it ended at once (%w): %s", err, c.words())
 		case <-ready.Done():
-			c.cancel()
-			<-c.done
+			c.abandon()
+			if ctx.Err() != nil {
+				return fmt.Errorf("starting Envoy: stopped before it was ready: %w", ctx.Err())
+			}
 			return fmt.Errorf("starting Envoy: it was not ready within %s: %s", readyWithin, c.words())
 		case <-poll.C:
-			if c.ready(ctx) {
+			if c.ready(ctx) && c.takeOver(first) {
 				return nil
 			}
 		}
 	}
+}
+
+// takeOver makes supervise repair deaths from now on; false if there was one already, which is then in first.
+func (c *Child) takeOver(first <-chan error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.up = len(first) == 0
+	return c.up
+}
+
+// abandon ends an Envoy that serves nobody yet.
+func (c *Child) abandon() {
+	c.cancel()
+	c.mu.Lock()
+	if c.cmd != nil && c.cmd.Process != nil {
+		_ = c.cmd.Process.Kill() // it may have ended
+	}
+	c.mu.Unlock()
+	<-c.done
 }
 
 // supervise runs Envoy again and again. It stays on one OS thread: the death signal of a child belongs to the thread that
@@ -95,14 +121,19 @@ func (c *Child) supervise(file string, first chan<- error) {
 	defer close(c.done)
 	pause := &backoff.ExponentialBackOff{InitialInterval: 200 * time.Millisecond, RandomizationFactor: 0.2, Multiplier: 2, MaxInterval: 10 * time.Second}
 	pause.Reset()
-	for run := 0; c.life.Err() == nil; run++ {
+	for c.life.Err() == nil {
 		started := time.Now()
 		err := c.runOnce(file)
 		if c.life.Err() != nil {
 			return
 		}
-		if run == 0 && time.Since(started) < 2*time.Second {
-			first <- err
+		c.mu.Lock()
+		up := c.up
+		if !up {
+			first <- err // never blocks: sent once, and there is room for one
+		}
+		c.mu.Unlock()
+		if !up {
 			return
 		}
 		if time.Since(started) > provenAfter {
@@ -118,7 +149,7 @@ func (c *Child) supervise(file string, first chan<- error) {
 }
 
 func (c *Child) runOnce(file string) error {
-	cmd := exec.Command(c.cfg.Path, "-c", file, "--disable-hot-restart", "--log-level", "warning")
+	cmd := exec.Command(c.cfg.Path, "-c", file, "--disable-hot-restart", "--admin-address-path", c.adminFile(), "--log-level", "warning")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true} // Ctrl-C reaches us alone: we drain first
 	cmd.Stdout = c.cfg.Output
 	stderr, err := cmd.StderrPipe()
@@ -126,9 +157,12 @@ func (c *Child) runOnce(file string) error {
 		return err
 	}
 	c.mu.Lock()
-	c.last = nil
-	err = cmd.Start()
-	c.cmd = cmd
+	err = c.life.Err() // under the lock: what Stop does not see in cmd is not started either
+	if err == nil {
+		c.last = nil
+		err = cmd.Start()
+		c.cmd = cmd
+	}
 	c.mu.Unlock()
 	if err != nil {
 		return err
@@ -166,7 +200,14 @@ func (c *Child) words() string {
 	return strings.Join(c.last, " | ")
 }
 
+// adminFile is where Envoy notes its admin address, once that is its own.
+func (c *Child) adminFile() string { return filepath.Join(c.cfg.RunFolder, "envoy-admin") }
+
+// ready tells whether our Envoy is live: without the file the answer may be another one's, on the address that ours wants.
 func (c *Child) ready(ctx context.Context) bool {
+	if _, err := os.Stat(c.adminFile()); err != nil {
+		return false
+	}
 	body, err := c.ask(ctx, http.MethodGet, "/ready")
 	return err == nil && strings.HasPrefix(body, "LIVE")
 }
@@ -193,10 +234,16 @@ func (c *Child) Stop(ctx context.Context) error {
 	c.mu.Lock()
 	cmd := c.cmd
 	c.mu.Unlock()
-	if cmd == nil || cmd.Process == nil {
+	if cmd == nil {
 		return nil
 	}
-	c.drain(ctx)
+	if cmd.Process == nil {
+		<-c.done // the binary has gone; nothing runs
+		return nil
+	}
+	if cmd.Process.Signal(syscall.Signal(0)) == nil { // else the admin address may have become another one's
+		c.drain(ctx)
+	}
 	_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
 	case <-c.done:

@@ -2,6 +2,8 @@ package envoy
 
 import (
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -75,8 +77,12 @@ func (b *builder) serviceCluster() (*clusterv3.Cluster, error) {
 		return nil, fmt.Errorf("extproc.listen: %w", err)
 	}
 	c.LoadAssignment = assignment(clusterService, &endpointv3.Endpoint{Address: socket(host, port)})
+	e := endpoint{host: host, ip: net.ParseIP(host) != nil}
+	if !e.ip {
+		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
+	}
 	if b.cfg.ExtProcTLS {
-		if c.TransportSocket, err = b.tls(endpoint{host: host, ip: true}, b.cfg.ExtProcCAFile, []string{"h2"}); err != nil {
+		if c.TransportSocket, err = b.tls(e, b.cfg.ExtProcCAFile, []string{"h2"}); err != nil {
 			return nil, err
 		}
 	}
@@ -109,9 +115,9 @@ func (b *builder) upstreamCluster(u Upstream) (*clusterv3.Cluster, error) {
 // authority is the host that the provider sees.
 func authority(e endpoint) string {
 	if e.tls && e.port == 443 || !e.tls && e.port == 80 {
-		return e.host
+		return strings.TrimSuffix(net.JoinHostPort(e.host, ""), ":") // IPv6 in brackets
 	}
-	return fmt.Sprintf("%s:%d", e.host, e.port)
+	return net.JoinHostPort(e.host, strconv.Itoa(int(e.port)))
 }
 
 // protocol towards a provider. auto is ALPN's choice over TLS and HTTP/1.1 in the clear.

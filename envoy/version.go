@@ -15,7 +15,8 @@ const Oldest = "1.37"
 
 const oldestMinor = 37
 
-var versionPattern = regexp.MustCompile(`/(\d+)\.(\d+)\.(\d+)`)
+// versionPattern skips the path of the binary, which Envoy prints first and which may hold a version itself.
+var versionPattern = regexp.MustCompile(`version: [0-9a-f]+/(\d+)\.(\d+)\.(\d+)`)
 
 // Find returns the Envoy to run: the given path, $ENVOY, or envoy on PATH.
 func Find(explicit string) (string, error) {

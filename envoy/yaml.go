@@ -2,7 +2,6 @@ package envoy
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
@@ -18,16 +17,25 @@ func YAML(m proto.Message) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the bootstrap: %w", err)
 	}
-	var tree any
-	if err := json.Unmarshal(j, &tree); err != nil {
+	var tree yaml.Node // JSON is YAML; the tree keeps the order of the fields and whole numbers whole
+	if err := yaml.Unmarshal(j, &tree); err != nil {
 		return nil, fmt.Errorf("encoding the bootstrap: %w", err)
 	}
+	blockStyle(&tree)
 	var buf bytes.Buffer
 	buf.WriteString(header)
 	e := yaml.NewEncoder(&buf)
 	e.SetIndent(2)
-	if err := e.Encode(tree); err != nil {
+	if err := e.Encode(&tree); err != nil {
 		return nil, fmt.Errorf("encoding the bootstrap: %w", err)
 	}
 	return buf.Bytes(), e.Close()
+}
+
+// blockStyle drops the braces and quotes of JSON.
+func blockStyle(n *yaml.Node) {
+	n.Style = 0
+	for _, child := range n.Content {
+		blockStyle(child)
+	}
 }

@@ -172,7 +172,8 @@ func peekReply() *extprocv3.ProcessingResponse {
 
 // refusalReply is an answer of our own. It carries no retry marker: nobody is left to try.
 func refusalReply(ref *tokenstore.Refusal, attempts int, meta *structpb.Struct) *extprocv3.ProcessingResponse {
-	m := &extprocv3.HeaderMutation{SetHeaders: []*corev3.HeaderValueOption{set("content-type", ref.ContentType), set(headerReason, string(ref.Reason))}}
+	// In the response phase Envoy notes the provider's status on our answer too: a 401 there would be retried.
+	m := &extprocv3.HeaderMutation{SetHeaders: []*corev3.HeaderValueOption{set("content-type", ref.ContentType), set(headerReason, string(ref.Reason)), set(headerStatus, "0")}}
 	if s := ref.RetryAfterSeconds(); s > 0 {
 		m.SetHeaders = append(m.SetHeaders, set("retry-after", strconv.Itoa(s)))
 	}

@@ -98,3 +98,20 @@ func expect[T comparable](t *testing.T, what string, got, want T) {
 		t.Errorf("%s: got %v, want %v", what, got, want)
 	}
 }
+
+func (g *Gateway) yaml(t *testing.T) []byte {
+	t.Helper()
+	b, err := os.ReadFile(g.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// runWith runs `serve` with a configuration and returns what it said.
+func (g *Gateway) runWith(yaml string) (string, error) {
+	if err := os.WriteFile(g.config(), []byte(yaml), 0o600); err != nil {
+		return "", err
+	}
+	return g.CLI("", "serve")
+}

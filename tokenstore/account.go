@@ -21,7 +21,9 @@ type token struct {
 	headers     []Header
 	fingerprint string
 	jitter      float64     // of the renewal, drawn once
+	refreshed   bool        // got by a refresh, not given by an operator
 	refused     atomic.Bool // the provider refused this generation
+	accepted    atomic.Bool // the provider has accepted it once
 }
 
 // account is the process's picture of one account. Picks read the atomics; everything else is behind mu.
@@ -76,13 +78,19 @@ func (a *account) generation() Generation {
 
 // newToken prepares what picks will need of the record's access token.
 func newToken(id AccountID, r Record, d Driver, gen Generation) *token {
-	t := &token{generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
+	t := &token{generation: gen, refreshed: r.Rotation.Last != nil && r.Rotation.Last.Result == "succeeded", expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
 		jitter:  rand.Float64(), //nolint:gosec // jitter needs no secrecy
 		headers: d.Headers(r), fingerprint: Fingerprint(id, d.Token(r))}
 	if !r.ExpiresAt.IsZero() {
 		t.usableUntil = r.ExpiresAt.Add(-skewOf(t.lifetime())).UnixNano()
 	}
 	return t
+}
+
+// unproven reports whether the token was refreshed within the last minute and never accepted: if it is refused, another
+// refresh will not help, and asking for one on every request would hammer the token endpoint.
+func (t *token) unproven() bool {
+	return t.refreshed && !t.accepted.Load() && time.Since(t.obtained) < suspectCooldown
 }
 
 // lifetime is the token's whole life; an hour when the record does not say when it began.

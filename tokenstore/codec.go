@@ -1,8 +1,8 @@
 package tokenstore
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -72,15 +72,14 @@ func EncodeRecord(r Record) ([]byte, error) {
 // DecodeRecord reads a stored record. Errors are *RecordError: they name the key and the rule, never the value.
 func DecodeRecord(data []byte) (Record, error) {
 	all := map[string]json.RawMessage{}
-	d := json.NewDecoder(bytes.NewReader(data))
-	if err := d.Decode(&all); err != nil || d.More() {
+	if json.Unmarshal(data, &all) != nil {
 		return Record{}, &RecordError{Rule: "must be one JSON object"}
 	}
 	var w wireRecord
 	for _, f := range w.fields() {
 		raw, ok := all[f.key]
 		delete(all, f.key)
-		if !ok || string(raw) == "null" {
+		if !ok || string(raw) == "null" || string(raw) == `""` { // emptied by hand is absent, whatever the key's type
 			continue
 		}
 		if json.Unmarshal(raw, f.target) != nil {
@@ -139,6 +138,8 @@ func (i *instant) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	t, err := time.Parse(time.RFC3339, s)
-	i.Time = t.UTC()
+	if i.Time = t.UTC(); i.Year() < 0 || i.Year() > 9999 { // an offset can lead out of what RFC 3339 can say again
+		return errors.New("out of range")
+	}
 	return err
 }

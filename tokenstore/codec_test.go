@@ -112,8 +112,10 @@ func TestWhatOperatorsWriteByHandIsReadLeniently(t *testing.T) {
 		"rotation null":                  {`"rotation":null`, base},
 		"state empty":                    {`"state":""`, base},
 		"state active":                   {`"state":"active"`, with(func(r *tokenstore.Record) { r.State = tokenstore.Active })},
-		"a key of the future":            {`"limits": {"rpm" : 1}`, with(func(r *tokenstore.Record) { r.Extra = map[string]json.RawMessage{"limits": json.RawMessage(`{"rpm" : 1}`)} })},
-		"a key in other letters":         {`"Tenant":"x"`, with(func(r *tokenstore.Record) { r.Extra = map[string]json.RawMessage{"Tenant": json.RawMessage(`"x"`)} })},
+		"a key of the future": {`"limits": {"rpm" : 1}`, with(func(r *tokenstore.Record) {
+			r.Extra = map[string]json.RawMessage{"limits": json.RawMessage(`{"rpm" : 1}`)}
+		})},
+		"a key in other letters": {`"Tenant":"x"`, with(func(r *tokenstore.Record) { r.Extra = map[string]json.RawMessage{"Tenant": json.RawMessage(`"x"`)} })},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := tokenstore.DecodeRecord([]byte(`{"provider":"p","type":"k",` + c.json + `}`))

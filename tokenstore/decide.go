@@ -41,7 +41,7 @@ const (
 // situation is what a decision depends on besides the verdict.
 type situation struct {
 	newer       bool // a newer, unrefused generation of the picked account is installed
-	refreshed   bool // this request has refreshed this account
+	refreshed   bool // the refused token is the fruit of a refresh: this request's, or one just made and never accepted yet
 	refreshable bool
 }
 

@@ -14,6 +14,9 @@ const (
 
 // succeeded takes an accepted token as evidence: strikes and suspicion end. Cheap when there are none.
 func (a *account) succeeded(gen Generation) {
+	if t := a.token.Load(); t != nil && t.generation == gen && !t.accepted.Load() {
+		t.accepted.Store(true)
+	}
 	if !a.troubled.Load() || gen < a.generation() {
 		return
 	}

@@ -36,11 +36,12 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 	trail = extend(trail, p, v, resp.Status, now)
 	d := Decision{Verdict: v, Trail: trail}
 	left := p.route.RecoveryTimeout - now.Sub(trail.started)
+	if next == stepSuspect {
+		s.suspect(p.account)
+	}
 	switch {
 	case len(trail.tried) >= p.route.Attempts || left <= 0:
 		return s.final(d, p, resp.Status, "attempts or time are used up"), nil
-	case next == stepSuspect:
-		s.suspect(p.account)
 	case next == stepAgain:
 		trail.prefer = p.Account
 	case next == stepRefresh:
@@ -75,7 +76,7 @@ func (a *account) situation(gen Generation, trail *Trail) situation {
 	t := a.token.Load()
 	return situation{
 		newer:       t != nil && t.generation > gen && !t.refused.Load(),
-		refreshed:   trail.hasRefreshed(a.id),
+		refreshed:   trail.hasRefreshed(a.id) || t != nil && t.generation == gen && t.unproven(),
 		refreshable: a.wakeable(time.Now().UnixNano()) || a.flying(),
 	}
 }

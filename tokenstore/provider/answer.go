@@ -2,6 +2,7 @@ package provider
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -24,7 +25,9 @@ type answer struct {
 // processed the grant, so a single-use refresh token is spent.
 func parseAnswer(r request, status int, h http.Header, body []byte) (tokenstore.Grant, error) {
 	var a answer
-	readable := json.Unmarshal(body, &a) == nil
+	err := json.Unmarshal(body, &a)
+	var mismatch *json.UnmarshalTypeError // one key of another type, say a scope given as a list, spoils no grant
+	readable := err == nil || errors.As(err, &mismatch)
 	fail := func(class tokenstore.RefreshClass, code, message string) (tokenstore.Grant, error) {
 		return tokenstore.Grant{}, &tokenstore.RefreshError{Class: class, Status: status, Code: clean(code, r.record), Message: clean(message, r.record), RetryAfter: retryAfter(h, time.Now())}
 	}
@@ -103,20 +106,24 @@ func seconds(raw json.RawMessage) (d time.Duration, ok bool) {
 	if err != nil || !(f > 0) || f > century {
 		return 0, false
 	}
-	return time.Duration(f * float64(time.Second)), true
+	return max(time.Duration(f*float64(time.Second)), 1), true // 0 would mean that the answer did not say
 }
 
-// retryAfter reads Retry-After, in seconds or as a date (RFC 9110 section 10.2.3); 0 when absent or unreadable.
+// longestWait bounds what a provider may ask for. Instants are kept in Unix nanoseconds, which end in the year 2262.
+const longestWait = 31 * 24 * time.Hour
+
+// retryAfter reads Retry-After, in seconds or as a date (RFC 9110 section 10.2.3), at most longestWait; 0 when absent or
+// unreadable.
 func retryAfter(h interface{ Get(string) string }, now time.Time) time.Duration {
 	v := h.Get("retry-after")
 	if v == "" {
 		return 0
 	}
 	if n, err := strconv.ParseFloat(v, 64); err == nil && n >= 0 && n < 1e7 {
-		return time.Duration(n * float64(time.Second))
+		return min(time.Duration(n*float64(time.Second)), longestWait)
 	}
 	if t, err := http.ParseTime(v); err == nil && t.After(now) {
-		return t.Sub(now)
+		return min(t.Sub(now), longestWait)
 	}
 	return 0
 }

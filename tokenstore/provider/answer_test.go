@@ -146,9 +146,12 @@ func FuzzParseAnswer(f *testing.F) {
 	f.Add(400, `{"error":{"code":7}}`, "Fri, 31 Dec 9999 23:59:59 GMT")
 	f.Add(503, ``, "NaN")
 	f.Fuzz(func(t *testing.T, status int, body, retry string) {
+		if status < 200 {
+			return // no final status
+		}
 		g, e := parsed(status, http.Header{"Retry-After": {retry}}, body, anthropicPermanent)
 		switch {
-		case e == nil && (status < 200 || status >= 300 && status < 400):
+		case e == nil && (status >= 300):
 			t.Fatalf("status %d grants a token", status)
 		case e == nil && (g.AccessToken.IsZero() || g.ExpiresIn <= 0):
 			t.Fatalf("a grant without token or lifetime: %v", g.ExpiresIn)

@@ -95,17 +95,19 @@ func local(resp tokenstore.Response) tokenstore.Verdict {
 	return tokenstore.Verdict{Class: tokenstore.ClassProviderFault, Scope: tokenstore.ScopeProvider, Code: resp.Detail}
 }
 
-// resetIn is how long a rate limit lasts: Retry-After, else the latest reset among exhausted limits; 0 when no header says.
+// resetIn is how long a rate limit lasts: Retry-After, else the latest reset among exhausted limits, at most longestWait; 0
+// when no header says.
 func resetIn(h tokenstore.HeaderGetter, now time.Time) time.Duration {
 	if d := retryAfter(h, now); d > 0 {
 		return d
 	}
 	if ms, err := strconv.ParseFloat(h.Get("retry-after-ms"), 64); err == nil && ms > 0 && ms < 1e10 {
-		return time.Duration(ms * float64(time.Millisecond))
+		return min(time.Duration(ms*float64(time.Millisecond)), longestWait)
 	}
 	var longest time.Duration
 	see := func(t time.Time) { longest = max(longest, t.Sub(now)) }
-	if u, err := strconv.ParseInt(h.Get("anthropic-ratelimit-unified-reset"), 10, 64); err == nil && u > 0 && u < 1<<40 {
+	allowed := strings.HasPrefix(h.Get("anthropic-ratelimit-unified-status"), "allowed") // or allowed_warning: not this limit
+	if u, err := strconv.ParseInt(h.Get("anthropic-ratelimit-unified-reset"), 10, 64); err == nil && u > 0 && u < 1<<40 && !allowed {
 		see(time.Unix(u, 0))
 	}
 	for _, limit := range []string{"requests", "tokens", "input-tokens", "output-tokens"} {
@@ -117,7 +119,7 @@ func resetIn(h tokenstore.HeaderGetter, now time.Time) time.Duration {
 			see(now.Add(d))
 		}
 	}
-	return longest
+	return min(longest, longestWait)
 }
 
 func clipMessage(s string) string {

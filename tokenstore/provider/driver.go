@@ -53,6 +53,12 @@ func New(name string, s Settings) (tokenstore.Driver, error) {
 	if replay == 0 {
 		return nil, fmt.Errorf("provider %s: replay %q is unknown: use strict, grace or no_rotation", name, s.Replay)
 	}
+	if !slices.Contains([]string{"", "params", "header", "none"}, s.AuthStyle) {
+		return nil, fmt.Errorf("provider %s: auth_style %q is unknown: use params, header or none", name, s.AuthStyle)
+	}
+	if !slices.Contains([]string{"", "form", "json"}, s.Body) {
+		return nil, fmt.Errorf("provider %s: body %q is unknown: use form or json", name, s.Body)
+	}
 	b := base{endpoint: e, extra: extraHeaders(s.Headers), replay: replay}
 	switch s.Driver {
 	case driverAnthropic:

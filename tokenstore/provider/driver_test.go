@@ -74,7 +74,9 @@ func TestEveryNamedDriverCanBeMade(t *testing.T) {
 
 func TestHeadersCarryOneCredentialOnly(t *testing.T) {
 	extra := map[string]string{"X-Org": "acme"}
-	bearer := func(v string) tokenstore.Header { return tokenstore.Header{Name: "authorization", Value: "Bearer " + v} }
+	bearer := func(v string) tokenstore.Header {
+		return tokenstore.Header{Name: "authorization", Value: "Bearer " + v}
+	}
 	org := tokenstore.Header{Name: "x-org", Value: "acme"}
 	r := fullRecord()
 	for _, c := range []struct {

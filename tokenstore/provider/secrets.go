@@ -2,7 +2,10 @@ package provider
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/tokenward/tokenward/tokenstore"
 )
@@ -39,13 +42,20 @@ func basicAuth(r request) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
 }
 
-// planted are the values that must not come back in an error's text, should the server echo them.
+// planted are the values that must not come back in an error's text, should the server echo them: the secrets, and what
+// forms, JSON and the Authorization header make of them. Longest first, since one may be part of another.
 func planted(r tokenstore.Record) []string {
 	var out []string
 	for _, s := range []tokenstore.Secret{r.RefreshToken, r.ClientSecret, r.AccessToken, r.APIKey} {
-		if !s.IsZero() {
-			out = append(out, s.Reveal())
+		if s.IsZero() {
+			continue
 		}
+		quoted, _ := json.Marshal(s.Reveal()) // a string always marshals
+		out = append(out, s.Reveal(), url.QueryEscape(s.Reveal()), string(quoted[1:len(quoted)-1]))
 	}
+	if !r.ClientSecret.IsZero() {
+		out = append(out, strings.TrimPrefix(basicAuth(request{record: r}), "Basic "))
+	}
+	slices.SortFunc(out, func(a, b string) int { return len(b) - len(a) })
 	return out
 }

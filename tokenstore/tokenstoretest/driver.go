@@ -2,6 +2,7 @@ package tokenstoretest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -102,6 +103,8 @@ func (d *Driver) Classify(resp tokenstore.Response) tokenstore.Verdict {
 	switch s := resp.Status; {
 	case resp.Local && resp.NotSent:
 		class, scope = tokenstore.ClassUnreachable, tokenstore.ScopeProvider
+	case resp.Local:
+		class, scope = tokenstore.ClassProviderFault, tokenstore.ScopeProvider
 	case s < 400:
 		class = tokenstore.ClassOK
 	case s == 401:
@@ -123,7 +126,12 @@ func (d *Driver) Classify(resp tokenstore.Response) tokenstore.Verdict {
 
 // Shape implements tokenstore.Driver.
 func (d *Driver) Shape(ref tokenstore.Refusal) (string, []byte) {
-	return "application/json", fmt.Appendf(nil, `{"reason":%q,"message":%q,"provider":%q}`, ref.Reason, ref.Message, ref.ProviderMessage)
+	body, _ := json.Marshal(struct { // strings always encode
+		Reason   tokenstore.Reason `json:"reason"`
+		Message  string            `json:"message"`
+		Provider string            `json:"provider"`
+	}{ref.Reason, ref.Message, ref.ProviderMessage})
+	return "application/json", body
 }
 
 // Replay implements tokenstore.Driver.

@@ -1,0 +1,44 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// FuzzLoad: any bytes either load, and then what is printed loads too, or are refused with one line per problem.
+func FuzzLoad(f *testing.F) {
+	for _, seed := range []string{"", smallest, whole, string(Starter()), "a: &a [*a]", "&a { <<: *a }", "---\n---\n", "routes: &r { r: *r }", "? [a]\n: b", "- a", "\x00", "\xff\xfe"} {
+		f.Add([]byte(seed))
+	}
+	files, err := filepath.Glob("testdata/bad/*.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := parse("tokenward.yaml", data, testKnown, environment("SECRET_TOKEN", secret))
+		if err != nil {
+			var problems Problems
+			if !errors.As(err, &problems) || len(problems) == 0 {
+				t.Fatalf("refused with %v, want Problems", err)
+			}
+			if lines := strings.Count(err.Error(), "\n") + 1; lines != len(problems) {
+				t.Fatalf("%d problems in %d lines:\n%v", len(problems), lines, err)
+			}
+			return
+		}
+		c.resolvePaths(string(filepath.Separator))
+		if _, err := Print(c); err != nil {
+			t.Fatalf("loads, but does not print: %v", err)
+		}
+	})
+}
