@@ -111,11 +111,10 @@ func (a *account) adopt(r Record, v Version, drivers map[string]Driver, lead tim
 	}
 	before, known := a.record, a.version != 0
 	a.record, a.version, a.driver, a.problem = r, v, drivers[r.Provider], nil
-	switch {
-	case a.driver == nil:
-		a.problem = &RecordError{Key: "provider", Rule: "names no provider of the configuration"}
-	default:
+	if a.driver != nil {
 		a.problem = a.driver.Check(r)
+	} else {
+		a.problem = &RecordError{Key: "provider", Rule: "names no provider of the configuration"}
 	}
 	changed = !known || before.State != r.State || before.Tenant != r.Tenant || before.Provider != r.Provider || !slices.Equal(before.Pools, r.Pools)
 	if a.problem != nil {

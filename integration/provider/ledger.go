@@ -19,7 +19,8 @@ type Account struct {
 
 	access  map[string]time.Time // living access tokens and their end
 	refresh string               // the one valid refresh token
-	spent   map[string]bool
+	signIns int                  // each begins a family
+	spent   map[string]int       // spent refresh tokens and the sign-in of their family
 }
 
 // Script is what goes wrong for an account until it is changed.
@@ -80,10 +81,11 @@ func (p *Provider) Create(name string, lifetime time.Duration) Credential {
 	defer l.mu.Unlock()
 	a := l.accounts[name]
 	if a == nil {
-		a = &Account{Name: name, spent: map[string]bool{}}
+		a = &Account{Name: name, spent: map[string]int{}}
 		l.accounts[name] = a
 	}
 	a.Lifetime, a.Dead, a.access = lifetime, false, map[string]time.Time{}
+	a.signIns++
 	access := l.issue(a)
 	return Credential{ClientID: ClientID, AccessToken: access, RefreshToken: a.refresh, ExpiresAt: a.access[access]}
 }

@@ -100,9 +100,9 @@ func (l *ledger) admit(r *http.Request) (*Account, Script, int) {
 	defer l.mu.Unlock()
 	test := r.Header.Get("x-test-id")
 	l.counts[test]++
-	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	a := l.byAccess[token]
-	if a == nil || time.Now().After(a.access[token]) {
+	if !bearer || a == nil || time.Now().After(a.access[token]) {
 		return nil, Script{}, l.counts[test]
 	}
 	return a, a.Script, l.counts[test]

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -59,22 +60,26 @@ func (l *ledger) redeem(a *Account, refresh string) (access, next string, life t
 	switch {
 	case a == nil || a.Dead:
 		return "", "", 0
-	case a.spent[refresh]:
+	case a.spent[refresh] != 0:
 		a.Reuses++
-		a.kill()
+		if a.spent[refresh] == a.signIns { // an older family is revoked already
+			a.kill()
+		}
 		return "", "", 0
 	case a.refresh != refresh:
 		return "", "", 0
 	}
-	a.spent[refresh] = true
+	a.spent[refresh] = a.signIns
 	a.Redemptions++
-	return l.issue(a), a.refresh, a.Lifetime
+	access = l.issue(a) // replaces a.refresh
+	return access, a.refresh, a.Lifetime
 }
 
 func grantOf(r *http.Request) map[string]string {
 	q := map[string]string{}
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
-		_ = json.NewDecoder(r.Body).Decode(&q) // an unreadable grant has no grant_type
+		body, _ := io.ReadAll(r.Body) // to its end: only then does the server notice that a client goes
+		_ = json.Unmarshal(body, &q)  // an unreadable grant has no grant_type
 		return q
 	}
 	_ = r.ParseForm()

@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
-	_ "modernc.org/sqlite" // the driver
+	driver "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/tokenward/tokenward/tokenstore"
 )
@@ -29,6 +30,12 @@ PRAGMA user_version = 1;`
 // pollEvery is how often changes by other processes are looked for.
 const pollEvery = 250 * time.Millisecond
 
+// How long the first start waits for other processes that prepare the same file, and between two tries.
+const (
+	busyTimeout = 10 * time.Second
+	busyPause   = 20 * time.Millisecond
+)
+
 // Config says where the file and its key are.
 type Config struct {
 	Path    string // the database; its folder is created (0700)
@@ -39,6 +46,7 @@ type Config struct {
 type Backend struct {
 	db   *sql.DB
 	seal tink.AEAD
+	turn chan struct{} // held by the one that writes: SQLite's own waiting between connections is unfair and starves writers
 }
 
 // Open opens the database, and creates it and its key on the first run.
@@ -54,11 +62,30 @@ func Open(ctx context.Context, cfg Config) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the store %s: %w", cfg.Path, err)
 	}
-	b := &Backend{db: db}
-	if err := b.prepare(ctx, cfg); err != nil {
+	b := &Backend{db: db, turn: make(chan struct{}, 1)}
+	if err := b.prepareWhenFree(ctx, cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the store %s: %w", cfg.Path, err), db.Close())
 	}
 	return b, nil
+}
+
+// prepareWhenFree tries again while another process prepares the same file: SQLite's busy_timeout does not cover the
+// switch to WAL.
+func (b *Backend) prepareWhenFree(ctx context.Context, cfg Config) error {
+	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
+	defer cancel()
+	for {
+		err := b.prepare(ctx, cfg)
+		var refused *driver.Error
+		if !errors.As(err, &refused) || refused.Code()&0xff != sqlite3.SQLITE_BUSY { // the low byte is the primary code
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(busyPause):
+		}
+	}
 }
 
 func (b *Backend) prepare(ctx context.Context, cfg Config) error {
@@ -142,6 +169,12 @@ func (b *Backend) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r
 	plain, err := tokenstore.EncodeRecord(r)
 	if err != nil {
 		return 0, err
+	}
+	select {
+	case b.turn <- struct{}{}:
+		defer func() { <-b.turn }()
+	case <-ctx.Done():
+		return 0, ctx.Err()
 	}
 	tx, err := b.db.BeginTx(ctx, nil)
 	if err != nil {
