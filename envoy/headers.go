@@ -20,7 +20,7 @@ var providerMustNotSee = []string{
 	"x-tokenward-cluster", "x-tokenward-id", "x-tokenward-route", "x-tokenward-tenant", "x-tokenward-client", "x-tokenward-san",
 	"x-envoy-attempt-count", "x-envoy-external-address", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms", "x-envoy-original-path",
 	"x-forwarded-proto", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-client-cert",
-	"x-request-id", "traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled",
+	"x-request-id", "traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags",
 }
 
 // providerMustNotSay is removed from a provider's answer before the service sees it.

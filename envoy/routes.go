@@ -34,7 +34,7 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 		vh := &routev3.VirtualHost{
 			Name: h, Domains: domains(h), IncludeRequestAttemptCount: true,
 			RequestBodyBufferLimit:  wrapperspb.UInt64(uint64(b.cfg.RetryBodyLimit)),
-			RequestHeadersToRemove:  credentialHeaders,
+			RequestHeadersToRemove:  slices.Clone(credentialHeaders),
 			ResponseHeadersToRemove: clientMustNotSee,
 		}
 		// Evaluated once per request, the same on every attempt.
@@ -45,6 +45,11 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 		slices.SortFunc(vh.RequestHeadersToAdd, func(x, y *corev3.HeaderValueOption) int { return strings.Compare(x.Header.Key, y.Header.Key) })
 		for _, r := range rs {
 			vh.Routes = append(vh.Routes, outerRoute(r))
+			// Here and not at the route: Envoy removes before it adds, and goes from the route outwards. At the route the
+			// tenant would be read from a header that is already gone.
+			if h := r.TenantHeader; h != "" && !slices.Contains(vh.RequestHeadersToRemove, h) {
+				vh.RequestHeadersToRemove = append(vh.RequestHeadersToRemove, h)
+			}
 		}
 		rc.VirtualHosts = append(rc.VirtualHosts, vh)
 	}
@@ -69,7 +74,6 @@ func outerRoute(r Route) *routev3.Route {
 	switch {
 	case r.TenantHeader != "":
 		out.RequestHeadersToAdd = append(out.RequestHeadersToAdd, setHeader("x-tokenward-tenant", "%REQ("+r.TenantHeader+")%"))
-		out.RequestHeadersToRemove = append(out.RequestHeadersToRemove, r.TenantHeader)
 	case r.Tenant != "":
 		out.RequestHeadersToAdd = append(out.RequestHeadersToAdd, setHeader("x-tokenward-tenant", escape(r.Tenant)))
 	}

@@ -161,6 +161,15 @@ func (b *Backend) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore
 	return r, v, err
 }
 
+func (b *Backend) takeTurn(ctx context.Context) error {
+	select {
+	case b.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // CompareAndSwap implements tokenstore.Backend.
 func (b *Backend) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version) (tokenstore.Version, error) {
 	if err := id.Validate(); err != nil {
@@ -170,12 +179,10 @@ func (b *Backend) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r
 	if err != nil {
 		return 0, err
 	}
-	select {
-	case b.turn <- struct{}{}:
-		defer func() { <-b.turn }()
-	case <-ctx.Done():
-		return 0, ctx.Err()
+	if err := b.takeTurn(ctx); err != nil {
+		return 0, err
 	}
+	defer func() { <-b.turn }()
 	tx, err := b.db.BeginTx(ctx, nil)
 	if err != nil {
 		return 0, err
@@ -206,6 +213,10 @@ func (b *Backend) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r
 
 // Delete implements tokenstore.Backend.
 func (b *Backend) Delete(ctx context.Context, id tokenstore.AccountID, expect tokenstore.Version) error {
+	if err := b.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer func() { <-b.turn }()
 	res, err := b.db.ExecContext(ctx, "DELETE FROM accounts WHERE id = ? AND version = ?", string(id), expect)
 	if err != nil {
 		return err
