@@ -23,7 +23,6 @@ build: ## build bin/tokenward
 
 .PHONY: run
 run: tools build ## a real Envoy, a simulated provider, three accounts and a tour (TOUR=only: end after it)
-	go build -o bin/simprovider ./integration/provider/cmd/simprovider
 	go build -o bin/tour ./integration/tour
 	bin/tour $(if $(filter only,$(TOUR)),-only)
 
@@ -54,8 +53,9 @@ golden: ## rewrite the golden files
 	go test ./config ./envoy -update
 
 .PHONY: bench
-bench: ## speed of Pick and Report at 1, 1,000 and 100,000 accounts
+bench: ## speed of Pick and Report at 1, 1,000, 100,000 accounts; CPU of a request against an empty ext_proc server
 	go test -run '^$$' -bench . -benchmem ./tokenstore
+	go test -run '^$$' -bench . -benchtime 1x ./integration/bench
 
 .PHONY: tools
 tools: ## fetch Envoy (unless $$ENVOY or a good one on PATH) and Chromium into place

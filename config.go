@@ -42,8 +42,10 @@ func loadConfig(file string) (*config.Config, error) {
 func drivers(c *config.Config) (map[string]tokenstore.Driver, error) {
 	out := make(map[string]tokenstore.Driver, len(c.Providers))
 	for name, p := range c.Providers {
-		d, err := provider.New(name, provider.Settings{Driver: p.Driver, TokenURL: p.TokenURL, AuthStyle: p.AuthStyle, Body: p.Body, Replay: p.Replay,
-			Grace: p.Grace, Headers: p.Headers, Proxy: p.Proxy, CAFile: p.CAFile})
+		d, err := provider.New(name, provider.Settings{
+			Driver: p.Driver, TokenURL: p.TokenURL, AuthStyle: p.AuthStyle, Body: p.Body, Replay: p.Replay,
+			Grace: p.Grace, Headers: p.Headers, Proxy: p.Proxy, CAFile: p.CAFile,
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -57,9 +59,13 @@ func domainConfig(c *config.Config) (tokenstore.Config, error) {
 	if err != nil {
 		return tokenstore.Config{}, err
 	}
-	t := tokenstore.Config{Drivers: ds, Routes: map[string]tokenstore.RouteConfig{}, Upstreams: map[string]tokenstore.UpstreamConfig{}, Pools: map[string]tokenstore.PoolConfig{},
-		Renewal: tokenstore.RenewalConfig{Sweep: c.Renewal.Sweep, Lead: c.Renewal.Lead, Workers: c.Renewal.Workers, TokenEndpointTimeout: c.Renewal.TokenEndpointTimeout,
-			ClaimLease: c.Renewal.ClaimLease, BackoffMin: c.Renewal.BackoffMin, BackoffMax: c.Renewal.BackoffMax}}
+	t := tokenstore.Config{
+		Drivers: ds, Routes: map[string]tokenstore.RouteConfig{}, Upstreams: map[string]tokenstore.UpstreamConfig{}, Pools: map[string]tokenstore.PoolConfig{},
+		Renewal: tokenstore.RenewalConfig{
+			Sweep: c.Renewal.Sweep, Lead: c.Renewal.Lead, Workers: c.Renewal.Workers, TokenEndpointTimeout: c.Renewal.TokenEndpointTimeout,
+			ClaimLease: c.Renewal.ClaimLease, BackoffMin: c.Renewal.BackoffMin, BackoffMax: c.Renewal.BackoffMax,
+		},
+	}
 	for name, p := range c.Pools {
 		how := tokenstore.LeastLoaded
 		if p.Select == "round_robin" {
@@ -71,15 +77,19 @@ func domainConfig(c *config.Config) (tokenstore.Config, error) {
 		t.Upstreams[name] = tokenstore.UpstreamConfig{Pool: u.Pool, Cluster: u.Cluster(name)}
 	}
 	for _, r := range c.Routes {
-		t.Routes[r.Name] = tokenstore.RouteConfig{Upstreams: r.Upstreams, Attempts: r.Attempts, FailOverRateLimit: r.OnRateLimit == "failover",
-			FailOverOverload: r.OnOverload == "failover", PassAuthFailure: r.OnAuthFailure == "pass", RecoveryTimeout: r.RecoveryTimeout, RefreshWait: r.RefreshWait}
+		t.Routes[r.Name] = tokenstore.RouteConfig{
+			Upstreams: r.Upstreams, Attempts: r.Attempts, FailOverRateLimit: r.OnRateLimit == "failover",
+			FailOverOverload: r.OnOverload == "failover", PassAuthFailure: r.OnAuthFailure == "pass", RecoveryTimeout: r.RecoveryTimeout, RefreshWait: r.RefreshWait,
+		}
 	}
 	return t, nil
 }
 
 func extprocConfig(c *config.Config) extproc.Config {
-	out := extproc.Config{Listen: c.ExtProc.Listen, CertFile: c.ExtProc.TLS.CertFile, KeyFile: c.ExtProc.TLS.KeyFile, ClientCAFile: c.ExtProc.TLS.ClientCAFile,
-		RevealAttempts: map[string]bool{}}
+	out := extproc.Config{
+		Listen: c.ExtProc.Listen, CertFile: c.ExtProc.TLS.CertFile, KeyFile: c.ExtProc.TLS.KeyFile, ClientCAFile: c.ExtProc.TLS.ClientCAFile,
+		RevealAttempts: map[string]bool{},
+	}
 	for _, r := range c.Routes {
 		out.TrailAge = max(out.TrailAge, r.RecoveryTimeout+5*time.Second)
 		out.RevealAttempts[r.Name] = r.RevealAttempts
@@ -88,14 +98,18 @@ func extprocConfig(c *config.Config) extproc.Config {
 }
 
 func adminConfig(c *config.Config) admin.Config {
-	return admin.Config{Listen: c.Admin.Listen, TokenFile: c.Admin.TokenFile, CertFile: c.Admin.TLS.CertFile, KeyFile: c.Admin.TLS.KeyFile,
-		ClientCAFile: c.Admin.TLS.ClientCAFile, MetricsAuth: c.Admin.MetricsAuth}
+	return admin.Config{
+		Listen: c.Admin.Listen, TokenFile: c.Admin.TokenFile, CertFile: c.Admin.TLS.CertFile, KeyFile: c.Admin.TLS.KeyFile,
+		ClientCAFile: c.Admin.TLS.ClientCAFile, MetricsAuth: c.Admin.MetricsAuth,
+	}
 }
 
 // bootstrap renders the Envoy configuration.
 func bootstrap(c *config.Config) ([]byte, error) {
-	e := envoy.Config{Listen: c.Envoy.Listen, Admin: c.Envoy.Admin, CertFile: c.Envoy.TLS.CertFile, KeyFile: c.Envoy.TLS.KeyFile,
-		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "", ForwardHeaders: provider.RequestHeaders()}
+	e := envoy.Config{
+		Listen: c.Envoy.Listen, Admin: c.Envoy.Admin, CertFile: c.Envoy.TLS.CertFile, KeyFile: c.Envoy.TLS.KeyFile,
+		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "", ForwardHeaders: provider.RequestHeaders(),
+	}
 	for _, r := range c.Routes {
 		e.LongestHold = max(e.LongestHold, r.RefreshWait)
 		e.Routes = append(e.Routes, envoy.Route{Name: r.Name, Prefix: r.Prefix, Hosts: r.Hosts, Attempts: r.Attempts, Tenant: r.Tenant, TenantHeader: r.TenantHeader})
@@ -146,10 +160,12 @@ func openSession(ctx context.Context, file string) (*cli.Session, error) {
 	if c.Admin.TLS.CertFile != "" {
 		scheme = "https://"
 	}
-	return &cli.Session{Backend: b, Drivers: t.Drivers, Pools: t.Pools, AdminURL: scheme + c.Admin.Listen, AdminTokenFile: c.Admin.TokenFile, AdminCAFile: c.Admin.TLS.CertFile,
+	return &cli.Session{
+		Backend: b, Drivers: t.Drivers, Pools: t.Pools, AdminURL: scheme + c.Admin.Listen, AdminTokenFile: c.Admin.TokenFile, AdminCAFile: c.Admin.TLS.CertFile,
 		Domain: func() (*tokenstore.Store, error) {
 			return tokenstore.New(t, b, tokenstore.NewMetrics(prometheus.NewRegistry(), "sqlite", false), zap.NewNop())
-		}}, nil
+		},
+	}, nil
 }
 
 // checkOnline opens the store and connects to every token endpoint.

@@ -35,8 +35,10 @@ func main() {
 }
 
 func root() *cobra.Command {
-	c := &cobra.Command{Use: "tokenward", Short: "keeps OAuth accounts alive behind Envoy", SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	c := &cobra.Command{
+		Use: "tokenward", Short: "keeps OAuth accounts alive behind Envoy", SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return cli.Usagef("%s: %w: see %s --help", cmd.Name(), err, cmd.CommandPath())
 	})

@@ -17,8 +17,10 @@ import (
 )
 
 func (a *app) accounts() *cobra.Command {
-	c := &cobra.Command{Use: "accounts", Short: "list and change accounts in the store", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	c := &cobra.Command{
+		Use: "accounts", Short: "list and change accounts in the store", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	c.AddCommand(a.list(), a.show(), a.add(), a.importAccounts(), a.setState("pause", "no more attempts and refreshes", tokenstore.Paused),
 		a.setState("resume", "serve and refresh again", tokenstore.Active), a.refresh(), a.remove())
 	return c
@@ -47,9 +49,11 @@ func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokensto
 	if err != nil {
 		return view{ID: id, Version: v, State: "config_error", Problem: err.Error()}
 	}
-	out := view{ID: id, Provider: r.Provider, Type: r.Kind, Pools: r.Pools, Tenant: r.Tenant, Labels: r.Labels, State: r.State, ClientID: r.ClientID,
+	out := view{
+		ID: id, Provider: r.Provider, Type: r.Kind, Pools: r.Pools, Tenant: r.Tenant, Labels: r.Labels, State: r.State, ClientID: r.ClientID,
 		AccessToken: tokenstore.Fingerprint(id, r.AccessToken), RefreshToken: tokenstore.Fingerprint(id, r.RefreshToken), ExpiresAt: r.ExpiresAt,
-		Generation: r.Rotation.Generation, Version: v, Last: r.Rotation.Last}
+		Generation: r.Rotation.Generation, Version: v, Last: r.Rotation.Last,
+	}
 	if out.State == "" {
 		out.State = tokenstore.Active
 	}
@@ -125,10 +129,20 @@ func (a *app) show() *cobra.Command {
 			shown := viewOf(s, id, r, v, err)
 			return a.print(cmd.OutOrStdout(), shown, func(w io.Writer) {
 				for _, row := range [][2]string{
-					{"account", string(shown.ID)}, {"provider", shown.Provider}, {"type", string(shown.Type)}, {"pools", dash(strings.Join(shown.Pools, ","))},
-					{"tenant", dash(shown.Tenant)}, {"state", string(shown.State)}, {"client id", dash(shown.ClientID)},
-					{"refresh token", dash(shown.RefreshToken)}, {"access token", dash(shown.AccessToken)}, {"token ends", when(shown.ExpiresAt)},
-					{"generation", fmt.Sprint(shown.Generation)}, {"version", fmt.Sprint(shown.Version)}, {"last refresh", lastOf(shown.Last)}, {"problem", dash(shown.Problem)},
+					{"account", string(shown.ID)},
+					{"provider", shown.Provider},
+					{"type", string(shown.Type)},
+					{"pools", dash(strings.Join(shown.Pools, ","))},
+					{"tenant", dash(shown.Tenant)},
+					{"state", string(shown.State)},
+					{"client id", dash(shown.ClientID)},
+					{"refresh token", dash(shown.RefreshToken)},
+					{"access token", dash(shown.AccessToken)},
+					{"token ends", when(shown.ExpiresAt)},
+					{"generation", fmt.Sprint(shown.Generation)},
+					{"version", fmt.Sprint(shown.Version)},
+					{"last refresh", lastOf(shown.Last)},
+					{"problem", dash(shown.Problem)},
 				} {
 					fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
 				}

@@ -76,19 +76,25 @@ func (r *reader) sections(c *Config) keys {
 	}
 	return keys{
 		"extproc": r.object(keys{"listen": r.text(&c.ExtProc.Listen), "tls": r.tls(&c.ExtProc.TLS)}),
-		"admin": r.object(keys{"listen": r.text(&c.Admin.Listen), "token_file": r.text(&c.Admin.TokenFile), "tls": r.tls(&c.Admin.TLS),
-			"metrics_auth": r.boolean(&c.Admin.MetricsAuth), "metrics": r.object(keys{"account_label": r.boolean(&c.Admin.AccountLabel)})}),
+		"admin": r.object(keys{
+			"listen": r.text(&c.Admin.Listen), "token_file": r.text(&c.Admin.TokenFile), "tls": r.tls(&c.Admin.TLS),
+			"metrics_auth": r.boolean(&c.Admin.MetricsAuth), "metrics": r.object(keys{"account_label": r.boolean(&c.Admin.AccountLabel)}),
+		}),
 		"store": r.object(storeKinds),
-		"renewal": r.object(keys{"sweep": r.duration(&c.Renewal.Sweep, time.Second), "lead": r.lead(&c.Renewal.Lead), "workers": r.integer(&c.Renewal.Workers, 1, 1024),
+		"renewal": r.object(keys{
+			"sweep": r.duration(&c.Renewal.Sweep, time.Second), "lead": r.lead(&c.Renewal.Lead), "workers": r.integer(&c.Renewal.Workers, 1, 1024),
 			"token_endpoint_timeout": r.duration(&c.Renewal.TokenEndpointTimeout, 100*time.Millisecond), "claim_lease": r.duration(&c.Renewal.ClaimLease, time.Second),
-			"backoff": r.object(keys{"min": r.duration(&c.Renewal.BackoffMin, 10*time.Millisecond), "max": r.duration(&c.Renewal.BackoffMax, 10*time.Millisecond)})}),
+			"backoff": r.object(keys{"min": r.duration(&c.Renewal.BackoffMin, 10*time.Millisecond), "max": r.duration(&c.Renewal.BackoffMax, 10*time.Millisecond)}),
+		}),
 		"providers": r.entries(func(name string, n *yaml.Node, path string) { c.Providers[name] = r.provider(n, path) }),
 		"pools":     r.entries(func(name string, n *yaml.Node, path string) { c.Pools[name] = r.pool(n, path) }),
 		"upstreams": r.entries(func(name string, n *yaml.Node, path string) { c.Upstreams[name] = r.upstream(n, path) }),
 		"routes":    r.entries(func(name string, n *yaml.Node, path string) { c.Routes = append(c.Routes, r.route(name, n, path)) }),
 		"clients":   r.object(clients),
-		"envoy": r.object(keys{"listen": r.text(&c.Envoy.Listen), "admin": r.text(&c.Envoy.Admin), "retry_body_limit": r.size(&c.Envoy.RetryBodyLimit),
-			"tls": r.object(keys{"cert_file": r.text(&c.Envoy.TLS.CertFile), "key_file": r.text(&c.Envoy.TLS.KeyFile)})}),
+		"envoy": r.object(keys{
+			"listen": r.text(&c.Envoy.Listen), "admin": r.text(&c.Envoy.Admin), "retry_body_limit": r.size(&c.Envoy.RetryBodyLimit),
+			"tls": r.object(keys{"cert_file": r.text(&c.Envoy.TLS.CertFile), "key_file": r.text(&c.Envoy.TLS.KeyFile)}),
+		}),
 		"log": r.object(keys{"level": r.oneOf(&c.Log.Level, "debug", "info", "warn", "error"), "format": r.oneOf(&c.Log.Format, "json", "console")}),
 	}
 }
@@ -113,17 +119,21 @@ func (r *reader) lead(dst *time.Duration) read {
 func (r *reader) provider(n *yaml.Node, path string) Provider {
 	p := defaultProvider()
 	p.line = n.Line
-	r.object(keys{"driver": r.text(&p.Driver), "token_url": r.text(&p.TokenURL), "auth_style": r.oneOf(&p.AuthStyle, "params", "header", "none"),
+	r.object(keys{
+		"driver": r.text(&p.Driver), "token_url": r.text(&p.TokenURL), "auth_style": r.oneOf(&p.AuthStyle, "params", "header", "none"),
 		"body": r.oneOf(&p.Body, "form", "json"), "replay": r.oneOf(&p.Replay, "strict", "grace", "no_rotation"), "grace": r.duration(&p.Grace, 0),
-		"headers": r.textMap(&p.Headers), "proxy": r.text(&p.Proxy), "ca_file": r.text(&p.CAFile)})(n, path)
+		"headers": r.textMap(&p.Headers), "proxy": r.text(&p.Proxy), "ca_file": r.text(&p.CAFile),
+	})(n, path)
 	return p
 }
 
 func (r *reader) pool(n *yaml.Node, path string) Pool {
 	p := defaultPool()
 	p.line = n.Line
-	r.object(keys{"provider": r.text(&p.Provider), "select": r.selection(&p.Select), "sticky_header": r.later("use select: least_loaded", ""),
-		"min_healthy": r.integer(&p.MinHealthy, 0, 1_000_000)})(n, path)
+	r.object(keys{
+		"provider": r.text(&p.Provider), "select": r.selection(&p.Select), "sticky_header": r.later("use select: least_loaded", ""),
+		"min_healthy": r.integer(&p.MinHealthy, 0, 1_000_000),
+	})(n, path)
 	return p
 }
 
@@ -142,8 +152,10 @@ func (r *reader) selection(dst *string) read {
 func (r *reader) upstream(n *yaml.Node, path string) Upstream {
 	u := defaultUpstream()
 	u.line = n.Line
-	r.object(keys{"url": r.text(&u.URL), "pool": r.text(&u.Pool), "ca_file": r.text(&u.CAFile), "protocol": r.oneOf(&u.Protocol, "auto", "http1", "http2"),
-		"envoy_cluster": r.text(&u.EnvoyCluster)})(n, path)
+	r.object(keys{
+		"url": r.text(&u.URL), "pool": r.text(&u.Pool), "ca_file": r.text(&u.CAFile), "protocol": r.oneOf(&u.Protocol, "auto", "http1", "http2"),
+		"envoy_cluster": r.text(&u.EnvoyCluster),
+	})(n, path)
 	return u
 }
 

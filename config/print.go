@@ -26,8 +26,10 @@ func Print(c *Config) ([]byte, error) {
 		for k := range p.Headers {
 			hidden[k] = "[hidden]"
 		}
-		providers[n] = map[string]any{"driver": p.Driver, "token_url": p.TokenURL, "auth_style": p.AuthStyle, "body": p.Body, "replay": p.Replay,
-			"grace": d(p.Grace), "headers": hidden, "proxy": withoutSecrets(p.Proxy), "ca_file": p.CAFile}
+		providers[n] = map[string]any{
+			"driver": p.Driver, "token_url": p.TokenURL, "auth_style": p.AuthStyle, "body": p.Body, "replay": p.Replay,
+			"grace": d(p.Grace), "headers": hidden, "proxy": withoutSecrets(p.Proxy), "ca_file": p.CAFile,
+		}
 	}
 	for n, p := range c.Pools {
 		pools[n] = map[string]any{"provider": p.Provider, "select": p.Select, "min_healthy": p.MinHealthy}
@@ -38,9 +40,11 @@ func Print(c *Config) ([]byte, error) {
 	routes := &yaml.Node{Kind: yaml.MappingNode}
 	for _, r := range c.Routes {
 		var body yaml.Node
-		if err := body.Encode(map[string]any{"match": map[string]any{"prefix": r.Prefix, "hosts": r.Hosts}, "upstreams": r.Upstreams, "attempts": r.Attempts,
+		if err := body.Encode(map[string]any{
+			"match": map[string]any{"prefix": r.Prefix, "hosts": r.Hosts}, "upstreams": r.Upstreams, "attempts": r.Attempts,
 			"on_rate_limit": r.OnRateLimit, "on_overload": r.OnOverload, "on_auth_failure": r.OnAuthFailure, "recovery_timeout": d(r.RecoveryTimeout),
-			"refresh_wait": d(r.RefreshWait), "tenant": r.Tenant, "tenant_header": r.TenantHeader, "reveal_attempts": r.RevealAttempts}); err != nil {
+			"refresh_wait": d(r.RefreshWait), "tenant": r.Tenant, "tenant_header": r.TenantHeader, "reveal_attempts": r.RevealAttempts,
+		}); err != nil {
 			return nil, fmt.Errorf("printing route %s: %w", r.Name, err)
 		}
 		routes.Content = append(routes.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: r.Name}, &body)
@@ -48,11 +52,15 @@ func Print(c *Config) ([]byte, error) {
 	envoyTLS := map[string]any{"cert_file": c.Envoy.TLS.CertFile, "key_file": c.Envoy.TLS.KeyFile}
 	all := map[string]any{
 		"extproc": map[string]any{"listen": c.ExtProc.Listen, "tls": tls(c.ExtProc.TLS)},
-		"admin": map[string]any{"listen": c.Admin.Listen, "token_file": c.Admin.TokenFile, "tls": tls(c.Admin.TLS), "metrics_auth": c.Admin.MetricsAuth,
-			"metrics": map[string]any{"account_label": c.Admin.AccountLabel}},
+		"admin": map[string]any{
+			"listen": c.Admin.Listen, "token_file": c.Admin.TokenFile, "tls": tls(c.Admin.TLS), "metrics_auth": c.Admin.MetricsAuth,
+			"metrics": map[string]any{"account_label": c.Admin.AccountLabel},
+		},
 		"store": map[string]any{"sqlite": map[string]any{"path": c.Store.SQLite.Path, "key_file": c.Store.SQLite.KeyFile}},
-		"renewal": map[string]any{"sweep": d(c.Renewal.Sweep), "lead": lead, "workers": c.Renewal.Workers, "token_endpoint_timeout": d(c.Renewal.TokenEndpointTimeout),
-			"claim_lease": d(c.Renewal.ClaimLease), "backoff": map[string]any{"min": d(c.Renewal.BackoffMin), "max": d(c.Renewal.BackoffMax)}},
+		"renewal": map[string]any{
+			"sweep": d(c.Renewal.Sweep), "lead": lead, "workers": c.Renewal.Workers, "token_endpoint_timeout": d(c.Renewal.TokenEndpointTimeout),
+			"claim_lease": d(c.Renewal.ClaimLease), "backoff": map[string]any{"min": d(c.Renewal.BackoffMin), "max": d(c.Renewal.BackoffMax)},
+		},
 		"providers": providers, "pools": pools, "upstreams": upstreams, "routes": routes,
 		"clients": map[string]any{"anonymous": c.Clients.Anonymous},
 		"envoy":   map[string]any{"listen": c.Envoy.Listen, "admin": c.Envoy.Admin, "retry_body_limit": c.Envoy.RetryBodyLimit, "tls": envoyTLS},

@@ -129,6 +129,8 @@ func defaultProvider() Provider { return Provider{AuthStyle: "params", Body: "fo
 func defaultPool() Pool         { return Pool{Select: "least_loaded", MinHealthy: 1} }
 func defaultUpstream() Upstream { return Upstream{Protocol: "auto"} }
 func defaultRoute() Route {
-	return Route{Prefix: "/", Hosts: []string{"*"}, Attempts: 4, OnRateLimit: "pass", OnOverload: "pass", OnAuthFailure: "refuse",
-		RecoveryTimeout: 30 * time.Second, RefreshWait: 15 * time.Second}
+	return Route{
+		Prefix: "/", Hosts: []string{"*"}, Attempts: 4, OnRateLimit: "pass", OnOverload: "pass", OnAuthFailure: "refuse",
+		RecoveryTimeout: 30 * time.Second, RefreshWait: 15 * time.Second,
+	}
 }

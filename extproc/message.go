@@ -122,7 +122,8 @@ func pickReply(p tokenstore.Pick, f requestFacts, meta *structpb.Struct) *extpro
 	}
 	return &extprocv3.ProcessingResponse{
 		Response: &extprocv3.ProcessingResponse_RequestHeaders{RequestHeaders: &extprocv3.HeadersResponse{
-			Response: &extprocv3.CommonResponse{ClearRouteCache: true, HeaderMutation: m}}},
+			Response: &extprocv3.CommonResponse{ClearRouteCache: true, HeaderMutation: m},
+		}},
 		DynamicMetadata: meta,
 	}
 }
@@ -152,21 +153,27 @@ func final(retry bool, attempts int) *extprocv3.CommonResponse {
 }
 
 func responseReply(retry bool, attempts int, meta *structpb.Struct) *extprocv3.ProcessingResponse {
-	return &extprocv3.ProcessingResponse{DynamicMetadata: meta,
-		Response: &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{Response: final(retry, attempts)}}}
+	return &extprocv3.ProcessingResponse{
+		DynamicMetadata: meta,
+		Response:        &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{Response: final(retry, attempts)}},
+	}
 }
 
 func bodyReply(retry bool, attempts int, meta *structpb.Struct) *extprocv3.ProcessingResponse {
-	return &extprocv3.ProcessingResponse{DynamicMetadata: meta,
-		Response: &extprocv3.ProcessingResponse_ResponseBody{ResponseBody: &extprocv3.BodyResponse{Response: final(retry, attempts)}}}
+	return &extprocv3.ProcessingResponse{
+		DynamicMetadata: meta,
+		Response:        &extprocv3.ProcessingResponse_ResponseBody{ResponseBody: &extprocv3.BodyResponse{Response: final(retry, attempts)}},
+	}
 }
 
 // peekReply asks for the buffered body; the headers are decided when it has come.
 func peekReply() *extprocv3.ProcessingResponse {
 	return &extprocv3.ProcessingResponse{
 		Response: &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{}}},
-		ModeOverride: &filterv3.ProcessingMode{ResponseHeaderMode: filterv3.ProcessingMode_SEND, ResponseBodyMode: filterv3.ProcessingMode_BUFFERED,
-			RequestTrailerMode: filterv3.ProcessingMode_SKIP, ResponseTrailerMode: filterv3.ProcessingMode_SKIP},
+		ModeOverride: &filterv3.ProcessingMode{
+			ResponseHeaderMode: filterv3.ProcessingMode_SEND, ResponseBodyMode: filterv3.ProcessingMode_BUFFERED,
+			RequestTrailerMode: filterv3.ProcessingMode_SKIP, ResponseTrailerMode: filterv3.ProcessingMode_SKIP,
+		},
 	}
 }
 
@@ -182,24 +189,35 @@ func refusalReply(ref *tokenstore.Refusal, attempts int, meta *structpb.Struct) 
 	}
 	return &extprocv3.ProcessingResponse{DynamicMetadata: meta, Response: &extprocv3.ProcessingResponse_ImmediateResponse{
 		ImmediateResponse: &extprocv3.ImmediateResponse{Status: &typev3.HttpStatus{Code: typev3.StatusCode(ref.Status)}, //nolint:gosec // 429 or 503
-			Headers: m, Body: ref.Body, Details: "tokenward_" + string(ref.Reason)}}}
+			Headers: m, Body: ref.Body, Details: "tokenward_" + string(ref.Reason)},
+	}}
 }
 
-// metadata is what the access log of the attempt shows.
-func (a *attempt) metadata(verdict, decision string) *structpb.Struct {
+// The dynamic metadata is what the access log of the attempt shows; Envoy merges the two phases' keys.
+
+func (a *attempt) requestMetadata(decision string) *structpb.Struct {
 	fields := map[string]*structpb.Value{
 		"id":      structpb.NewStringValue(a.facts.id),
 		"account": structpb.NewStringValue(string(a.pick.Account)),
 		"attempt": structpb.NewStringValue(a.facts.attempt),
 	}
-	if verdict != "" {
-		fields["verdict"] = structpb.NewStringValue(verdict)
-	}
 	if decision != "" {
 		fields["decision"] = structpb.NewStringValue(decision)
+	}
+	return inNamespace(fields)
+}
+
+func (a *attempt) responseMetadata(d tokenstore.Decision) *structpb.Struct {
+	fields := map[string]*structpb.Value{
+		"verdict":  structpb.NewStringValue(d.Verdict.Class.String()),
+		"decision": structpb.NewStringValue(d.Action.String()),
 	}
 	if started := a.trail.Started(); !started.IsZero() {
 		fields["recovered_ms"] = structpb.NewNumberValue(float64(time.Since(started).Milliseconds()))
 	}
+	return inNamespace(fields)
+}
+
+func inNamespace(fields map[string]*structpb.Value) *structpb.Struct {
 	return &structpb.Struct{Fields: map[string]*structpb.Value{metadataNamespace: structpb.NewStructValue(&structpb.Struct{Fields: fields})}}
 }

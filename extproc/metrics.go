@@ -9,31 +9,30 @@ import (
 )
 
 type metrics struct {
-	requests  *prometheus.CounterVec
-	attempts  *prometheus.CounterVec
-	recovery  *prometheus.HistogramVec
-	decisions *prometheus.HistogramVec
-	streams   prometheus.Gauge
+	requests *prometheus.CounterVec
+	attempts *prometheus.CounterVec
+	recovery *prometheus.HistogramVec
+	request  prometheus.Observer // decision_seconds by phase, resolved once: they are on the hot path
+	response prometheus.Observer
+	streams  prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer, held *trails) *metrics {
 	opts := func(name, help string) prometheus.CounterOpts {
 		return prometheus.CounterOpts{Namespace: "tokenward", Name: name, Help: help}
 	}
+	decisions := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tokenward", Name: "decision_seconds", Help: "Our own share of the latency, waiting for refreshes excluded.", Buckets: prometheus.ExponentialBuckets(0.00001, 4, 9)}, []string{"phase"})
 	m := &metrics{
-		requests:  prometheus.NewCounterVec(opts("requests_total", "Requests by their end."), []string{"route", "result"}),
-		attempts:  prometheus.NewCounterVec(opts("attempts_total", "Upstream attempts by what the answer meant."), []string{"route", "upstream", "verdict"}),
-		recovery:  prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tokenward", Name: "recovery_seconds", Help: "What recovery added to a request.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 13)}, []string{"route", "kind"}),
-		decisions: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tokenward", Name: "decision_seconds", Help: "Our own share of the latency, waiting for refreshes excluded.", Buckets: prometheus.ExponentialBuckets(0.00001, 4, 9)}, []string{"phase"}),
-		streams:   prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "tokenward", Name: "streams", Help: "ext_proc streams that are open."}),
+		requests: prometheus.NewCounterVec(opts("requests_total", "Requests by their end."), []string{"route", "result"}),
+		attempts: prometheus.NewCounterVec(opts("attempts_total", "Upstream attempts by what the answer meant."), []string{"route", "upstream", "verdict"}),
+		recovery: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tokenward", Name: "recovery_seconds", Help: "What recovery added to a request.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 13)}, []string{"route", "kind"}),
+		request:  decisions.WithLabelValues("request"),
+		response: decisions.WithLabelValues("response"),
+		streams:  prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "tokenward", Name: "streams", Help: "ext_proc streams that are open."}),
 	}
-	reg.MustRegister(m.requests, m.attempts, m.recovery, m.decisions, m.streams,
+	reg.MustRegister(m.requests, m.attempts, m.recovery, decisions, m.streams,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "tokenward", Name: "trails", Help: "Requests between two attempts."}, func() float64 { return float64(held.len()) }))
 	return m
-}
-
-func (m *metrics) decision(phase string, started time.Time) {
-	m.decisions.WithLabelValues(phase).Observe(time.Since(started).Seconds())
 }
 
 func (m *metrics) recovered(route string, t *tokenstore.Trail) {

@@ -74,11 +74,11 @@ func (a *attempt) onRequest(f requestFacts) (bool, error) {
 		}
 		a.count("refused")
 		a.picked = true
-		return false, a.stream.Send(refusalReply(ref, a.shown(), a.metadata("", "refuse")))
+		return false, a.stream.Send(refusalReply(ref, a.shown(), a.requestMetadata("refuse")))
 	}
 	a.pick, a.picked = p, true
-	a.server.metrics.decision("request", started)
-	return true, a.stream.Send(pickReply(p, f, a.metadata("", "")))
+	a.server.metrics.request.Observe(time.Since(started).Seconds())
+	return true, a.stream.Send(pickReply(p, f, a.requestMetadata("")))
 }
 
 // onResponse reports the answer and carries out the decision.
@@ -91,12 +91,12 @@ func (a *attempt) onResponse() (bool, error) {
 	if err != nil {
 		return false, status.FromContextError(err).Err()
 	}
-	a.server.metrics.decision("response", started.Add(d.Waited))
+	a.server.metrics.response.Observe((time.Since(started) - d.Waited).Seconds())
 	if d.Action == tokenstore.Peek {
 		return a.peek()
 	}
 	a.conclude(d)
-	meta := a.metadata(d.Verdict.Class.String(), d.Action.String())
+	meta := a.responseMetadata(d)
 	switch {
 	case d.Action == tokenstore.Refuse:
 		return false, a.stream.Send(refusalReply(d.Refusal, a.shown(), meta))

@@ -110,8 +110,10 @@ func TestHostileCopiesOfInternalHeadersChangeNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for k, v := range map[string]string{"x-tokenward-cluster": "backup", "x-tokenward-route": "admin", "x-tokenward-tenant": "evil", "x-tokenward-id": "1",
-		"X-Tokenward-Retry": "1", "x-envoy-retry-on": "5xx", "x-envoy-attempt-count": "9", "x-forwarded-for": "1.2.3.4", "x-envoy-upstream-rq-timeout-ms": "1"} {
+	for k, v := range map[string]string{
+		"x-tokenward-cluster": "backup", "x-tokenward-route": "admin", "x-tokenward-tenant": "evil", "x-tokenward-id": "1",
+		"X-Tokenward-Retry": "1", "x-envoy-retry-on": "5xx", "x-envoy-attempt-count": "9", "x-forwarded-for": "1.2.3.4", "x-envoy-upstream-rq-timeout-ms": "1",
+	} {
 		req.Header.Set(k, v)
 	}
 	req.Header.Set("x-test-id", t.Name())

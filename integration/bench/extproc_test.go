@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -69,17 +70,22 @@ func serve(kind, socket string) {
 		check(g.Serve(l))
 		return
 	}
+	debug.SetGCPercent(400) // as the command does
 	ctx := context.Background()
 	backend, driver := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
 	for i := range 3 {
-		_, err := backend.CompareAndSwap(ctx, tokenstore.AccountID(fmt.Sprint("a", i)), tokenstore.Record{Provider: "p", Kind: tokenstore.KindOAuthRefresh,
-			AccessToken: tokenstore.NewSecret(strings.Repeat("t", 272)), RefreshToken: tokenstore.NewSecret("rt"), ExpiresAt: time.Now().Add(time.Hour), ObtainedAt: time.Now()}, 0)
+		_, err := backend.CompareAndSwap(ctx, tokenstore.AccountID(fmt.Sprint("a", i)), tokenstore.Record{
+			Provider: "p", Kind: tokenstore.KindOAuthRefresh,
+			AccessToken: tokenstore.NewSecret(strings.Repeat("t", 272)), RefreshToken: tokenstore.NewSecret("rt"), ExpiresAt: time.Now().Add(time.Hour), ObtainedAt: time.Now(),
+		}, 0)
 		check(err)
 	}
 	reg := prometheus.NewRegistry()
-	store, err := tokenstore.New(tokenstore.Config{Drivers: map[string]tokenstore.Driver{"p": driver}, Pools: map[string]tokenstore.PoolConfig{"p": {Provider: "p", Select: tokenstore.LeastLoaded}},
+	store, err := tokenstore.New(tokenstore.Config{
+		Drivers: map[string]tokenstore.Driver{"p": driver}, Pools: map[string]tokenstore.PoolConfig{"p": {Provider: "p", Select: tokenstore.LeastLoaded}},
 		Upstreams: map[string]tokenstore.UpstreamConfig{"u": {Pool: "p", Cluster: "u"}}, Routes: map[string]tokenstore.RouteConfig{"messages": {Upstreams: []string{"u"}, Attempts: 4, RecoveryTimeout: time.Minute, RefreshWait: time.Second}},
-		Renewal: tokenstore.RenewalConfig{Sweep: time.Hour, Workers: 1, TokenEndpointTimeout: time.Second, ClaimLease: 2 * time.Second, BackoffMin: time.Second, BackoffMax: time.Minute}},
+		Renewal: tokenstore.RenewalConfig{Sweep: time.Hour, Workers: 1, TokenEndpointTimeout: time.Second, ClaimLease: 2 * time.Second, BackoffMin: time.Second, BackoffMax: time.Minute},
+	},
 		backend, tokenstore.NewMetrics(reg, "memory", true), zap.NewNop())
 	check(err)
 	check(store.Start(ctx))

@@ -49,8 +49,10 @@ func parseAnswer(r request, status int, h http.Header, body []byte) (tokenstore.
 	case life == 0:
 		life = r.lifetime
 	}
-	return tokenstore.Grant{AccessToken: tokenstore.NewSecret(a.AccessToken), TokenType: a.TokenType, ExpiresIn: life,
-		RefreshToken: tokenstore.NewSecret(a.RefreshToken), Scope: a.Scope}, nil
+	return tokenstore.Grant{
+		AccessToken: tokenstore.NewSecret(a.AccessToken), TokenType: a.TokenType, ExpiresIn: life,
+		RefreshToken: tokenstore.NewSecret(a.RefreshToken), Scope: a.Scope,
+	}, nil
 }
 
 // problem returns the error code and text, "" when there is none.

@@ -15,9 +15,11 @@ import (
 
 // fullRecord has a value in every secret field, each with characters that encodings change.
 func fullRecord() tokenstore.Record {
-	return tokenstore.Record{Kind: tokenstore.KindOAuthRefresh, ClientID: "client/1",
+	return tokenstore.Record{
+		Kind: tokenstore.KindOAuthRefresh, ClientID: "client/1",
 		ClientSecret: tokenstore.NewSecret("cs:p@ss%w rd+é"), RefreshToken: tokenstore.NewSecret("rt/one+two=="),
-		AccessToken: tokenstore.NewSecret("at&old\"one"), APIKey: tokenstore.NewSecret("key<static>")}
+		AccessToken: tokenstore.NewSecret("at&old\"one"), APIKey: tokenstore.NewSecret("key<static>"),
+	}
 }
 
 func TestASettingThatCannotBeUsedIsRefusedWithARemedy(t *testing.T) {

@@ -44,8 +44,10 @@ type request struct {
 }
 
 func newEndpoint(s Settings) (*endpoint, error) {
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 90 * time.Second,
-		ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	t := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 90 * time.Second,
+		ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+	}
 	if s.Proxy != "" {
 		u, err := url.Parse(s.Proxy)
 		if err != nil || u.Host == "" {
@@ -63,8 +65,10 @@ func newEndpoint(s Settings) (*endpoint, error) {
 			return nil, fmt.Errorf("reading ca_file: %s holds no certificate", s.CAFile)
 		}
 	}
-	e := &endpoint{url: s.TokenURL, style: s.AuthStyle, json: s.Body == "json", client: &http.Client{Transport: t,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	e := &endpoint{url: s.TokenURL, style: s.AuthStyle, json: s.Body == "json", client: &http.Client{
+		Transport:     t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
 	if e.style == "" {
 		e.style = "params"
 	}

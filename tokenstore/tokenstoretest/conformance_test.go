@@ -106,8 +106,10 @@ func readsBack(t *testing.T, b tokenstore.Backend) {
 		Provider: "p", Pools: []string{"a", "b"}, Tenant: "t", Labels: map[string]string{"k": "v"}, State: tokenstore.Paused,
 		Kind: tokenstore.KindOAuthRefresh, ClientID: "c", ClientSecret: tokenstore.NewSecret("cs"), RefreshToken: tokenstore.NewSecret("rt"),
 		APIKey: tokenstore.NewSecret("ak"), Scope: "s", AccessToken: tokenstore.NewSecret("at"), TokenType: "Bearer", ExpiresAt: at.Add(time.Hour), ObtainedAt: at,
-		Rotation: tokenstore.Rotation{Incarnation: "i", Generation: 3, WriteID: "w", Writer: "h",
-			Claim: &tokenstore.Claim{AttemptID: "a", Holder: "h", StartedAt: at}, Last: &tokenstore.Outcome{At: at, Trigger: "schedule", Result: "succeeded"}},
+		Rotation: tokenstore.Rotation{
+			Incarnation: "i", Generation: 3, WriteID: "w", Writer: "h",
+			Claim: &tokenstore.Claim{AttemptID: "a", Holder: "h", StartedAt: at}, Last: &tokenstore.Outcome{At: at, Trigger: "schedule", Result: "succeeded"},
+		},
 	}
 	v := mustSwap(t, b, "full.record_1", want, 0)
 	got, at2 := mustLoad(t, b, "full.record_1")
