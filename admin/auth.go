@@ -152,8 +152,10 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusUnauthorized, "unauthorized", "signing in: the token is wrong: it is in the file admin.token_file")
 		return
 	}
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: s.sessions.create(), Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
-		Secure: s.cfg.CertFile != "", MaxAge: int(sessionLife / time.Second)})
+	http.SetCookie(w, &http.Cookie{
+		Name: cookieName, Value: s.sessions.create(), Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Secure: s.cfg.CertFile != "", MaxAge: int(sessionLife / time.Second),
+	})
 	w.WriteHeader(http.StatusNoContent)
 }
 

@@ -64,8 +64,10 @@ func (s *Server) refreshSingle(w http.ResponseWriter, r *http.Request, q refresh
 	}
 	view := resultView(res)
 	if res.Outcome == tokenstore.Failed {
-		problem{Type: "urn:tokenward:refresh-failed", Title: "The refresh failed", Status: http.StatusBadGateway, Class: res.Class, UpstreamStatus: res.Status,
-			Retryable: &res.Retryable, Result: &view, Detail: "refreshing account " + string(q.AccountID) + ": " + res.Error + ": " + advice(res)}.write(w)
+		problem{
+			Type: "urn:tokenward:refresh-failed", Title: "The refresh failed", Status: http.StatusBadGateway, Class: res.Class, UpstreamStatus: res.Status,
+			Retryable: &res.Retryable, Result: &view, Detail: "refreshing account " + string(q.AccountID) + ": " + res.Error + ": " + advice(res),
+		}.write(w)
 		return
 	}
 	write(w, http.StatusOK, view)

@@ -62,9 +62,11 @@ type Result struct {
 }
 
 func accountView(s tokenstore.AccountStatus, now time.Time) Account {
-	a := Account{ID: s.ID, Provider: s.Provider, Type: s.Kind, Pools: s.Pools, Tenant: s.Tenant, Labels: s.Labels, State: s.State, Routable: s.Routable,
+	a := Account{
+		ID: s.ID, Provider: s.Provider, Type: s.Kind, Pools: s.Pools, Tenant: s.Tenant, Labels: s.Labels, State: s.State, Routable: s.Routable,
 		Refreshable: s.Refreshable, Reason: s.Reason, ExpiresAt: moment(s.ExpiresAt), NextRefreshAt: moment(s.NextRefresh), Generation: s.Generation,
-		Version: s.Version, Fingerprint: s.Fingerprint, Cooldowns: []Cooldown{}, Failovers: s.Failovers, Requests: s.Requests}
+		Version: s.Version, Fingerprint: s.Fingerprint, Cooldowns: []Cooldown{}, Failovers: s.Failovers, Requests: s.Requests,
+	}
 	if a.ExpiresAt != nil {
 		left := int64(s.ExpiresAt.Sub(now) / time.Second)
 		a.ExpiresInSeconds = &left

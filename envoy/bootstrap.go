@@ -30,8 +30,10 @@ func Build(c Config) (*bootstrapv3.Bootstrap, error) {
 	}
 	boot := &bootstrapv3.Bootstrap{
 		Admin: &bootstrapv3.Admin{Address: socket(adminHost, adminPort)},
-		BootstrapExtensions: []*corev3.TypedExtensionConfig{{Name: "envoy.bootstrap.internal_listener",
-			TypedConfig: b.any(&internalv3.InternalListener{})}},
+		BootstrapExtensions: []*corev3.TypedExtensionConfig{{
+			Name:        "envoy.bootstrap.internal_listener",
+			TypedConfig: b.any(&internalv3.InternalListener{}),
+		}},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
 			Listeners: []*listenerv3.Listener{outer, b.attemptListener()},
 			Clusters:  clusters,
@@ -59,7 +61,8 @@ func (b *builder) any(m proto.Message) *anypb.Any {
 
 func socket(host string, port uint32) *corev3.Address {
 	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
-		Address: host, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port}}}}
+		Address: host, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port},
+	}}}
 }
 
 func u32(v uint32) *wrapperspb.UInt32Value { return wrapperspb.UInt32(v) }

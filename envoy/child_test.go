@@ -259,12 +259,13 @@ func TestMain(m *testing.M) {
 // own starts the Envoy that the environment describes, prints its pid, and waits for its own end.
 func own() {
 	boot, err := os.ReadFile(filepath.Join(os.Getenv(helper), "bootstrap.yaml"))
-	if err != nil {
-		panic(err)
-	}
 	child := NewChild(ChildConfig{Path: os.Getenv("OWNER_ENVOY"), Bootstrap: boot, RunFolder: os.Getenv(helper), Admin: os.Getenv("OWNER_ADMIN"), Output: io.Discard}, zap.NewNop())
-	if err := child.Start(context.Background()); err != nil {
-		panic(err)
+	if err == nil {
+		err = child.Start(context.Background())
+	}
+	if err != nil {
+		_, _ = os.Stderr.WriteString(err.Error() + "\n")
+		os.Exit(1)
 	}
 	_, _ = os.Stdout.WriteString(strconv.Itoa(child.pid()) + "\n")
 	select {}
@@ -278,6 +279,7 @@ func TestAKilledServiceLeavesNoOrphan(t *testing.T) {
 	}
 	owner := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this test's own binary
 	owner.Env = append(os.Environ(), helper+"="+folder, "OWNER_ENVOY="+cfg.Path, "OWNER_ADMIN="+cfg.Admin)
+	owner.Stderr = os.Stderr
 	out, err := owner.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

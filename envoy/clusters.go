@@ -35,7 +35,8 @@ func (b *builder) clusters() ([]*clusterv3.Cluster, error) {
 // breakers are generous: a held or waiting request occupies them, and an overflow would be a lost request.
 func breakers() *clusterv3.CircuitBreakers {
 	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
-		MaxConnections: u32(8192), MaxPendingRequests: u32(16384), MaxRequests: u32(16384), MaxRetries: u32(16384), TrackRemaining: true}}}
+		MaxConnections: u32(8192), MaxPendingRequests: u32(16384), MaxRequests: u32(16384), MaxRetries: u32(16384), TrackRemaining: true,
+	}}}
 }
 
 func (b *builder) options(o *httpv3.HttpProtocolOptions) map[string]*anypb.Any {
@@ -44,7 +45,8 @@ func (b *builder) options(o *httpv3.HttpProtocolOptions) map[string]*anypb.Any {
 
 func explicitHTTP2(o *corev3.Http2ProtocolOptions) *httpv3.HttpProtocolOptions {
 	return &httpv3.HttpProtocolOptions{UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
-		ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: o}}}}
+		ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: o},
+	}}}
 }
 
 // hopCluster leads to the inner listener, in memory. Small windows: 100 streams of 64 KiB stay below the connection's
@@ -53,10 +55,13 @@ func (b *builder) hopCluster() *clusterv3.Cluster {
 	return &clusterv3.Cluster{
 		Name: ListenerAttempt, ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}, ConnectTimeout: durationpb.New(time.Second),
 		LoadAssignment: assignment(ListenerAttempt, &endpointv3.Endpoint{Address: &corev3.Address{Address: &corev3.Address_EnvoyInternalAddress{
-			EnvoyInternalAddress: &corev3.EnvoyInternalAddress{AddressNameSpecifier: &corev3.EnvoyInternalAddress_ServerListenerName{ServerListenerName: ListenerAttempt}}}}}),
+			EnvoyInternalAddress: &corev3.EnvoyInternalAddress{AddressNameSpecifier: &corev3.EnvoyInternalAddress_ServerListenerName{ServerListenerName: ListenerAttempt}},
+		}}}),
 		CircuitBreakers: breakers(),
-		TypedExtensionProtocolOptions: b.options(explicitHTTP2(&corev3.Http2ProtocolOptions{AllowConnect: true, InitialStreamWindowSize: u32(64 << 10),
-			InitialConnectionWindowSize: u32(16 << 20), MaxConcurrentStreams: u32(100)})),
+		TypedExtensionProtocolOptions: b.options(explicitHTTP2(&corev3.Http2ProtocolOptions{
+			AllowConnect: true, InitialStreamWindowSize: u32(64 << 10),
+			InitialConnectionWindowSize: u32(16 << 20), MaxConcurrentStreams: u32(100),
+		})),
 	}
 }
 
@@ -65,8 +70,10 @@ func (b *builder) serviceCluster() (*clusterv3.Cluster, error) {
 	c := &clusterv3.Cluster{
 		Name: clusterService, ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}, ConnectTimeout: durationpb.New(500 * time.Millisecond),
 		CircuitBreakers: breakers(),
-		TypedExtensionProtocolOptions: b.options(explicitHTTP2(&corev3.Http2ProtocolOptions{MaxConcurrentStreams: u32(1024),
-			ConnectionKeepalive: &corev3.KeepaliveSettings{Interval: durationpb.New(30 * time.Second), Timeout: durationpb.New(5 * time.Second)}})),
+		TypedExtensionProtocolOptions: b.options(explicitHTTP2(&corev3.Http2ProtocolOptions{
+			MaxConcurrentStreams: u32(1024),
+			ConnectionKeepalive:  &corev3.KeepaliveSettings{Interval: durationpb.New(30 * time.Second), Timeout: durationpb.New(5 * time.Second)},
+		})),
 	}
 	if path, ok := strings.CutPrefix(b.cfg.ExtProc, "unix:"); ok {
 		c.LoadAssignment = assignment(clusterService, &endpointv3.Endpoint{Address: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path}}}})
@@ -122,14 +129,17 @@ func authority(e endpoint) string {
 
 // protocol towards a provider. auto is ALPN's choice over TLS and HTTP/1.1 in the clear.
 func protocol(p string, tls bool) *httpv3.HttpProtocolOptions {
-	h2 := &corev3.Http2ProtocolOptions{InitialStreamWindowSize: u32(256 << 10), InitialConnectionWindowSize: u32(32 << 20), MaxConcurrentStreams: u32(100),
-		ConnectionKeepalive: &corev3.KeepaliveSettings{Interval: durationpb.New(30 * time.Second), Timeout: durationpb.New(10 * time.Second)}}
+	h2 := &corev3.Http2ProtocolOptions{
+		InitialStreamWindowSize: u32(256 << 10), InitialConnectionWindowSize: u32(32 << 20), MaxConcurrentStreams: u32(100),
+		ConnectionKeepalive: &corev3.KeepaliveSettings{Interval: durationpb.New(30 * time.Second), Timeout: durationpb.New(10 * time.Second)},
+	}
 	switch {
 	case p == "http2":
 		return explicitHTTP2(h2)
 	case p == "http1" || !tls:
 		return &httpv3.HttpProtocolOptions{UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
-			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{HttpProtocolOptions: &corev3.Http1ProtocolOptions{}}}}}
+			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{HttpProtocolOptions: &corev3.Http1ProtocolOptions{}},
+		}}}
 	}
 	return &httpv3.HttpProtocolOptions{UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_AutoConfig{AutoConfig: &httpv3.HttpProtocolOptions_AutoHttpConfig{Http2ProtocolOptions: h2}}}
 }
@@ -152,12 +162,16 @@ func (b *builder) tls(e endpoint, caFile string, alpn []string) (*corev3.Transpo
 	return &corev3.TransportSocket{Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: b.any(&tlsv3.UpstreamTlsContext{
 		Sni: sni,
 		CommonTlsContext: &tlsv3.CommonTlsContext{AlpnProtocols: alpn, ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{
-			ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: file(caFile),
-				MatchTypedSubjectAltNames: []*tlsv3.SubjectAltNameMatcher{{SanType: san, Matcher: exact(e.host)}}}}},
+			ValidationContext: &tlsv3.CertificateValidationContext{
+				TrustedCa:                 file(caFile),
+				MatchTypedSubjectAltNames: []*tlsv3.SubjectAltNameMatcher{{SanType: san, Matcher: exact(e.host)}},
+			},
+		}},
 	})}}, nil
 }
 
 func assignment(cluster string, e *endpointv3.Endpoint) *endpointv3.ClusterLoadAssignment {
 	return &endpointv3.ClusterLoadAssignment{ClusterName: cluster, Endpoints: []*endpointv3.LocalityLbEndpoints{{
-		LbEndpoints: []*endpointv3.LbEndpoint{{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: e}}}}}}
+		LbEndpoints: []*endpointv3.LbEndpoint{{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: e}}},
+	}}}
 }

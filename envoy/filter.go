@@ -20,9 +20,11 @@ func (b *builder) filter(name string, cfg proto.Message) *hcmv3.HttpFilter {
 }
 
 func (b *builder) attemptFilter() *hcmv3.HttpFilter {
-	forward := []*matcherv3.StringMatcher{exact(":method"), exact(":path"), exact(":status"), prefix("x-tokenward-"), exact("x-envoy-attempt-count"),
+	forward := []*matcherv3.StringMatcher{
+		exact(":method"), exact(":path"), exact(":status"), prefix("x-tokenward-"), exact("x-envoy-attempt-count"),
 		exact("retry-after"), exact("retry-after-ms"), exact("content-length"), exact("content-type"), exact("content-encoding"), exact("www-authenticate"),
-		prefix("anthropic-ratelimit-"), prefix("x-ratelimit-")}
+		prefix("anthropic-ratelimit-"), prefix("x-ratelimit-"),
+	}
 	for _, h := range b.cfg.ForwardHeaders {
 		forward = append(forward, exact(h))
 	}
@@ -30,19 +32,25 @@ func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 		StatPrefix: "attempt",
 		GrpcService: &corev3.GrpcService{
 			TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: clusterService}},
-			RetryPolicy: &corev3.RetryPolicy{RetryOn: "connect-failure,refused-stream", NumRetries: u32(5),
-				RetryBackOff: &corev3.BackoffStrategy{BaseInterval: durationpb.New(100 * time.Millisecond), MaxInterval: durationpb.New(500 * time.Millisecond)}},
+			RetryPolicy: &corev3.RetryPolicy{
+				RetryOn: "connect-failure,refused-stream", NumRetries: u32(5),
+				RetryBackOff: &corev3.BackoffStrategy{BaseInterval: durationpb.New(100 * time.Millisecond), MaxInterval: durationpb.New(500 * time.Millisecond)},
+			},
 		},
 		// Safe here and only here: without the service's reply the cluster header is missing and the request cannot leave. And a
 		// death of the service does not kill an answer that a provider is already giving.
 		FailureModeAllow:  true,
 		MessageTimeout:    durationpb.New(messageTimeout),
 		MaxMessageTimeout: durationpb.New(b.cfg.LongestHold + 5*time.Second), // an override above it would be ignored
-		ProcessingMode: &extprocv3.ProcessingMode{RequestHeaderMode: extprocv3.ProcessingMode_SEND, ResponseHeaderMode: extprocv3.ProcessingMode_SEND,
-			RequestTrailerMode: extprocv3.ProcessingMode_SKIP, ResponseTrailerMode: extprocv3.ProcessingMode_SKIP},
+		ProcessingMode: &extprocv3.ProcessingMode{
+			RequestHeaderMode: extprocv3.ProcessingMode_SEND, ResponseHeaderMode: extprocv3.ProcessingMode_SEND,
+			RequestTrailerMode: extprocv3.ProcessingMode_SKIP, ResponseTrailerMode: extprocv3.ProcessingMode_SKIP,
+		},
 		AllowModeOverride: true,
-		AllowedOverrideModes: []*extprocv3.ProcessingMode{{ResponseHeaderMode: extprocv3.ProcessingMode_SEND, ResponseBodyMode: extprocv3.ProcessingMode_BUFFERED,
-			RequestTrailerMode: extprocv3.ProcessingMode_SKIP, ResponseTrailerMode: extprocv3.ProcessingMode_SKIP}},
+		AllowedOverrideModes: []*extprocv3.ProcessingMode{{
+			ResponseHeaderMode: extprocv3.ProcessingMode_SEND, ResponseBodyMode: extprocv3.ProcessingMode_BUFFERED,
+			RequestTrailerMode: extprocv3.ProcessingMode_SKIP, ResponseTrailerMode: extprocv3.ProcessingMode_SKIP,
+		}},
 		MutationRules:      &mutationv3.HeaderMutationRules{AllowAllRouting: truth(false), AllowEnvoy: truth(false), DisallowSystem: truth(true)},
 		ForwardRules:       &extprocv3.HeaderForwardingRules{AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: forward}},
 		ResponseAttributes: []string{"response.code_details", "response.flags"},

@@ -31,7 +31,8 @@ var clientMustNotSee = []string{"x-tokenward-retry", "x-tokenward-after", "x-tok
 
 func removePrefix(prefix string) *mutationv3.HeaderMutation {
 	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
-		KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}}}}}
+		KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}},
+	}}}
 }
 
 func removeHeader(name string) *mutationv3.HeaderMutation {

@@ -68,9 +68,11 @@ func TestNothingInternalReachesAProvider(t *testing.T) {
 	eachSample(t, func(t *testing.T, b built) {
 		for _, vh := range b.inner.GetRouteConfig().GetVirtualHosts() {
 			removed := vh.GetRequestHeadersToRemove()
-			for _, h := range []string{"x-tokenward-cluster", "x-envoy-attempt-count", "x-envoy-external-address", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms",
+			for _, h := range []string{
+				"x-tokenward-cluster", "x-envoy-attempt-count", "x-envoy-external-address", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms",
 				"x-envoy-original-path", "x-forwarded-proto", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-client-cert", "x-request-id",
-				"traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"} {
+				"traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags",
+			} {
 				if !slices.Contains(removed, h) {
 					t.Errorf("the inner side lets %s through", h)
 				}

@@ -47,12 +47,15 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 		UpgradeConfigs:                websocket,
 		Http2ProtocolOptions:          &corev3.Http2ProtocolOptions{InitialStreamWindowSize: u32(256 << 10), InitialConnectionWindowSize: u32(16 << 20), MaxConcurrentStreams: u32(100)},
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{{Name: "envoy.http.early_header_mutation.header_mutation", TypedConfig: b.any(early)}},
-		AccessLog: b.accessLog("request", map[string]string{"id": "%REQ(X-TOKENWARD-ID)%", "request_id": "%REQ(X-REQUEST-ID)%", "route": "%ROUTE_NAME%",
+		AccessLog: b.accessLog("request", map[string]string{
+			"id": "%REQ(X-TOKENWARD-ID)%", "request_id": "%REQ(X-REQUEST-ID)%", "route": "%ROUTE_NAME%",
 			"method": "%REQ(:METHOD)%", "code": "%RESPONSE_CODE%", "details": "%RESPONSE_CODE_DETAILS%", "flags": "%RESPONSE_FLAGS%",
-			"attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "ms": "%DURATION%"}),
+			"attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "ms": "%DURATION%",
+		}),
 		HttpFilters: []*hcmv3.HttpFilter{
 			b.filter("tokenward.response_scrub", &mutationfilterv3.HeaderMutation{Mutations: &mutationfilterv3.Mutations{
-				ResponseMutations: []*mutationv3.HeaderMutation{removePrefix("x-tokenward-")}}}),
+				ResponseMutations: []*mutationv3.HeaderMutation{removePrefix("x-tokenward-")},
+			}}),
 			b.router(),
 		},
 		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes},
@@ -60,8 +63,11 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 	chain := b.chain(hcm)
 	if b.cfg.CertFile != "" {
 		chain.TransportSocket = &corev3.TransportSocket{Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{
-			TypedConfig: b.any(&tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{AlpnProtocols: []string{"h2", "http/1.1"},
-				TlsCertificates: []*tlsv3.TlsCertificate{{CertificateChain: file(b.cfg.CertFile), PrivateKey: file(b.cfg.KeyFile)}}}})}}
+			TypedConfig: b.any(&tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
+				AlpnProtocols:   []string{"h2", "http/1.1"},
+				TlsCertificates: []*tlsv3.TlsCertificate{{CertificateChain: file(b.cfg.CertFile), PrivateKey: file(b.cfg.KeyFile)}},
+			}}),
+		}}
 	}
 	return &listenerv3.Listener{Name: ListenerIn, Address: socket(host, port), PerConnectionBufferLimitBytes: u32(1 << 20), FilterChains: []*listenerv3.FilterChain{chain}}, nil
 }
@@ -74,15 +80,19 @@ func (b *builder) attemptListener() *listenerv3.Listener {
 		Http2ProtocolOptions:  &corev3.Http2ProtocolOptions{AllowConnect: true, InitialStreamWindowSize: u32(64 << 10), InitialConnectionWindowSize: u32(16 << 20)},
 		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{UnixSockets: true},
 		LocalReplyConfig:      b.whenAbsent(),
-		AccessLog: b.accessLog("attempt", map[string]string{"id": "%DYNAMIC_METADATA(tokenward:id)%", "account": "%DYNAMIC_METADATA(tokenward:account)%",
+		AccessLog: b.accessLog("attempt", map[string]string{
+			"id": "%DYNAMIC_METADATA(tokenward:id)%", "account": "%DYNAMIC_METADATA(tokenward:account)%",
 			"attempt": "%DYNAMIC_METADATA(tokenward:attempt)%", "verdict": "%DYNAMIC_METADATA(tokenward:verdict)%", "decision": "%DYNAMIC_METADATA(tokenward:decision)%",
 			"recovered_ms": "%DYNAMIC_METADATA(tokenward:recovered_ms)%", "cluster": "%UPSTREAM_CLUSTER_RAW%", "code": "%RESPONSE_CODE%",
-			"details": "%RESPONSE_CODE_DETAILS%", "flags": "%RESPONSE_FLAGS%", "tls": "%UPSTREAM_TRANSPORT_FAILURE_REASON%", "ms": "%DURATION%"}),
+			"details": "%RESPONSE_CODE_DETAILS%", "flags": "%RESPONSE_FLAGS%", "tls": "%UPSTREAM_TRANSPORT_FAILURE_REASON%", "ms": "%DURATION%",
+		}),
 		HttpFilters:    []*hcmv3.HttpFilter{b.attemptFilter(), b.router()},
 		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: attemptRoutes()},
 	}
-	return &listenerv3.Listener{Name: ListenerAttempt, FilterChains: []*listenerv3.FilterChain{b.chain(hcm)},
-		ListenerSpecifier: &listenerv3.Listener_InternalListener{InternalListener: &listenerv3.Listener_InternalListenerConfig{}}}
+	return &listenerv3.Listener{
+		Name: ListenerAttempt, FilterChains: []*listenerv3.FilterChain{b.chain(hcm)},
+		ListenerSpecifier: &listenerv3.Listener_InternalListener{InternalListener: &listenerv3.Listener_InternalListenerConfig{}},
+	}
 }
 
 // whenAbsent marks the local reply to a request that the service never answered, so that the outer side retries it after
@@ -90,14 +100,17 @@ func (b *builder) attemptListener() *listenerv3.Listener {
 func (b *builder) whenAbsent() *hcmv3.LocalReplyConfig {
 	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{
 		Filter: &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{ExtensionFilter: &accesslogv3.ExtensionFilter{
-			Name: "cel", ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: b.any(&celv3.ExpressionFilter{Expression: absent})}}}},
+			Name: "cel", ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: b.any(&celv3.ExpressionFilter{Expression: absent})},
+		}}},
 		HeadersToAdd: []*corev3.HeaderValueOption{setHeader("x-tokenward-retry", "1"), setHeader("x-tokenward-after", "1")},
 	}}}
 }
 
 func (b *builder) chain(hcm *hcmv3.HttpConnectionManager) *listenerv3.FilterChain {
-	return &listenerv3.FilterChain{Filters: []*listenerv3.Filter{{Name: "envoy.filters.network.http_connection_manager",
-		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: b.any(hcm)}}}}
+	return &listenerv3.FilterChain{Filters: []*listenerv3.Filter{{
+		Name:       "envoy.filters.network.http_connection_manager",
+		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: b.any(hcm)},
+	}}}
 }
 
 func (b *builder) router() *hcmv3.HttpFilter {
@@ -111,7 +124,8 @@ func (b *builder) accessLog(kind string, fields map[string]string) []*accesslogv
 		format.Fields[k] = structpb.NewStringValue(v)
 	}
 	return []*accesslogv3.AccessLog{{Name: "stdout", ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: b.any(&streamv3.StdoutAccessLog{
-		AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: format}}}})}}}
+		AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: format}}},
+	})}}}
 }
 
 func file(path string) *corev3.DataSource {

@@ -110,8 +110,10 @@ func TestTheOuterListenerTellsTheInnerOneWhoCallsAndWhere(t *testing.T) {
 			}
 		}
 	}))
-	secrets := map[string]string{"authorization": "Bearer c", "x-api-key": "c", "cookie": "c=d", "proxy-authorization": "c", "x-secret": "s",
-		"x-tokenward-tenant": "forged", "x-tokenward-route": "forged", "x-tokenward-client": "6.6.6.6", "x-forwarded-for": "6.6.6.6"}
+	secrets := map[string]string{
+		"authorization": "Bearer c", "x-api-key": "c", "cookie": "c=d", "proxy-authorization": "c", "x-secret": "s",
+		"x-tokenward-tenant": "forged", "x-tokenward-route": "forged", "x-tokenward-client": "6.6.6.6", "x-forwarded-for": "6.6.6.6",
+	}
 	for _, tt := range []struct {
 		name, host, path, team, want string
 	}{

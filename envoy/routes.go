@@ -38,8 +38,10 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 			ResponseHeadersToRemove: clientMustNotSee,
 		}
 		// Evaluated once per request, the same on every attempt.
-		for k, v := range map[string]string{"x-tokenward-id": "%UNIQUE_ID%", "x-tokenward-route": "%ROUTE_NAME%",
-			"x-tokenward-client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "x-tokenward-san": "%DOWNSTREAM_PEER_URI_SAN%"} {
+		for k, v := range map[string]string{
+			"x-tokenward-id": "%UNIQUE_ID%", "x-tokenward-route": "%ROUTE_NAME%",
+			"x-tokenward-client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "x-tokenward-san": "%DOWNSTREAM_PEER_URI_SAN%",
+		} {
 			vh.RequestHeadersToAdd = append(vh.RequestHeadersToAdd, setHeader(k, v))
 		}
 		slices.SortFunc(vh.RequestHeadersToAdd, func(x, y *corev3.HeaderValueOption) int { return strings.Compare(x.Header.Key, y.Header.Key) })
@@ -69,7 +71,8 @@ func outerRoute(r Route) *routev3.Route {
 		Name:  r.Name,
 		Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: r.Prefix}},
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
-			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: ListenerAttempt}, Timeout: forever, RetryPolicy: retryPolicy(r.Attempts)}},
+			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: ListenerAttempt}, Timeout: forever, RetryPolicy: retryPolicy(r.Attempts),
+		}},
 	}
 	switch {
 	case r.TenantHeader != "":
@@ -95,8 +98,10 @@ func retryPolicy(attempts int) *routev3.RetryPolicy {
 		RetriableHeaders: []*routev3.HeaderMatcher{header("x-tokenward-retry", "1"), header("x-tokenward-status", "401")},
 		NumRetries:       u32(uint32(attempts - 1 + restartReserve)), //nolint:gosec // attempts is 1 to 10
 		RetryBackOff:     &routev3.RetryPolicy_RetryBackOff{BaseInterval: durationpb.New(time.Millisecond), MaxInterval: durationpb.New(10 * time.Millisecond)},
-		RateLimitedRetryBackOff: &routev3.RetryPolicy_RateLimitedRetryBackOff{MaxInterval: durationpb.New(5 * time.Second),
-			ResetHeaders: []*routev3.RetryPolicy_ResetHeader{{Name: "x-tokenward-after", Format: routev3.RetryPolicy_SECONDS}}},
+		RateLimitedRetryBackOff: &routev3.RetryPolicy_RateLimitedRetryBackOff{
+			MaxInterval:  durationpb.New(5 * time.Second),
+			ResetHeaders: []*routev3.RetryPolicy_ResetHeader{{Name: "x-tokenward-after", Format: routev3.RetryPolicy_SECONDS}},
+		},
 	}
 }
 
@@ -113,7 +118,8 @@ func attemptRoutes() *routev3.RouteConfiguration {
 			Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
 			Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 				ClusterSpecifier: &routev3.RouteAction_ClusterHeader{ClusterHeader: "x-tokenward-cluster"}, Timeout: forever,
-				HostRewriteSpecifier: &routev3.RouteAction_AutoHostRewrite{AutoHostRewrite: truth(true)}}},
+				HostRewriteSpecifier: &routev3.RouteAction_AutoHostRewrite{AutoHostRewrite: truth(true)},
+			}},
 		}},
 	}}}
 }

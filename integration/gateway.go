@@ -36,6 +36,7 @@ type Options struct {
 	Admin    string
 	Serve    bool // run `serve` and Envoy apart, so that the service can be killed alone
 	Provider string
+	LogFile  io.Writer // also gets what the processes say; optional
 }
 
 // Gateway is a running tokenward with its Envoy and its provider.
@@ -190,7 +191,11 @@ func (g *Gateway) Service() *exec.Cmd { return g.service }
 
 func (g *Gateway) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
-	cmd.Stdout, cmd.Stderr = g.Log, g.Log
+	var out io.Writer = g.Log
+	if g.Opts.LogFile != nil {
+		out = io.MultiWriter(g.Log, g.Opts.LogFile)
+	}
+	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd
 }

@@ -78,9 +78,11 @@ func (a *account) generation() Generation {
 
 // newToken prepares what picks will need of the record's access token.
 func newToken(id AccountID, r Record, d Driver, gen Generation) *token {
-	t := &token{generation: gen, refreshed: r.Rotation.Last != nil && r.Rotation.Last.Result == "succeeded", expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
+	t := &token{
+		generation: gen, refreshed: r.Rotation.Last != nil && r.Rotation.Last.Result == "succeeded", expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
 		jitter:  rand.Float64(), //nolint:gosec // jitter needs no secrecy
-		headers: d.Headers(r), fingerprint: Fingerprint(id, d.Token(r))}
+		headers: d.Headers(r), fingerprint: Fingerprint(id, d.Token(r)),
+	}
 	if !r.ExpiresAt.IsZero() {
 		t.usableUntil = r.ExpiresAt.Add(-skewOf(t.lifetime())).UnixNano()
 	}

@@ -38,11 +38,21 @@ type field struct {
 func (w *wireRecord) fields() []field {
 	const text = "must be a string"
 	return []field{
-		{"provider", &w.Provider, text}, {"pools", &w.Pools, "must be a list of strings or a comma-separated string"}, {"tenant", &w.Tenant, text},
-		{"labels", &w.Labels, "must be an object of strings"}, {"state", &w.State, text}, {"type", &w.Kind, text},
-		{"client_id", &w.ClientID, text}, {"client_secret", &w.ClientSecret, text}, {"refresh_token", &w.RefreshToken, text},
-		{"api_key", &w.APIKey, text}, {"scope", &w.Scope, text}, {"access_token", &w.AccessToken, text}, {"token_type", &w.TokenType, text},
-		{"expires_at", &w.ExpiresAt, "must be an RFC 3339 time as a string"}, {"obtained_at", &w.ObtainedAt, "must be an RFC 3339 time as a string"},
+		{"provider", &w.Provider, text},
+		{"pools", &w.Pools, "must be a list of strings or a comma-separated string"},
+		{"tenant", &w.Tenant, text},
+		{"labels", &w.Labels, "must be an object of strings"},
+		{"state", &w.State, text},
+		{"type", &w.Kind, text},
+		{"client_id", &w.ClientID, text},
+		{"client_secret", &w.ClientSecret, text},
+		{"refresh_token", &w.RefreshToken, text},
+		{"api_key", &w.APIKey, text},
+		{"scope", &w.Scope, text},
+		{"access_token", &w.AccessToken, text},
+		{"token_type", &w.TokenType, text},
+		{"expires_at", &w.ExpiresAt, "must be an RFC 3339 time as a string"},
+		{"obtained_at", &w.ObtainedAt, "must be an RFC 3339 time as a string"},
 		{"rotation", &w.Rotation, "must be the object that the service wrote"},
 	}
 }
@@ -50,9 +60,11 @@ func (w *wireRecord) fields() []field {
 // EncodeRecord renders a record as it is stored: one flat JSON object with the secrets in it and its keys sorted, so that
 // equal records give equal bytes. Only backends and sealed exports may call it.
 func EncodeRecord(r Record) ([]byte, error) {
-	w := wireRecord{Provider: r.Provider, Pools: r.Pools, Tenant: r.Tenant, Labels: r.Labels, State: r.State, Kind: r.Kind, ClientID: r.ClientID,
+	w := wireRecord{
+		Provider: r.Provider, Pools: r.Pools, Tenant: r.Tenant, Labels: r.Labels, State: r.State, Kind: r.Kind, ClientID: r.ClientID,
 		ClientSecret: r.ClientSecret.Reveal(), RefreshToken: r.RefreshToken.Reveal(), APIKey: r.APIKey.Reveal(), Scope: r.Scope,
-		AccessToken: r.AccessToken.Reveal(), TokenType: r.TokenType, ExpiresAt: instant{r.ExpiresAt}, ObtainedAt: instant{r.ObtainedAt}, Rotation: r.Rotation}
+		AccessToken: r.AccessToken.Reveal(), TokenType: r.TokenType, ExpiresAt: instant{r.ExpiresAt}, ObtainedAt: instant{r.ObtainedAt}, Rotation: r.Rotation,
+	}
 	known, err := json.Marshal(w)
 	if err != nil {
 		return nil, fmt.Errorf("encoding a record: %w", err)
@@ -94,9 +106,11 @@ func DecodeRecord(data []byte) (Record, error) {
 	case w.State != "" && w.State != Active && w.State != Paused:
 		return Record{}, &RecordError{Key: "state", Rule: "must be active or paused"}
 	}
-	r := Record{Provider: w.Provider, Pools: w.Pools, Tenant: w.Tenant, Labels: w.Labels, State: w.State, Kind: w.Kind, ClientID: w.ClientID,
+	r := Record{
+		Provider: w.Provider, Pools: w.Pools, Tenant: w.Tenant, Labels: w.Labels, State: w.State, Kind: w.Kind, ClientID: w.ClientID,
 		ClientSecret: NewSecret(w.ClientSecret), RefreshToken: NewSecret(w.RefreshToken), APIKey: NewSecret(w.APIKey), Scope: w.Scope,
-		AccessToken: NewSecret(w.AccessToken), TokenType: w.TokenType, ExpiresAt: w.ExpiresAt.Time, ObtainedAt: w.ObtainedAt.Time, Rotation: w.Rotation}
+		AccessToken: NewSecret(w.AccessToken), TokenType: w.TokenType, ExpiresAt: w.ExpiresAt.Time, ObtainedAt: w.ObtainedAt.Time, Rotation: w.Rotation,
+	}
 	if len(all) > 0 {
 		r.Extra = all
 	}

@@ -99,6 +99,8 @@ func (s *Store) begin() bool {
 }
 
 func failed(a *account, e *RefreshError) RefreshResult {
-	return RefreshResult{ID: a.id, Outcome: Failed, GenerationAfter: a.generation(), Class: e.Class, Status: e.Status,
-		Retryable: e.Class != RefreshPermanent && e.Class != RefreshMisconfigured, Error: e.Error()}
+	return RefreshResult{
+		ID: a.id, Outcome: Failed, GenerationAfter: a.generation(), Class: e.Class, Status: e.Status,
+		Retryable: e.Class != RefreshPermanent && e.Class != RefreshMisconfigured, Error: e.Error(),
+	}
 }

@@ -73,12 +73,14 @@ func (m *Metrics) watch(s *Store) {
 	label := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("tokenward_"+name, help, labels, nil)
 	}
-	m.reg.MustRegister(&collector{store: s, metrics: m,
+	m.reg.MustRegister(&collector{
+		store: s, metrics: m,
 		state:  label("account_state", "1 for the state an account is in.", "account", "state"),
 		expiry: label("token_expiry_timestamp_seconds", "When the access token ends.", "account"),
 		due:    label("token_refresh_due_timestamp_seconds", "When the next renewal is planned.", "account"),
 		pool:   label("pool_accounts", "Accounts of a pool by state.", "pool", "state"),
-		up:     label("store_up", "1 while the store answers.", "backend")})
+		up:     label("store_up", "1 while the store answers.", "backend"),
+	})
 }
 
 type collector struct {

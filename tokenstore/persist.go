@@ -82,8 +82,10 @@ func (s *Store) saveCondemned(a *account, fingerprint string) {
 		if err != nil || Fingerprint(a.id, r.Credential()) != fingerprint {
 			return // gone, or the operator was quicker
 		}
-		r.Rotation.Last = &Outcome{At: time.Now().UTC(), Trigger: TriggerResponse, Result: "failed", Class: RefreshPermanent,
-			Error: "its tokens are refused right after a refresh", Fingerprint: fingerprint}
+		r.Rotation.Last = &Outcome{
+			At: time.Now().UTC(), Trigger: TriggerResponse, Result: "failed", Class: RefreshPermanent,
+			Error: "its tokens are refused right after a refresh", Fingerprint: fingerprint,
+		}
 		v, err = s.write(a.id, &r, v)
 		if err == nil {
 			s.take(a, r, v)

@@ -111,8 +111,10 @@ func (s *Store) pick(r *route, u *upstream, a *account, q PickRequest) (Pick, bo
 	if q.Trail.Attempts() > 0 {
 		s.noteFailover(q.Trail, u, a)
 	}
-	return Pick{Upstream: u.name, Cluster: u.Cluster, Account: a.id, Provider: u.pool.Provider, Generation: t.generation,
-		Headers: t.headers, route: r, upstream: u, account: a, tenant: q.Tenant}, true
+	return Pick{
+		Upstream: u.name, Cluster: u.Cluster, Account: a.id, Provider: u.pool.Provider, Generation: t.generation,
+		Headers: t.headers, route: r, upstream: u, account: a, tenant: q.Tenant,
+	}, true
 }
 
 // route is a configured route with its upstreams resolved.

@@ -59,8 +59,10 @@ func (s *Store) refuse(r *route, reason Reason, message string, retryAfter time.
 }
 
 func (s *Store) credentialsRefused(r *route, d Driver, status int, words, why string) *Refusal {
-	ref := &Refusal{Status: 503, Reason: ReasonCredentialsRefused, ProviderStatus: status, ProviderMessage: words,
-		Message: "the provider refused the gateway's credentials and " + why + "; your own key is fine, tell whoever runs the gateway"}
+	ref := &Refusal{
+		Status: 503, Reason: ReasonCredentialsRefused, ProviderStatus: status, ProviderMessage: words,
+		Message: "the provider refused the gateway's credentials and " + why + "; your own key is fine, tell whoever runs the gateway",
+	}
 	s.refused(r, ref)
 	return ref.shape(d)
 }

@@ -43,8 +43,10 @@ type Store struct {
 
 // New builds a Store over a backend. It does no I/O. The backend stays the caller's to close, after Stop.
 func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store, error) {
-	s := &Store{cfg: cfg, backend: backend, log: log, metrics: metrics, routes: map[string]*route{}, pools: map[string]*pool{},
-		accounts: map[AccountID]*account{}, dirty: make(chan struct{}, 1)}
+	s := &Store{
+		cfg: cfg, backend: backend, log: log, metrics: metrics, routes: map[string]*route{}, pools: map[string]*pool{},
+		accounts: map[AccountID]*account{}, dirty: make(chan struct{}, 1),
+	}
 	if s.cfg.Holder == "" {
 		s.cfg.Holder = newID()
 	}

@@ -115,8 +115,10 @@ func (l *ledger) note(s Seen) {
 }
 
 // kinds are Anthropic's error types by status.
-var kinds = map[int]string{400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error",
-	413: "request_too_large", 429: "rate_limit_error", 500: "api_error", 529: "overloaded_error"}
+var kinds = map[int]string{
+	400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error",
+	413: "request_too_large", 429: "rate_limit_error", 500: "api_error", 529: "overloaded_error",
+}
 
 func refuse(w http.ResponseWriter, status int, message string) {
 	if message == "" {

@@ -49,8 +49,10 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{"access_token": access, "refresh_token": refresh, "token_type": "Bearer", "expires_in": life.Seconds(),
-		"account": map[string]string{"email_address": a.Name + "@sim.example"}})
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"access_token": access, "refresh_token": refresh, "token_type": "Bearer", "expires_in": life.Seconds(),
+		"account": map[string]string{"email_address": a.Name + "@sim.example"},
+	})
 }
 
 // redeem processes a grant with strict rotation.

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/config"
+	"github.com/tokenward/tokenward/tokenstore/provider"
+)
+
+func TestTheGraphIsComplete(t *testing.T) {
+	file := filepath.Join(t.TempDir(), defaultFile)
+	if err := os.WriteFile(file, config.Starter(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := loadConfig(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	domain, err := domainConfig(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fx.ValidateApp(options(c, domain, nil, zap.NewNop())); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEveryDriverTheConfigurationKnowsCanBeBuilt(t *testing.T) {
+	for _, name := range provider.Names() {
+		s := provider.Settings{Driver: name, TokenURL: "https://idp.example/token"}
+		if _, err := provider.New(name, s); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
