@@ -25,6 +25,7 @@ type attempt struct {
 	pick     tokenstore.Pick
 	trail    *tokenstore.Trail
 	response tokenstore.Response
+	number   int  // of this attempt, from 1
 	picked   bool // the request headers are answered
 	judged   bool // the request's fate is counted
 }
@@ -66,6 +67,7 @@ func (a *attempt) handle(m *extprocv3.ProcessingRequest) (more bool, err error) 
 func (a *attempt) onRequest(f requestFacts) (bool, error) {
 	started := time.Now()
 	a.facts, a.trail = f, a.server.trails.take(f.id)
+	a.number = a.trail.Attempts() + 1 // Report adds to the trail
 	p, err := a.server.tokens.Pick(a.stream.Context(), tokenstore.PickRequest{Route: f.route, Tenant: f.tenant, Trail: a.trail, Holder: a})
 	if err != nil {
 		var ref *tokenstore.Refusal
@@ -74,7 +76,7 @@ func (a *attempt) onRequest(f requestFacts) (bool, error) {
 		}
 		a.count("refused")
 		a.picked = true
-		return false, a.stream.Send(refusalReply(ref, a.shown(), a.requestMetadata("refuse")))
+		return false, a.stream.Send(refusalReply(ref, a.shown(a.number-1), a.requestMetadata("refuse")))
 	}
 	a.pick, a.picked = p, true
 	a.server.metrics.request.Observe(time.Since(started).Seconds())
@@ -99,11 +101,11 @@ func (a *attempt) onResponse() (bool, error) {
 	meta := a.responseMetadata(d)
 	switch {
 	case d.Action == tokenstore.Refuse:
-		return false, a.stream.Send(refusalReply(d.Refusal, a.shown(), meta))
+		return false, a.stream.Send(refusalReply(d.Refusal, a.shown(a.number), meta))
 	case a.response.BodyRead:
-		return false, a.stream.Send(bodyReply(d.Action == tokenstore.Retry, a.shown(), meta))
+		return false, a.stream.Send(bodyReply(d.Action == tokenstore.Retry, a.shown(a.number), meta))
 	}
-	return false, a.stream.Send(responseReply(d.Action == tokenstore.Retry, a.shown(), meta))
+	return false, a.stream.Send(responseReply(d.Action == tokenstore.Retry, a.shown(a.number), meta))
 }
 
 // peek asks Envoy for the body of a small error answer and waits for it. If it does not come in time the stream ends
@@ -191,10 +193,10 @@ func (a *attempt) count(result string) {
 	a.server.metrics.requests.WithLabelValues(a.facts.route, result).Inc()
 }
 
-// shown is the number of attempts to reveal to the client; 0: none.
-func (a *attempt) shown() int {
+// shown is the number of attempts to reveal to the client; 0: nothing is revealed.
+func (a *attempt) shown(attempts int) int {
 	if !a.server.cfg.RevealAttempts[a.facts.route] {
 		return 0
 	}
-	return a.trail.Attempts() + 1
+	return attempts
 }

@@ -128,6 +128,10 @@ func (a *account) adopt(r Record, v Version, drivers map[string]Driver, lead tim
 	if known && !before.Credential().Equal(r.Credential()) {
 		a.failures, a.suspect, a.retryAt = 0, false, time.Time{} // a new credential starts with a clean sheet
 		a.rotated = r.Rotation.Generation <= before.Rotation.Generation
+		if a.rotated && a.cooldown.Reason != "rate_limited" { // the provider's limits outlive a new credential
+			a.cooldown = Cooldown{}
+			a.coolUntil.Store(0)
+		}
 	}
 	a.quarantine = quarantined(a.id, r)
 	a.installLocked(r, lead)
