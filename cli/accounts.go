@@ -177,19 +177,32 @@ func (a *app) remove() *cobra.Command {
 			return err
 		}
 		return a.with(cmd, func(ctx context.Context, s *Session) error {
-			_, v, err := s.Backend.Load(ctx, id)
-			if errors.Is(err, tokenstore.ErrNotFound) {
-				return notFound(id)
-			}
-			if err != nil && !errors.Is(err, tokenstore.ErrUnreadable) {
-				return fmt.Errorf("reading account %s: %w", id, err)
-			}
-			if err := s.Backend.Delete(ctx, id, v); err != nil {
-				return fmt.Errorf("removing account %s: %w", id, err)
+			if err := remove(ctx, s.Backend, id); err != nil {
+				return err
 			}
 			return a.done(cmd, "account %s is removed", id)
 		})
 	}}
+}
+
+// remove deletes the record, whatever version it has by now: the operator wants it gone.
+func remove(ctx context.Context, b tokenstore.Backend, id tokenstore.AccountID) error {
+	for range 10 {
+		_, v, err := b.Load(ctx, id)
+		if errors.Is(err, tokenstore.ErrNotFound) {
+			return notFound(id)
+		}
+		if err != nil && !errors.Is(err, tokenstore.ErrUnreadable) {
+			return fmt.Errorf("reading account %s: %w", id, err)
+		}
+		switch err := b.Delete(ctx, id, v); {
+		case err == nil:
+			return nil
+		case !errors.Is(err, tokenstore.ErrConflict):
+			return fmt.Errorf("removing account %s: %w", id, err)
+		}
+	}
+	return refusedf("removing account %s: somebody keeps changing it: try again", id)
 }
 
 func (a *app) refresh() *cobra.Command {
