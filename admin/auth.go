@@ -138,14 +138,17 @@ func (s *Server) ourHost(host string) bool {
 	name = strings.Trim(name, "[]")
 	configured, _, _ := net.SplitHostPort(s.cfg.Listen)
 	ip := net.ParseIP(name)
-	return name == "localhost" || name == configured || ip != nil && (ip.IsLoopback() || s.cfg.CertFile != "")
+	if c := s.http.TLSConfig; c != nil && (ip != nil || c.Certificates[0].Leaf.VerifyHostname(name) == nil) {
+		return true // a page that rebinds its own name would need our certificate to hold it
+	}
+	return name == "localhost" || name == configured || ip != nil && ip.IsLoopback()
 }
 
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	var q struct {
 		Token string `json:"token"`
 	}
-	if !readBody(w, r, &q) {
+	if !readBody(w, r, &q, `{"token":"the admin token"}`) {
 		return
 	}
 	if !s.isToken(q.Token) {

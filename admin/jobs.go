@@ -130,14 +130,18 @@ func (js *jobs) get(id string) *job {
 	return js.byID[id]
 }
 
-// forget drops jobs that are too old or too many.
+// forget drops jobs that are too old, and the oldest when there are too many. Running jobs stay.
 func (js *jobs) forget() {
-	for id, j := range js.byID {
-		j.mu.Lock()
-		over := !j.ended.IsZero() && (time.Since(j.ended) > jobKeptFor || len(js.byID) >= jobsKept)
-		j.mu.Unlock()
-		if over {
-			delete(js.byID, id)
+	var ended []*job
+	for _, j := range js.byID {
+		if !j.running() {
+			ended = append(ended, j)
+		}
+	}
+	slices.SortFunc(ended, func(a, b *job) int { return a.ended.Compare(b.ended) })
+	for _, j := range ended {
+		if time.Since(j.ended) > jobKeptFor || len(js.byID) >= jobsKept {
+			delete(js.byID, j.id)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func (s *Server) getRefresh(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) postRefresh(w http.ResponseWriter, r *http.Request) {
 	var q refreshRequest
-	if !readBody(w, r, &q) {
+	if !readBody(w, r, &q, `{"action":"refresh-single","accountId":"claude-1"}`) {
 		return
 	}
 	switch {
@@ -116,7 +116,7 @@ func (s *Server) getJob(w http.ResponseWriter, r *http.Request) {
 }
 
 // readBody decodes strict JSON; it answers 400 or 413 itself.
-func readBody(w http.ResponseWriter, r *http.Request, v any) bool {
+func readBody(w http.ResponseWriter, r *http.Request, v any, example string) bool {
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
@@ -128,11 +128,13 @@ func readBody(w http.ResponseWriter, r *http.Request, v any) bool {
 	if err == nil {
 		err = d.Decode(v)
 	}
-	if err == nil && d.More() {
-		err = errors.New("more than one JSON value")
+	if err == nil {
+		if _, end := d.Token(); !errors.Is(end, io.EOF) {
+			err = errors.New("there is something after the JSON value")
+		}
 	}
 	if err != nil {
-		fail(w, http.StatusBadRequest, "bad-request", "reading the body: "+strings.TrimPrefix(err.Error(), "json: ")+`: send e.g. {"action":"refresh-single","accountId":"claude-1"}`)
+		fail(w, http.StatusBadRequest, "bad-request", "reading the body: "+strings.TrimPrefix(err.Error(), "json: ")+": send e.g. "+example)
 		return false
 	}
 	return true

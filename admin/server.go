@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -65,13 +67,19 @@ func New(cfg Config, t Tokens, reg *prometheus.Registry, log *zap.Logger) (*Serv
 
 func (s *Server) mux(reg *prometheus.Registry) *http.ServeMux {
 	m := http.NewServeMux()
-	m.Handle("GET /api/admin/oauth/refresh", s.guarded(s.getRefresh))
-	m.Handle("POST /api/admin/oauth/refresh", s.guarded(s.postRefresh))
-	m.Handle("GET /api/admin/jobs/{id}", s.guarded(s.getJob))
-	m.Handle("GET /api/admin/openapi.yaml", s.guarded(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/yaml")
-		_, _ = w.Write(openapi)
-	}))
+	allowed := map[string][]string{}
+	for pattern, h := range s.api() {
+		m.Handle(pattern, s.guarded(h))
+		method, path, _ := strings.Cut(pattern, " ")
+		allowed[path] = append(allowed[path], method)
+	}
+	for path, methods := range allowed {
+		slices.Sort(methods)
+		m.HandleFunc(path, wrongMethod(strings.Join(methods, ", ")))
+	}
+	m.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
+		fail(w, http.StatusNotFound, "unknown-call", "there is no such call: see /api/admin/openapi.yaml for those there are")
+	})
 	m.HandleFunc("POST /login", s.login)
 	m.HandleFunc("POST /logout", s.logout)
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -83,9 +91,29 @@ func (s *Server) mux(reg *prometheus.Registry) *http.ServeMux {
 		metrics = s.guarded(metrics.ServeHTTP)
 	}
 	m.Handle("GET /metrics", metrics)
-	files, _ := fs.Sub(pageFiles, "page") // the folder is embedded
-	m.Handle("GET /", http.FileServerFS(files))
+	files, _ := fs.Sub(pageFiles, "page")   // the folder is embedded
+	m.Handle("/", http.FileServerFS(files)) // without a method: "GET /" would overlap with /api/
 	return m
+}
+
+// api is what openapi.yaml documents, by pattern; all of it needs the token.
+func (s *Server) api() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"GET /api/admin/oauth/refresh":  s.getRefresh,
+		"POST /api/admin/oauth/refresh": s.postRefresh,
+		"GET /api/admin/jobs/{id}":      s.getJob,
+		"GET /api/admin/openapi.yaml": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/yaml")
+			_, _ = w.Write(openapi)
+		},
+	}
+}
+
+func wrongMethod(allowed string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allowed)
+		fail(w, http.StatusMethodNotAllowed, "wrong-method", "this call does not take "+r.Method+": use "+allowed)
+	}
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
@@ -125,12 +153,13 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	s.jobs.stop()
+	s.jobs.end() // calls that wait for a job are answered
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		err = s.http.Close()
 	}
 	<-s.served
+	s.jobs.stop()
 	return err
 }
 

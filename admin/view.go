@@ -71,11 +71,14 @@ func accountView(s tokenstore.AccountStatus, now time.Time) Account {
 		left := int64(s.ExpiresAt.Sub(now) / time.Second)
 		a.ExpiresInSeconds = &left
 	}
+	if a.Pools == nil {
+		a.Pools = []string{} // the contract promises a list
+	}
 	for _, c := range s.Cooldowns {
 		a.Cooldowns = append(a.Cooldowns, Cooldown{c.Scope.String(), c.Until.UTC(), c.Reason})
 	}
 	if l := s.Last; l != nil {
-		a.LastRefresh = &LastRefresh{l.At, l.Trigger, l.Result, l.Class, l.Status, l.Error}
+		a.LastRefresh = &LastRefresh{l.At.UTC(), l.Trigger, l.Result, l.Class, l.Status, l.Error}
 	}
 	return a
 }

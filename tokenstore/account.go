@@ -44,6 +44,7 @@ type account struct {
 	driver  Driver // nil: unknown provider
 	problem error  // why the record cannot be used; nil when it can
 	removed bool
+	highest Generation // ever installed; an operator may erase the record's count
 
 	quarantine string // why only a human can revive the credential; "": it is fine
 	cooldown   Cooldown
@@ -157,11 +158,8 @@ func (a *account) installLocked(r Record, lead time.Duration) {
 	case value.IsZero():
 		a.token.Store(nil)
 	case cur == nil || cur.fingerprint != Fingerprint(a.id, value) || !cur.expires.Equal(r.ExpiresAt):
-		gen := max(r.Rotation.Generation, 1)
-		if cur != nil {
-			gen = max(gen, cur.generation+1)
-		}
-		a.token.Store(newToken(a.id, r, a.driver, gen))
+		a.highest = max(r.Rotation.Generation, a.highest+1)
+		a.token.Store(newToken(a.id, r, a.driver, a.highest))
 	}
 	a.planLocked(lead)
 }
@@ -170,7 +168,7 @@ func (a *account) installLocked(r Record, lead time.Duration) {
 func (a *account) planLocked(lead time.Duration) {
 	a.wakeFrom.Store(never)
 	a.due = time.Time{}
-	if a.problem != nil || a.quarantine != "" || a.record.State == Paused || !a.driver.Refreshable(a.record) {
+	if a.removed || a.problem != nil || a.quarantine != "" || a.record.State == Paused || !a.driver.Refreshable(a.record) {
 		return
 	}
 	if a.flight != nil { // planned again when it ends; until its token is known, picks may join it

@@ -171,7 +171,8 @@ func TestAWrongRecordIsRefusedByKeyAndRuleWithoutItsValue(t *testing.T) {
 
 func TestUnknownKeysSurviveARewriteAndNeverReplaceKnownOnes(t *testing.T) {
 	r := tokenstore.Record{Provider: "p", Kind: "k", Extra: map[string]json.RawMessage{
-		"future": json.RawMessage(`[1, {"b":2,"a":1.50}]`), "provider": json.RawMessage(`"other"`)}}
+		"future": json.RawMessage(`[1, {"b":2,"a":1.50}]`), "provider": json.RawMessage(`"other"`),
+	}}
 	data, err := tokenstore.EncodeRecord(r)
 	if err != nil {
 		t.Fatal(err)
@@ -183,8 +184,10 @@ func TestUnknownKeysSurviveARewriteAndNeverReplaceKnownOnes(t *testing.T) {
 
 func FuzzReadingARecord(f *testing.F) {
 	f.Add([]byte(fullRecordStored))
-	for _, s := range []string{``, `null`, `{}`, `{"provider":"p","type":"k"}}`, `{"provider":"p","type":"k","pools":"a,b","x":"<\u2028"}`,
-		`{"provider":"p","type":"k","expires_at":"9999-12-31T23:59:59-23:59","rotation":{"claim":{}}}`, "{\"provider\":\"p\",\"type\":\"k\",\"\xff\":\"\xff\"}"} {
+	for _, s := range []string{
+		``, `null`, `{}`, `{"provider":"p","type":"k"}}`, `{"provider":"p","type":"k","pools":"a,b","x":"<\u2028"}`,
+		`{"provider":"p","type":"k","expires_at":"9999-12-31T23:59:59-23:59","rotation":{"claim":{}}}`, "{\"provider\":\"p\",\"type\":\"k\",\"\xff\":\"\xff\"}",
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

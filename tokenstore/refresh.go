@@ -176,14 +176,14 @@ func (c *claimed) apply(r Record, g Grant, gen Generation, id AccountID) Record 
 
 // keep installs the new token in memory, before anything else can go wrong.
 func (s *Store) keep(a *account, c *claimed, g Grant) Record {
-	gen := max(c.record.Rotation.Generation, a.generation()) + 1
-	next := c.apply(c.record, g, gen, a.id)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	gen := max(c.record.Rotation.Generation, a.highest) + 1
+	next := c.apply(c.record, g, gen, a.id)
 	if a.flight != nil {
 		a.flight.saving = true
 	}
-	a.record = next
+	a.record, a.version, a.highest = next, c.version, gen // whatever was written after our claim is still to be met
 	a.quarantine, a.rotated, a.failures, a.retryAt = "", false, 0, time.Time{}
 	a.token.Store(newToken(a.id, next, c.driver, gen))
 	a.planLocked(s.cfg.Renewal.Lead)
@@ -202,6 +202,9 @@ func (s *Store) commit(a *account, c *claimed, g Grant, next Record) {
 				s.event("rotation_saved", a)
 			}
 			s.saved(a, next, v)
+			if version != c.version { // an operator's edit came in between, and perhaps changed whom the account may serve
+				s.rebuildSoon()
+			}
 			return
 		case errors.Is(err, ErrConflict):
 			s.metrics.conflicts.Inc()

@@ -44,7 +44,9 @@ func TestATokenThatIsNotValidIsRefusedInAnthropicsShape(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			got := send(t, c, http.MethodPost, p.URL()+"/v1/messages", strings.NewReader("{}"), "Authorization", authorization)
-			expect(t, "status", got.status, 401)
+			if got.status != 401 {
+				t.Fatalf("status: got %d, want 401", got.status)
+			}
 			m := got.json(t)
 			expect(t, "type", m["type"].(string), "error")
 			expect(t, "error type", m["error"].(map[string]any)["type"].(string), "authentication_error")

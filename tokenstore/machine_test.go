@@ -1,0 +1,76 @@
+package tokenstore_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+// Drawn up front and run in a bubble of its own: rapid's control flow may not leave its goroutine.
+func TestNoHistorySpendsATokenTwiceLowersAGenerationOrPicksADeadToken(t *testing.T) {
+	step := rapid.SampledFrom([]string{"ok", "401", "401", "429", "refresh", "rotate", "erase", "second", "minute", "hour"})
+	rapid.Check(t, func(r *rapid.T) {
+		steps := rapid.SliceOfN(step, 1, 40).Draw(r, "steps")
+		problem := ""
+		synctest.Test(t, func(t *testing.T) { problem = play(newStore(t, account("a"), account("b")), steps) })
+		if problem != "" {
+			r.Fatal(problem)
+		}
+	})
+}
+
+func play(w *world, steps []string) string {
+	refused, highest := map[string]bool{}, map[tokenstore.AccountID]tokenstore.Generation{}
+	for i, step := range steps {
+		id := tokenstore.AccountID("ab"[i%2 : i%2+1])
+		switch step {
+		case "refresh":
+			_, _ = w.RefreshAccount(context.Background(), id, true)
+		case "rotate":
+			edit(w.t, w.memory, id, func(r *tokenstore.Record) { r.RefreshToken = tokenstore.NewSecret(fmt.Sprint("theirs-", i)) })
+		case "erase":
+			edit(w.t, w.memory, id, func(r *tokenstore.Record) {
+				*r = tokenstore.Record{Provider: "p", Kind: r.Kind, RefreshToken: tokenstore.NewSecret(fmt.Sprint("erased-", i))}
+			})
+		case "second":
+			time.Sleep(time.Second)
+		case "minute":
+			time.Sleep(time.Minute)
+		case "hour":
+			time.Sleep(time.Hour)
+		default:
+			p, err := w.Pick(context.Background(), tokenstore.PickRequest{Route: "r"})
+			if err != nil {
+				break // benched, both
+			}
+			p.Release()
+			bearer := p.Headers[0].Value
+			st, _ := w.Status(p.Account)
+			if refused[bearer] || !st.ExpiresAt.IsZero() && !time.Now().Before(st.ExpiresAt) {
+				return fmt.Sprintf("step %d picked a dead token of %s", i, p.Account)
+			}
+			resp := map[string]tokenstore.Response{"ok": answer(200), "401": answer(401), "429": limited(30)}[step]
+			refused[bearer] = step == "401"
+			if _, err := w.Report(context.Background(), p, resp, nil, nil); err != nil {
+				return err.Error()
+			}
+		}
+		synctest.Wait()
+		for _, st := range w.Statuses() {
+			if st.Generation != 0 && st.Generation < highest[st.ID] {
+				return fmt.Sprintf("step %d (%s): generation of %s fell from %d to %d", i, step, st.ID, highest[st.ID], st.Generation)
+			}
+			highest[st.ID] = max(highest[st.ID], st.Generation)
+		}
+	}
+	if n := w.driver.MostSpent(); n > 1 {
+		return fmt.Sprintf("a refresh token was spent %d times", n)
+	}
+	return ""
+}

@@ -1,0 +1,51 @@
+package tokenstore_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+func TestNoFormatterPrintsASecret(t *testing.T) {
+	const value = "hunter2-hunter2"
+	s := tokenstore.NewSecret(value)
+	nested := struct {
+		Record tokenstore.Record
+		inner  tokenstore.Secret
+		Many   []tokenstore.Secret
+		Ptr    *tokenstore.Secret
+	}{tokenstore.Record{RefreshToken: s, APIKey: s}, s, []tokenstore.Secret{s}, &s}
+	var out bytes.Buffer
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
+		for _, x := range []any{s, &s, nested, &nested, tokenstore.Grant{AccessToken: s}} {
+			_, _ = fmt.Fprintf(&out, verb+"\n", x)
+		}
+	}
+	for _, x := range []any{s, nested, map[string]any{"k": s}} {
+		data, err := json.Marshal(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Write(data)
+	}
+	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(&out), zap.DebugLevel))
+	log.Info("x", zap.Any("secret", s), zap.Any("nested", nested), zap.Stringer("string", s), zap.Reflect("r", nested.Record))
+	if text := out.String(); strings.Contains(text, value) || strings.Contains(text, fmt.Sprintf("%x", value)) || !strings.Contains(text, "[redacted]") {
+		t.Errorf("printed:\n%s", text)
+	}
+}
+
+func TestAFingerprintIsStableAndDiffersBetweenAccounts(t *testing.T) {
+	s := tokenstore.NewSecret("value")
+	a := tokenstore.Fingerprint("a", s)
+	if len(a) != 16 || a != tokenstore.Fingerprint("a", tokenstore.NewSecret("value")) || a == tokenstore.Fingerprint("b", s) || tokenstore.Fingerprint("a", tokenstore.Secret{}) != "" {
+		t.Errorf("fingerprint %q", a)
+	}
+}
