@@ -88,12 +88,13 @@ func TestRefusedBeforeAndAfterTheRefreshTheOtherAccountServes(t *testing.T) {
 	g := start(t, nil)
 	refused := provider.Script{Status: 401, Body: `{"type":"error","error":{"type":"authentication_error","message":"no"}}`}
 	g.Provider.Script("claude-1", refused)
-	for range 4 { // whichever is picked first
+	eventually(t, 10*time.Second, "claude-1 is picked and benched", func() bool { // which of the two is picked is left to chance
 		a := g.post(t, "")
 		expect(t, "status", a.Status, 200)
 		expect(t, "account", a.Account, "claude-2")
-	}
-	expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions <= 1, true)
+		return g.state(t, "claude-1") == "cooling"
+	})
+	expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 1)
 	for _, s := range g.Provider.Seen(t.Name()) {
 		if s.Account == "claude-2" && !strings.Contains(s.Authorizations[0], "claude-2") {
 			t.Error("claude-2's request carried another account's token")
@@ -104,12 +105,12 @@ func TestRefusedBeforeAndAfterTheRefreshTheOtherAccountServes(t *testing.T) {
 func TestARefreshThatIsRefusedForGoodQuarantinesAndANewCredentialRevives(t *testing.T) {
 	g := start(t, nil)
 	g.Provider.Kill("claude-1")
-	for range 4 {
+	eventually(t, 10*time.Second, "claude-1 is picked and found dead", func() bool { // which of the two is picked is left to chance
 		a := g.post(t, "")
 		expect(t, "status", a.Status, 200)
 		expect(t, "account", a.Account, "claude-2")
-	}
-	expect(t, "state", g.state(t, "claude-1"), "needs_reauth")
+		return g.state(t, "claude-1") == "needs_reauth"
+	})
 	calls := g.Provider.TokenCalls()
 	time.Sleep(3 * time.Second) // longer than the first back-off
 	expect(t, "token endpoint calls while quarantined", g.Provider.TokenCalls()-calls, 0)
