@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -146,7 +147,7 @@ func TestSIGTERMDuringASlowRefreshSavesTheNewRefreshToken(t *testing.T) {
 	g.Provider.Script("claude-1", provider.Script{})
 	g.cli(t, "accounts", "refresh", "claude-1", "--force")
 	expect(t, "redemptions with the saved token", g.Provider.Account("claude-1").Redemptions, 2)
-	if err := g.StartService(); err != nil {
+	if err := errors.Join(g.StartService(), g.ready()); err != nil {
 		t.Fatal(err)
 	}
 }
