@@ -37,7 +37,7 @@ func TestNoAnswerAndNoLogHoldsASecret(t *testing.T) {
 		return nil
 	}
 	var logged bytes.Buffer
-	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(&logged), zapcore.DebugLevel))
+	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(&logged)), zapcore.DebugLevel))
 	reg := prometheus.NewRegistry()
 	store, err := tokenstore.New(tokenstore.Config{
 		Routes:    map[string]tokenstore.RouteConfig{"r": {Upstreams: []string{"u"}, Attempts: 1, RecoveryTimeout: time.Second, RefreshWait: time.Second}},
