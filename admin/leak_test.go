@@ -54,13 +54,6 @@ func TestNoAnswerAndNoLogHoldsASecret(t *testing.T) {
 	}
 	s := server(t, store)
 	s.http.Handler, s.log = s.checked(s.mux(reg)), log
-	defer func() {
-		s.jobs.stop()
-		if err := store.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	}()
-
 	session := signIn(t, s)
 	var seen []answer
 	for _, call := range []struct{ method, path, body string }{
@@ -92,6 +85,10 @@ func TestNoAnswerAndNoLogHoldsASecret(t *testing.T) {
 	}
 	if driver.Calls() < 2 || len(s.jobs.byID) == 0 {
 		t.Fatalf("the calls reached nothing: %d refreshes, %d jobs", driver.Calls(), len(s.jobs.byID))
+	}
+	s.jobs.stop()
+	if err := store.Stop(context.Background()); err != nil {
+		t.Error(err)
 	}
 	seen = append(seen, answer{body: logged.String()})
 	rotated, _, err := memory.Load(t.Context(), "good")

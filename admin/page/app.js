@@ -40,8 +40,9 @@ function row(a) {
   cell("", l ? l.result + " " + when(l.at) : "–", l && (l.class || l.trigger));
   cell("num", a.requests); cell("num", a.failovers);
   const b = el("button", "", busy.has(a.accountId) ? "Refreshing…" : "Refresh");
-  b.disabled = busy.has(a.accountId) || a.state === "paused"; b.setAttribute("aria-label", "Refresh " + a.accountId);
-  b.onclick = () => refresh(a.accountId); cell("", undefined).append(b);
+  b.disabled = a.state === "paused"; b.setAttribute("aria-disabled", busy.has(a.accountId)); // disabled would lose the focus
+  b.setAttribute("aria-label", "Refresh " + a.accountId);
+  b.onclick = () => { if (!busy.has(a.accountId)) refresh(a.accountId); }; cell("", undefined).append(b);
   return tr;
 }
 
