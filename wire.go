@@ -38,7 +38,9 @@ func serve(ctx context.Context, c *config.Config, child *envoy.ChildConfig) erro
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // the heap is small and most garbage is one request's: an eighth less CPU, measured
 	}
-	app := fx.New(options(c, domain, child, log))
+	operators := adminConfig(c)
+	operators.Succeeds = child == nil && extproc.Served(ctx, c.ExtProc.Listen) // a rolling restart: the old process drains while this one serves
+	app := fx.New(options(c, domain, operators, child, log))
 	if err := app.Err(); err != nil {
 		return rootCause(err)
 	}
@@ -59,7 +61,7 @@ func serve(ctx context.Context, c *config.Config, child *envoy.ChildConfig) erro
 }
 
 // options is the graph. Its one invoke states the start order; stopping is the reverse.
-func options(c *config.Config, domain tokenstore.Config, child *envoy.ChildConfig, log *zap.Logger) fx.Option {
+func options(c *config.Config, domain tokenstore.Config, operators admin.Config, child *envoy.ChildConfig, log *zap.Logger) fx.Option {
 	return fx.Options(
 		fx.StopTimeout(stopTimeout),
 		fx.WithLogger(func() fxevent.Logger {
@@ -68,7 +70,7 @@ func options(c *config.Config, domain tokenstore.Config, child *envoy.ChildConfi
 			l.UseErrorLevel(zap.DebugLevel) // what fails is returned and printed once
 			return l
 		}),
-		fx.Supply(log, domain, extprocConfig(c), adminConfig(c), sqlite.Config(c.Store.SQLite), c),
+		fx.Supply(log, domain, extprocConfig(c), operators, sqlite.Config(c.Store.SQLite), c),
 		fx.Provide(newRegistry, newMetrics, openBackend,
 			func(s *tokenstore.Store) extproc.Tokens { return s },
 			func(s *tokenstore.Store) admin.Tokens { return s },

@@ -39,6 +39,9 @@ func loadToken(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading the admin token: %w", err)
 	}
+	if st.IsDir() {
+		return "", fmt.Errorf("reading the admin token: %s is a folder: name a file in admin.token_file", path)
+	}
 	if st.Mode().Perm()&0o077 != 0 {
 		return "", fmt.Errorf("the admin token %s can be read by others (mode %04o): chmod 600 it, and consider it as disclosed: delete it to get a new one", path, st.Mode().Perm())
 	}
@@ -90,7 +93,7 @@ func (s *Server) isToken(given string) bool {
 }
 
 func (s *Server) authorised(r *http.Request) bool {
-	if given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+	if scheme, given, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") { // RFC 9110 section 11.1
 		return s.isToken(strings.TrimSpace(given))
 	}
 	c, err := r.Cookie(cookieName)
@@ -138,7 +141,7 @@ func (s *Server) ourHost(host string) bool {
 	name = strings.Trim(name, "[]")
 	configured, _, _ := net.SplitHostPort(s.cfg.Listen)
 	ip := net.ParseIP(name)
-	if c := s.http.TLSConfig; c != nil && (ip != nil || c.Certificates[0].Leaf.VerifyHostname(name) == nil) {
+	if c := s.tls; c != nil && (ip != nil || c.Certificates[0].Leaf.VerifyHostname(name) == nil) {
 		return true // a page that rebinds its own name would need our certificate to hold it
 	}
 	return name == "localhost" || name == configured || ip != nil && ip.IsLoopback()

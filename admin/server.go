@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,6 +35,8 @@ type Config struct {
 	KeyFile      string
 	ClientCAFile string
 	MetricsAuth  bool // /metrics needs the token too
+	// Succeeds: a predecessor still serves. When Listen is in use it is waited for, in the background, until it is free.
+	Succeeds bool
 }
 
 // Server is the admin HTTP server.
@@ -44,8 +47,10 @@ type Server struct {
 	token    string
 	sessions sessions
 	jobs     *jobs
+	tls      *tls.Config // nil: plain HTTP. Not the http.Server's field, which that one fills by itself
 	http     *http.Server
-	listener net.Listener
+	listener net.Listener // nil until the address is bound
+	waiting  context.CancelFunc
 	served   chan struct{}
 }
 
@@ -58,7 +63,7 @@ func New(cfg Config, t Tokens, reg *prometheus.Registry, log *zap.Logger) (*Serv
 	s := &Server{cfg: cfg, tokens: t, log: log, token: token, sessions: sessions{ids: map[string]time.Time{}}, jobs: newJobs(t), served: make(chan struct{})}
 	s.http = &http.Server{Handler: s.checked(s.mux(reg)), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, ErrorLog: zap.NewStdLog(log)}
 	if cfg.CertFile != "" {
-		if s.http.TLSConfig, err = serverTLS(cfg); err != nil {
+		if s.tls, err = serverTLS(cfg); err != nil {
 			return nil, err
 		}
 	}
@@ -82,6 +87,9 @@ func (s *Server) mux(reg *prometheus.Registry) *http.ServeMux {
 	})
 	m.HandleFunc("POST /login", s.login)
 	m.HandleFunc("POST /logout", s.logout)
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		m.HandleFunc(path, wrongMethod("GET"))
+	}
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		write(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
@@ -124,23 +132,58 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	write(w, http.StatusOK, map[string]string{"status": "ready"})
 }
 
+// handOver is how often a successor looks whether its predecessor has left the address.
+const handOver = 100 * time.Millisecond
+
 // Start listens and serves.
 func (s *Server) Start(ctx context.Context) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
-	if err != nil {
+	l, err := s.listen(ctx)
+	switch {
+	case err == nil:
+		s.listener = l
+		go s.serve(l)
+	case s.cfg.Succeeds && errors.Is(err, syscall.EADDRINUSE):
+		s.log.Warn("admin.listen is still held by the service that this one succeeds: waiting for it to stop", zap.String("address", s.cfg.Listen))
+		wait, cancel := context.WithCancel(context.Background())
+		s.waiting = cancel
+		go s.serveWhenFree(wait)
+	default:
 		return fmt.Errorf("listening for operators on %s: %w: choose another admin.listen", s.cfg.Listen, err)
 	}
-	s.listener = l
-	if s.http.TLSConfig != nil {
-		l = tls.NewListener(l, s.http.TLSConfig)
-	}
-	go func() {
-		defer close(s.served)
-		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			s.log.Error("serving the admin API ended", zap.Error(err))
-		}
-	}()
 	return nil
+}
+
+func (s *Server) listen(ctx context.Context) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	if err == nil && s.tls != nil {
+		l = tls.NewListener(l, s.tls)
+	}
+	return l, err
+}
+
+func (s *Server) serve(l net.Listener) {
+	defer close(s.served)
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		s.log.Error("serving the admin API ended", zap.Error(err))
+	}
+}
+
+func (s *Server) serveWhenFree(ctx context.Context) {
+	tick := time.NewTicker(handOver)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			close(s.served)
+			return
+		case <-tick.C:
+		}
+		if l, err := s.listen(ctx); err == nil {
+			s.log.Info("admin.listen is free: serving operators", zap.String("address", s.cfg.Listen))
+			s.serve(l)
+			return
+		}
+	}
 }
 
 // Addr is the address that Start bound.
@@ -148,11 +191,14 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 
 // Stop finishes running calls within three seconds.
 func (s *Server) Stop(ctx context.Context) error {
-	if s.listener == nil {
+	if s.listener == nil && s.waiting == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
+	if s.waiting != nil {
+		s.waiting()
+	}
 	s.jobs.end() // calls that wait for a job are answered
 	err := s.http.Shutdown(ctx)
 	if err != nil {

@@ -75,6 +75,59 @@ func TestAPortInUseIsAnErrorThatNamesTheSetting(t *testing.T) {
 	}
 }
 
+func TestASuccessorServesOnceItsPredecessorHasLeft(t *testing.T) {
+	first := server(t, &fakeTokens{})
+	if err := first.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second := started(t, server(t, &fakeTokens{accounts: accountsNamed("5")}, func(c *Config) { c.Listen, c.Succeeds = first.Addr(), true }))
+	status := func() answer {
+		r := mustRequest(t, "http://"+first.Addr()+refreshPath)
+		r.Header.Set("Authorization", "bearer "+adminToken)
+		r.Close = true
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			return answer{}
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		return answer{status: resp.StatusCode, body: string(body)}
+	}
+	if a := status(); a.status != 200 || strings.Contains(a.body, `"5"`) {
+		t.Errorf("before: %d %s", a.status, a.body)
+	}
+	if err := first.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(status().body, `"5"`); {
+		if time.Now().After(end) {
+			t.Fatal("the successor", second.cfg.Listen, "does not serve")
+		}
+	}
+}
+
+func TestASuccessorThatNeverGotItsTurnStops(t *testing.T) {
+	first := started(t, server(t, &fakeTokens{}))
+	started(t, server(t, &fakeTokens{}, func(c *Config) { c.Listen, c.Succeeds = first.Addr(), true })) // stopped by its clean-up
+}
+
+// Over a connection: the http.Server fills its own TLSConfig, and a check that read it took plain HTTP for TLS.
+func TestHostsAreCheckedOverPlainHTTP(t *testing.T) {
+	s := started(t, server(t, &fakeTokens{}))
+	for name, want := range map[string]int{"localhost:8980": 200, "127.0.0.1": 200, "[::1]:8980": 200, "evil.example": 421, "8.8.8.8": 421} {
+		r := mustRequest(t, "http://"+s.Addr()+"/healthz")
+		r.Host = name
+		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("Host %s: got %d, want %d", name, resp.StatusCode, want)
+		}
+	}
+}
+
 func TestStopAnswersWhoWaitsForAJob(t *testing.T) {
 	entered := make(chan struct{})
 	f := &fakeTokens{accounts: accountsNamed("5")}

@@ -146,6 +146,20 @@ func takeOver(ctx context.Context, path string) (net.Listener, error) {
 	return l, nil
 }
 
+// Served reports whether a process answers on a Unix socket that Start would take over.
+func Served(ctx context.Context, address string) bool {
+	path, unix := strings.CutPrefix(address, "unix:")
+	if !unix {
+		return false
+	}
+	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path)
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
+
 func serverTLS(cfg Config) (*tls.Config, error) {
 	cert, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
 	if err != nil {

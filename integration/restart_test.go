@@ -92,15 +92,17 @@ func TestASuccessorTakesTheSocketOverWithoutALostRequest(t *testing.T) {
 	wait := g.load(t, 3*time.Second)
 	time.Sleep(time.Second)
 	old := g.Service()
-	_ = old.Process.Signal(syscall.SIGTERM)
-	// The admin port is free once the old one has drained; its ext_proc streams drain meanwhile.
-	if err := old.Wait(); err != nil {
-		t.Errorf("the old process: %v", err)
-	}
 	if err := g.StartService(); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, 10*time.Second, "the successor waits for the admin address", func() bool { return strings.Contains(g.Log.String(), "waiting for it to stop") })
+	_ = old.Process.Signal(syscall.SIGTERM)
+	if err := old.Wait(); err != nil {
+		t.Errorf("the old process: %v", err)
+	}
 	noneLost(t, wait())
+	eventually(t, 5*time.Second, "the successor serves operators", func() bool { return g.state(t, "claude-1") == "active" })
+	expect(t, "status after the hand-over", g.post(t, "").Status, 200)
 }
 
 func TestWhileTheServiceIsAwayNothingLeavesWithoutAToken(t *testing.T) {
