@@ -91,6 +91,7 @@ func (s *Store) cool(a *account, pause time.Duration, scope Scope, reason string
 	}
 	a.mu.Unlock()
 	if extended {
+		s.renewals.wake(a)
 		s.event("cooldown_set", a, zapDuration("for", pause), zapString("class", reason))
 	}
 }
@@ -121,6 +122,7 @@ func (s *Store) condemn(a *account) {
 	}
 	fingerprint := Fingerprint(a.id, a.record.Credential())
 	a.mu.Unlock()
+	s.renewals.wake(a)
 	s.event("account_quarantined", a, zapString("class", string(RefreshPermanent)))
 	if !s.begin() {
 		return
