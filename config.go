@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,13 +39,17 @@ func loadConfig(file string) (*config.Config, error) {
 	return c, nil
 }
 
+func settings(p config.Provider) provider.Settings {
+	return provider.Settings{
+		Driver: p.Driver, TokenURL: p.TokenURL, AuthStyle: p.AuthStyle, Body: p.Body, Replay: p.Replay,
+		Grace: p.Grace, Headers: p.Headers, Proxy: p.Proxy, CAFile: p.CAFile,
+	}
+}
+
 func drivers(c *config.Config) (map[string]tokenstore.Driver, error) {
 	out := make(map[string]tokenstore.Driver, len(c.Providers))
 	for name, p := range c.Providers {
-		d, err := provider.New(name, provider.Settings{
-			Driver: p.Driver, TokenURL: p.TokenURL, AuthStyle: p.AuthStyle, Body: p.Body, Replay: p.Replay,
-			Grace: p.Grace, Headers: p.Headers, Proxy: p.Proxy, CAFile: p.CAFile,
-		})
+		d, err := provider.New(name, settings(p))
 		if err != nil {
 			return nil, err
 		}
@@ -168,7 +172,7 @@ func openSession(ctx context.Context, file string) (*cli.Session, error) {
 	}, nil
 }
 
-// checkOnline opens the store and connects to every token endpoint.
+// checkOnline opens the store and asks every token endpoint for an answer.
 func checkOnline(ctx context.Context, c *config.Config) error {
 	b, err := sqlite.Open(ctx, sqlite.Config(c.Store.SQLite))
 	if err != nil {
@@ -176,21 +180,8 @@ func checkOnline(ctx context.Context, c *config.Config) error {
 	}
 	_, err = b.List(ctx)
 	errs := []error{err, b.Close()}
-	for name, p := range c.Providers {
-		u, err := url.Parse(p.TokenURL)
-		if p.TokenURL == "" || err != nil {
-			continue
-		}
-		port := u.Port()
-		if port == "" {
-			port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
-		}
-		conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
-		if err != nil {
-			errs = append(errs, fmt.Errorf("reaching the token endpoint of provider %s: %w: check token_url and the network", name, err))
-			continue
-		}
-		errs = append(errs, conn.Close())
+	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
+		errs = append(errs, provider.Reach(ctx, name, settings(c.Providers[name])))
 	}
 	return errors.Join(errs...)
 }

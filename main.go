@@ -29,7 +29,7 @@ func main() {
 	err := root().ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "tokenward:", strings.TrimSpace(err.Error()))
+		fmt.Fprintln(os.Stderr, "tokenward:", strings.TrimPrefix(strings.TrimSpace(err.Error()), "tokenward: "))
 	}
 	os.Exit(cli.Code(err))
 }
@@ -94,6 +94,9 @@ func runCommand() *cobra.Command {
 			return err
 		}
 		if _, err := envoy.CheckVersion(cmd.Context(), bin); err != nil {
+			if cmd.Context().Err() != nil {
+				return nil //nolint:nilerr // asked to stop before anything was started
+			}
 			return err
 		}
 		boot, err := bootstrap(cfg)

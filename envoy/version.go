@@ -8,12 +8,16 @@ import (
 	"os/exec"
 	"regexp"
 	"strconv"
+	"time"
 )
 
 // Oldest is the oldest Envoy whose local replies reach ext_proc, without which a dead provider cannot be left.
 const Oldest = "1.37"
 
 const oldestMinor = 37
+
+// versionTimeout bounds the wait for a binary's answer; Envoy takes a few milliseconds.
+const versionTimeout = 10 * time.Second
 
 // versionPattern skips the path of the binary, which Envoy prints first and which may hold a version itself.
 var versionPattern = regexp.MustCompile(`version: [0-9a-f]+/(\d+)\.(\d+)\.(\d+)`)
@@ -34,7 +38,12 @@ func Find(explicit string) (string, error) {
 
 // CheckVersion returns the version of an Envoy binary; an error if it is too old or no Envoy.
 func CheckVersion(ctx context.Context, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
 	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return "", context.Cause(ctx)
+	}
 	if err != nil {
 		return "", fmt.Errorf("asking %s for its version: %w: is it an Envoy for this machine?", path, err)
 	}
