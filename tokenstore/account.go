@@ -30,7 +30,8 @@ type token struct {
 type account struct {
 	id AccountID
 
-	token     atomic.Pointer[token] // nil: none yet
+	token     atomic.Pointer[token] // nil: none yet; set by setTokenLocked
+	liveUntil atomic.Int64          // the token can serve before, Unix nanoseconds; 0: there is none, or it was refused
 	coolUntil atomic.Int64          // not selectable before, Unix nanoseconds; 0: no cooldown
 	wakeFrom  atomic.Int64          // earliest refresh for a pick that finds no living token; never: not refreshable
 	inflight  atomic.Int64          // attempts between pick and release
@@ -61,8 +62,27 @@ type account struct {
 
 // living reports whether the account can serve an attempt at once.
 func (a *account) living(now int64) bool {
-	t := a.token.Load()
-	return t != nil && now < t.usableUntil && !t.refused.Load() && a.coolUntil.Load() <= now
+	return now < a.liveUntil.Load() && a.coolUntil.Load() <= now
+}
+
+// setTokenLocked makes t the token that picks use; nil: none.
+func (a *account) setTokenLocked(t *token) {
+	a.token.Store(t)
+	if t == nil {
+		a.liveUntil.Store(0)
+		return
+	}
+	a.liveUntil.Store(t.usableUntil)
+}
+
+// refuse notes that the provider refused a generation of the token.
+func (a *account) refuse(gen Generation) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t := a.token.Load(); t != nil && t.generation == gen {
+		t.refused.Store(true)
+		a.liveUntil.Store(0)
+	}
 }
 
 // wakeable reports whether the account could serve an attempt after a refresh that may start now.
@@ -121,7 +141,7 @@ func (a *account) adopt(r Record, v Version, drivers map[string]Driver, lead tim
 	}
 	changed = !known || before.State != r.State || before.Tenant != r.Tenant || before.Provider != r.Provider || !slices.Equal(before.Pools, r.Pools)
 	if a.problem != nil {
-		a.token.Store(nil)
+		a.setTokenLocked(nil)
 		a.wakeFrom.Store(never)
 		a.due = time.Time{}
 		return true
@@ -156,10 +176,10 @@ func (a *account) installLocked(r Record, lead time.Duration) {
 	cur := a.token.Load()
 	switch value := a.driver.Token(r); {
 	case value.IsZero():
-		a.token.Store(nil)
+		a.setTokenLocked(nil)
 	case cur == nil || cur.fingerprint != Fingerprint(a.id, value) || !cur.expires.Equal(r.ExpiresAt):
 		a.highest = max(r.Rotation.Generation, a.highest+1)
-		a.token.Store(newToken(a.id, r, a.driver, a.highest))
+		a.setTokenLocked(newToken(a.id, r, a.driver, a.highest))
 	}
 	a.planLocked(lead)
 }

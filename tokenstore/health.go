@@ -55,9 +55,7 @@ func (s *Store) note(p Pick, v Verdict, resp Response, now time.Time) {
 	a := p.account
 	switch v.Class {
 	case ClassTokenRejected:
-		if t := a.token.Load(); t != nil && t.generation == p.Generation {
-			t.refused.Store(true)
-		}
+		a.refuse(p.Generation)
 	case ClassRateLimited:
 		if v.Scope == ScopeAccount || v.Scope == ScopeOrganisation {
 			s.cool(a, a.rateLimitPause(v.Wait), v.Scope, "rate_limited", now)

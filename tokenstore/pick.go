@@ -178,6 +178,7 @@ func (p *pool) choose(now int64, tenant string, trail *Trail) (chosen *account, 
 	}
 	prefer := trail.preferred()
 	var asleep *account
+	var least int64
 	for i := range n {
 		at := start + i
 		if at >= n {
@@ -192,10 +193,11 @@ func (p *pool) choose(now int64, tenant string, trail *Trail) (chosen *account, 
 			if a.id == prefer {
 				return a, true
 			}
-			if chosen == nil || a.inflight.Load() < chosen.inflight.Load() {
-				chosen = a
+			load := a.inflight.Load()
+			if chosen == nil || load < least {
+				chosen, least = a, load
 			}
-			if compare--; compare <= 0 && prefer == "" {
+			if compare--; prefer == "" && (compare <= 0 || load == 0) { // nothing beats an idle account
 				return chosen, true
 			}
 		case asleep == nil && a.wakeable(now) && trail.fresh(a.id):

@@ -185,7 +185,7 @@ func (s *Store) keep(a *account, c *claimed, g Grant) Record {
 	}
 	a.record, a.version, a.highest = next, c.version, gen // whatever was written after our claim is still to be met
 	a.quarantine, a.rotated, a.failures, a.retryAt = "", false, 0, time.Time{}
-	a.token.Store(newToken(a.id, next, c.driver, gen))
+	a.setTokenLocked(newToken(a.id, next, c.driver, gen))
 	a.planLocked(s.cfg.Renewal.Lead)
 	return next
 }

@@ -216,7 +216,7 @@ func (s *Store) remove(id AccountID) {
 	}
 	a.mu.Lock()
 	a.removed = true
-	a.token.Store(nil)
+	a.setTokenLocked(nil)
 	a.wakeFrom.Store(never)
 	a.due = time.Time{}
 	a.mu.Unlock()
