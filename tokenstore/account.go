@@ -1,6 +1,7 @@
 package tokenstore
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -58,6 +59,9 @@ type account struct {
 	flight     *flight
 	claimSeen  string    // attempt id of a foreign claim
 	claimSince time.Time // first seen by us, monotonic
+	doubtful   string    // attempt id of a refresh that ended without a readable answer: its credential may be spent
+	doubtSince time.Time // monotonic
+	deleted    bool      // the backend keeps the record but marks it deleted
 }
 
 // living reports whether the account can serve an attempt at once.
@@ -125,50 +129,64 @@ func (t *token) lifetime() time.Duration {
 }
 
 // adopt takes over a record read from or written to the backend. It reports whether the operator changed what the
-// account may do, so that pools have to be rebuilt. Older versions are ignored.
-func (a *account) adopt(r Record, v Version, drivers map[string]Driver, lead time.Duration) (changed bool) {
+// account may do, so that pools have to be rebuilt. What was read before something newer was adopted is ignored.
+func (a *account) adopt(r stored, drivers map[string]Driver, lead time.Duration) (changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if v <= a.version && a.version != 0 || a.flight != nil && a.flight.saving {
+	if a.overtakenLocked(r) || a.flight != nil && a.flight.saving {
 		return false // old news; or a commit is under way, which meets the change as a conflict
 	}
 	before, known := a.record, a.version != 0
-	a.record, a.version, a.driver, a.problem = r, v, drivers[r.Provider], nil
+	a.record, a.version, a.driver, a.problem, a.deleted = r.record, r.version, drivers[r.record.Provider], nil, false
 	if a.driver != nil {
-		a.problem = a.driver.Check(r)
+		a.problem = a.driver.Check(a.record)
 	} else {
 		a.problem = &RecordError{Key: "provider", Rule: "names no provider of the configuration"}
 	}
-	changed = !known || before.State != r.State || before.Tenant != r.Tenant || before.Provider != r.Provider || !slices.Equal(before.Pools, r.Pools)
+	changed = !known || before.State != a.record.State || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
 	if a.problem != nil {
 		a.setTokenLocked(nil)
 		a.wakeFrom.Store(never)
 		a.due = time.Time{}
 		return true
 	}
-	if known && !before.Credential().Equal(r.Credential()) {
-		a.failures, a.suspect, a.retryAt = 0, false, time.Time{} // a new credential starts with a clean sheet
-		a.rotated = r.Rotation.Generation <= before.Rotation.Generation
+	if known && !before.Credential().Equal(a.record.Credential()) {
+		a.failures, a.suspect, a.retryAt, a.doubtful = 0, false, time.Time{}, "" // a new credential starts with a clean sheet
+		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation
 		if a.rotated && a.cooldown.Reason != "rate_limited" { // the provider's limits outlive a new credential
 			a.cooldown = Cooldown{}
 			a.coolUntil.Store(0)
 		}
 	}
-	a.quarantine = quarantined(a.id, r)
-	a.installLocked(r, lead)
+	a.quarantine = quarantined(a.id, a.record)
+	a.installLocked(a.record, lead)
 	return changed
 }
 
-// unreadable notes that the record is there but cannot be used. What is installed keeps serving until it expires.
-func (a *account) unreadable(err error, v Version) {
+// overtakenLocked reports whether memory has moved on since the read or write began, to the same version or a newer one.
+// Versions may restart when a record is deleted and made again: then a lower one is news.
+func (a *account) overtakenLocked(r stored) bool {
+	return a.version != r.known && r.version <= a.version
+}
+
+// unusable notes that the record is there but cannot be used. What is installed of an unreadable one keeps serving until it
+// expires; a record that is deleted for now counts as paused by the operator.
+func (s *Store) unusable(a *account, err error, r stored) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if v <= a.version && a.version != 0 {
+	if a.overtakenLocked(r) && !errors.Is(err, ErrDeleted) { // a deletion does not change the version
+		a.mu.Unlock()
 		return
 	}
-	a.problem, a.version = err, v
+	if errors.Is(err, ErrDeleted) {
+		a.record.State, a.deleted, a.version = Paused, true, 0 // undeleted, it comes back with the version it had
+	} else {
+		a.problem, a.version = err, r.version
+	}
 	a.wakeFrom.Store(never)
 	a.due = time.Time{}
+	a.mu.Unlock()
+	s.renewals.wake(a)
+	s.rebuildSoon()
 }
 
 // installLocked makes the record's access token the one that picks use, if it is newer, and plans its renewal.
@@ -188,7 +206,7 @@ func (a *account) installLocked(r Record, lead time.Duration) {
 func (a *account) planLocked(lead time.Duration) {
 	a.wakeFrom.Store(never)
 	a.due = time.Time{}
-	if a.removed || a.problem != nil || a.quarantine != "" || a.record.State == Paused || !a.driver.Refreshable(a.record) {
+	if a.removed || a.driver == nil || a.problem != nil || a.quarantine != "" || a.record.State == Paused || !a.driver.Refreshable(a.record) {
 		return
 	}
 	if a.flight != nil { // planned again when it ends; until its token is known, picks may join it
@@ -204,7 +222,7 @@ func (a *account) planLocked(lead time.Duration) {
 	}
 	t := a.token.Load()
 	switch {
-	case t == nil || a.rotated:
+	case t == nil || a.rotated || a.graceOpenLocked():
 		a.due = later(time.Now(), a.retryAt)
 	case t.refused.Load():
 		a.due = later(later(time.Now(), a.retryAt), a.cooldown.Until)

@@ -9,6 +9,10 @@ type Config struct {
 	Pools     map[string]PoolConfig
 	Drivers   map[string]Driver // by provider name
 	Renewal   RenewalConfig
+	// Journal keeps rotations that the backend has not taken yet; nil: they live in memory only.
+	Journal Journal
+	// WaitForStore: Start does not fail while the backend is away; the store gets ready when it is back.
+	WaitForStore bool
 	// Holder names this process in claims; unique per process start.
 	Holder string
 }

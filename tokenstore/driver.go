@@ -43,8 +43,9 @@ type Driver interface {
 	// Shape renders a refusal of our own in the provider's error format: content type and body. Pure.
 	Shape(ref Refusal) (contentType string, body []byte)
 
-	// Replay says what a second use of one refresh token means at this provider.
-	Replay() ReplayPolicy
+	// Replay says what a second use of one refresh token means at this provider, and with ReplayGrace for how long after
+	// the first use the predecessor is accepted; 0: not known.
+	Replay() (ReplayPolicy, time.Duration)
 }
 
 // Grant is the answer of a token endpoint.

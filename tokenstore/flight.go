@@ -60,12 +60,12 @@ func (s *Store) join(a *account, gen Generation, trigger Trigger) *flight {
 		return f
 	}
 	a.flight = f
-	go s.fly(a, f, trigger)
+	go s.fly(a, f, func() { s.refreshInFlight(a, f, trigger) })
 	return f
 }
 
-// fly runs one refresh to its end, saving included.
-func (s *Store) fly(a *account, f *flight, trigger Trigger) {
+// fly does a flight's work to its end, saving included.
+func (s *Store) fly(a *account, f *flight, work func()) {
 	defer s.flights.Done()
 	defer func() {
 		if p := recover(); p != nil {
@@ -78,6 +78,10 @@ func (s *Store) fly(a *account, f *flight, trigger Trigger) {
 		a.mu.Unlock()
 		s.renewals.wake(a)
 	}()
+	work()
+}
+
+func (s *Store) refreshInFlight(a *account, f *flight, trigger Trigger) {
 	started := time.Now()
 	before := a.generation()
 	s.refresh(a, trigger, func(r RefreshResult) {

@@ -68,6 +68,18 @@ func (s *Store) NotReady() []string {
 	return nil
 }
 
+// Degraded returns what is wrong although the service serves; none: all is well.
+func (s *Store) Degraded() []string {
+	var why []string
+	if !s.storeUp() {
+		why = append(why, "the store does not answer: tokens are served from memory until they expire")
+	}
+	if n := s.unsaved.Load(); n > 0 {
+		why = append(why, fmt.Sprintf("%d rotated credentials are in memory and not yet in the store", n))
+	}
+	return why
+}
+
 func (s *Store) status(a *account, now time.Time) AccountStatus {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -100,6 +112,8 @@ func (a *account) condition(r Record, t *token, alive bool, now time.Time) (Acco
 	switch {
 	case a.problem != nil:
 		return StateConfigError, a.problem.Error()
+	case a.deleted:
+		return StatePaused, "its record is marked deleted in the store: undelete it there, or remove the account"
 	case r.State == Paused:
 		return StatePaused, "paused by an operator"
 	case a.quarantine != "":

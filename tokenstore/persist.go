@@ -12,6 +12,9 @@ const storeTimeout = 10 * time.Second
 
 func newID() string { return rand.Text()[:16] }
 
+// NewIncarnation returns the random mark of a record whose credential an operator has just written.
+func NewIncarnation() string { return newID() }
+
 func clip(s string) string {
 	const most = 256
 	if len(s) > most {
@@ -20,53 +23,57 @@ func clip(s string) string {
 	return s
 }
 
-func (s *Store) load(id AccountID) (Record, Version, error) {
-	ctx, cancel := context.WithTimeout(s.life, storeTimeout)
-	defer cancel()
-	started := time.Now()
-	r, v, err := s.backend.Load(ctx, id)
-	s.stored("load", started, err)
-	return r, v, err
+// stored is a record as it was read or written. known is the version that memory, or the writer, knew before: a read that
+// shows an older version than it knew when it began is no late answer; the record was deleted and made again.
+type stored struct {
+	record  Record
+	version Version
+	known   Version
 }
 
-// write stores the record under a fresh write id. The answer of a successful write may get lost: whatever error comes, a
-// record that carries our write id is ours.
-func (s *Store) write(id AccountID, r *Record, expect Version) (Version, error) {
+func (s *Store) load(id AccountID) (stored, error) {
+	ctx, cancel := context.WithTimeout(s.life, storeTimeout)
+	defer cancel()
+	var known Version
+	if a := s.account(id); a != nil {
+		known = a.at()
+	}
+	started := time.Now()
+	r, v, err := s.backend.Load(ctx, id)
+	s.answered("load", started, err)
+	return stored{r, v, known}, err
+}
+
+// write stores the record under a write id. The answer of a successful write may get lost: whatever error comes, a record
+// that carries our write id is ours.
+func (s *Store) write(id AccountID, r Record, expect Version, writeID string) (stored, error) {
 	if r.Rotation.Incarnation == "" {
 		r.Rotation.Incarnation = newID()
 	}
-	r.Rotation.WriteID, r.Rotation.Writer = newID(), s.cfg.Holder
+	r.Rotation.WriteID, r.Rotation.Writer = writeID, s.cfg.Holder
 	ctx, cancel := context.WithTimeout(s.life, storeTimeout)
 	defer cancel()
 	started := time.Now()
-	v, err := s.backend.CompareAndSwap(ctx, id, *r, expect)
-	s.stored("write", started, err)
+	v, err := s.backend.CompareAndSwap(ctx, id, r, expect)
+	s.answered("write", started, err)
 	if err == nil {
-		return v, nil
+		return stored{r, v, expect}, nil
 	}
-	if cur, v, lerr := s.load(id); lerr == nil && cur.Rotation.WriteID == r.Rotation.WriteID {
-		return v, nil
+	if cur, lerr := s.load(id); lerr == nil && cur.record.Rotation.WriteID == writeID {
+		return stored{cur.record, cur.version, expect}, nil
 	}
-	return 0, err
+	return stored{}, err
 }
 
 // take adopts a record into memory and rebuilds the pools if the operator's fields changed.
-func (s *Store) take(a *account, r Record, v Version) {
-	if a.adopt(r, v, s.cfg.Drivers, s.cfg.Renewal.Lead) {
+func (s *Store) take(a *account, r stored) {
+	if a.adopt(r, s.cfg.Drivers, s.cfg.Renewal.Lead) {
 		s.rebuildSoon()
 	}
 	s.renewals.wake(a)
 }
 
-// saved ends the saving phase of a flight: memory and backend agree again.
-func (s *Store) saved(a *account, r Record, v Version) {
-	s.landed(a)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.record, a.version = r, v
-}
-
-// landed lets changes of the record be adopted again.
+// landed ends the saving phase of a flight: changes of the record are adopted again.
 func (s *Store) landed(a *account) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -78,29 +85,23 @@ func (s *Store) landed(a *account) {
 // saveCondemned writes a quarantine that the provider's answers, not the token endpoint's, gave cause for.
 func (s *Store) saveCondemned(a *account, fingerprint string) {
 	for range 5 {
-		r, v, err := s.load(a.id)
-		if err != nil || Fingerprint(a.id, r.Credential()) != fingerprint {
+		cur, err := s.load(a.id)
+		if err != nil || Fingerprint(a.id, cur.record.Credential()) != fingerprint {
 			return // gone, or the operator was quicker
 		}
-		r.Rotation.Last = &Outcome{
+		cur.record.Rotation.Last = &Outcome{
 			At: time.Now().UTC(), Trigger: TriggerResponse, Result: "failed", Class: RefreshPermanent,
 			Error: "its tokens are refused right after a refresh", Fingerprint: fingerprint,
 		}
-		v, err = s.write(a.id, &r, v)
+		next, err := s.write(a.id, cur.record, cur.version, newID())
 		if err == nil {
-			s.take(a, r, v)
+			s.take(a, next)
 			return
 		}
 		if !errors.Is(err, ErrConflict) {
 			return
 		}
 	}
-}
-
-func (a *account) setRetry(at time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.retryAt = at
 }
 
 // pause waits for d or the end of the context.
@@ -112,6 +113,3 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	}
 }
-
-// NewIncarnation returns the random mark of a record whose credential an operator has just written.
-func NewIncarnation() string { return newID() }

@@ -152,9 +152,7 @@ func (r *Renewer) sweep(ctx context.Context) {
 	}
 	for _, a := range r.store.all() {
 		a.mu.Lock()
-		if a.driver != nil {
-			a.planLocked(r.cfg.Lead)
-		}
+		a.planLocked(r.cfg.Lead)
 		a.mu.Unlock()
 		r.wake(a)
 	}

@@ -26,7 +26,9 @@ type Store struct {
 	fallback Driver // shapes refusals where no route is known
 	renewals *Renewer
 	loaded   atomic.Bool
-	storeUp  atomic.Bool
+	down     atomic.Uint32 // what the backend does not do: downReads, downWrites
+	unsaved  atomic.Int64  // rotations that are in memory and wait for the backend
+	journal  Journal
 
 	mu       sync.Mutex // guards accounts
 	accounts map[AccountID]*account
@@ -50,7 +52,9 @@ func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store
 	if s.cfg.Holder == "" {
 		s.cfg.Holder = newID()
 	}
-	s.storeUp.Store(true)
+	if s.journal = cfg.Journal; s.journal == nil {
+		s.journal = noJournal{}
+	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.stopping, s.stop = context.WithCancel(s.life)
 	for name, p := range cfg.Pools {
@@ -88,14 +92,20 @@ func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store
 // Renewer returns the background renewal, to be started after the store and stopped before it.
 func (s *Store) Renewer() *Renewer { return s.renewals }
 
-// Start loads all accounts and follows changes. It fails only if the backend cannot be listed: single unreadable records
-// are reported in their status.
+// Start finishes what the journal holds, loads all accounts and follows changes. Single unreadable records are reported in
+// their status. If the backend cannot be listed Start fails, unless the configuration says to wait for it: then the store
+// is not ready until it can.
 func (s *Store) Start(ctx context.Context) error {
-	if err := s.sync(ctx); err != nil {
+	s.replay()
+	switch err := s.sync(ctx); {
+	case err == nil:
+		s.rebuild()
+		s.loaded.Store(true)
+	case s.cfg.WaitForStore:
+		s.log.Error("accounts could not be loaded; trying again until they can", zap.Error(err))
+	default:
 		return fmt.Errorf("loading accounts: %w", err)
 	}
-	s.rebuild()
-	s.loaded.Store(true)
 	s.loops.Go(s.follow)
 	s.loops.Go(s.rebuildLoop)
 	s.loops.Go(func() { // what changed between the listing and the first look of the watch
@@ -105,6 +115,8 @@ func (s *Store) Start(ctx context.Context) error {
 	s.event("config_loaded", nil, zap.Int("accounts", len(s.all())), zap.Int("routes", len(s.routes)))
 	return nil
 }
+
+var errNotLoaded = errors.New("accounts are not loaded yet")
 
 // Stop refuses new refreshes and waits until the running ones are finished and saved, or the context ends: a rotated
 // refresh token that was received but not saved is a lost account.
@@ -123,7 +135,10 @@ func (s *Store) Stop(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return errors.New("stopping: refreshes were still being saved when the time was up; their accounts may need a new login")
+		if n := s.unsaved.Load(); n > 0 && s.cfg.Journal != nil {
+			return fmt.Errorf("stopping: the store did not take %d rotated credentials in time: they are in the journal, and the next start saves them", n)
+		}
+		return errors.New("stopping: refreshes were still running or being saved when the time was up; their accounts may need a new login")
 	}
 }
 
@@ -131,7 +146,7 @@ func (s *Store) Stop(ctx context.Context) error {
 func (s *Store) sync(ctx context.Context) error {
 	started := time.Now()
 	heads, err := s.backend.List(ctx)
-	s.stored("list", started, err)
+	s.answered("list", started, err)
 	if err != nil {
 		return err
 	}
@@ -159,31 +174,38 @@ func (s *Store) sync(ctx context.Context) error {
 
 // reload reads one record again and adopts what it says.
 func (s *Store) reload(id AccountID) {
-	r, v, err := s.load(id)
+	cur, err := s.load(id)
 	switch {
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrDeleted):
+	case errors.Is(err, ErrNotFound):
 		s.remove(id)
+	case errors.Is(err, ErrDeleted):
+		s.unusable(s.ensure(id), err, cur)
 	case errors.Is(err, ErrUnreadable):
-		a := s.ensure(id)
-		a.unreadable(err, v)
-		s.rebuildSoon()
+		s.unusable(s.ensure(id), err, cur)
 		s.log.Warn("account cannot be used", zap.String("account", string(id)), zap.Error(err))
 	case err == nil:
-		s.take(s.ensure(id), r, v)
+		s.take(s.ensure(id), cur)
 	}
 }
 
 // follow adopts changes by others for as long as the store lives.
 func (s *Store) follow() {
 	for try := 1; s.stopping.Err() == nil; try++ {
-		err := s.backend.Watch(s.stopping, s.reload)
+		err := errNotLoaded
+		if s.loaded.Load() {
+			err = s.backend.Watch(s.stopping, s.reload)
+		}
 		if s.stopping.Err() != nil {
 			return
 		}
-		s.log.Warn("following the store was interrupted; trying again", zap.Error(err))
+		if s.storeUp() {
+			s.log.Warn("following the store was interrupted; trying again", zap.Error(err))
+		}
 		pause(s.stopping, backoff(try, time.Second, 30*time.Second, 0, 0.5))
 		if s.sync(s.stopping) == nil {
 			try = 0
+			s.loaded.Store(true)
+			s.rebuildSoon()
 		}
 	}
 }

@@ -98,10 +98,14 @@ func put(t testing.TB, m *tokenstoretest.Memory, accounts ...given) {
 }
 
 // open starts a store over a backend, which may be shared.
-func open(t testing.TB, b tokenstore.Backend, m *tokenstoretest.Memory, d *tokenstoretest.Driver) *world {
+func open(t testing.TB, b tokenstore.Backend, m *tokenstoretest.Memory, d *tokenstoretest.Driver, edits ...func(*tokenstore.Config)) *world {
 	t.Helper()
 	reg := prometheus.NewRegistry()
-	s, err := tokenstore.New(testConfig(d), b, tokenstore.NewMetrics(reg, "memory", true), zap.NewNop())
+	cfg := testConfig(d)
+	for _, edit := range edits {
+		edit(&cfg)
+	}
+	s, err := tokenstore.New(cfg, b, tokenstore.NewMetrics(reg, "memory", true), zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func New(name string, s Settings) (tokenstore.Driver, error) {
 	if !slices.Contains([]string{"", "form", "json"}, s.Body) {
 		return nil, fmt.Errorf("provider %s: body %q is unknown: use form or json", name, s.Body)
 	}
-	b := base{endpoint: e, extra: extraHeaders(s.Headers), replay: replay}
+	b := base{endpoint: e, extra: extraHeaders(s.Headers), replay: replay, grace: s.Grace}
 	switch s.Driver {
 	case driverAnthropic:
 		return &anthropic{b}, nil
@@ -79,10 +79,11 @@ type base struct {
 	endpoint *endpoint
 	extra    []tokenstore.Header
 	replay   tokenstore.ReplayPolicy
+	grace    time.Duration
 }
 
 // Replay implements tokenstore.Driver.
-func (b base) Replay() tokenstore.ReplayPolicy { return b.replay }
+func (b base) Replay() (tokenstore.ReplayPolicy, time.Duration) { return b.replay, b.grace }
 
 // Token implements tokenstore.Driver.
 func (b base) Token(r tokenstore.Record) tokenstore.Secret {

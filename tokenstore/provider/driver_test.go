@@ -60,12 +60,12 @@ func TestASettingThatCannotBeUsedIsRefusedWithARemedy(t *testing.T) {
 
 func TestEveryNamedDriverCanBeMade(t *testing.T) {
 	for _, name := range Names() {
-		if d := mustDriver(t, Settings{Driver: name}); d.Replay() != tokenstore.ReplayStrict {
-			t.Errorf("%s: replay is %v unless set", name, d.Replay())
+		if d := mustDriver(t, Settings{Driver: name}); replayOf(d) != tokenstore.ReplayStrict {
+			t.Errorf("%s: replay is %v unless set", name, replayOf(d))
 		}
 	}
 	for setting, want := range map[string]tokenstore.ReplayPolicy{"strict": tokenstore.ReplayStrict, "grace": tokenstore.ReplayGrace, "no_rotation": tokenstore.ReplayNoRotation} {
-		if got := mustDriver(t, Settings{Driver: driverOAuth2, Replay: setting}).Replay(); got != want {
+		if got := replayOf(mustDriver(t, Settings{Driver: driverOAuth2, Replay: setting})); got != want {
 			t.Errorf("replay %s: got %v", setting, got)
 		}
 	}
@@ -155,4 +155,9 @@ func TestARecordIsCheckedForWhatItsTypeNeeds(t *testing.T) {
 			}
 		})
 	}
+}
+
+func replayOf(d tokenstore.Driver) tokenstore.ReplayPolicy {
+	policy, _ := d.Replay()
+	return policy
 }

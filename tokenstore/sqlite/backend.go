@@ -16,6 +16,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/tokenward/tokenward/tokenstore"
+	"github.com/tokenward/tokenward/tokenstore/keyset"
 )
 
 // schemaVersion is kept in PRAGMA user_version.
@@ -106,7 +107,7 @@ func (b *Backend) prepare(ctx context.Context, cfg Config) error {
 		return err
 	}
 	var err error
-	b.seal, err = openKey(cfg.KeyFile, rows == 0)
+	b.seal, err = keyset.Open(cfg.KeyFile, rows == 0)
 	return err
 }
 

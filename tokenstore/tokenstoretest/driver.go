@@ -15,6 +15,7 @@ import (
 type Driver struct {
 	Lifetime time.Duration // of access tokens
 	Policy   tokenstore.ReplayPolicy
+	Grace    time.Duration // with ReplayGrace
 	// OnRefresh, when set, runs before a grant is processed; its error is the answer and the token is not spent.
 	OnRefresh func(ctx context.Context, r tokenstore.Record) error
 	// OnAnswer, when set, runs after a grant was processed; its error replaces the answer, as when the answer is lost.
@@ -135,4 +136,4 @@ func (d *Driver) Shape(ref tokenstore.Refusal) (string, []byte) {
 }
 
 // Replay implements tokenstore.Driver.
-func (d *Driver) Replay() tokenstore.ReplayPolicy { return d.Policy }
+func (d *Driver) Replay() (tokenstore.ReplayPolicy, time.Duration) { return d.Policy, d.Grace }

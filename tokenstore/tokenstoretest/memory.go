@@ -16,6 +16,9 @@ type Memory struct {
 	// After, when set, is called after each successful swap; its error replaces the answer, as when the answer is lost.
 	After func(id tokenstore.AccountID) error
 
+	// Restarting makes versions count per record and begin anew when one is deleted and made again, as Vault's do.
+	Restarting bool
+
 	mu       sync.Mutex // guards what follows
 	rows     map[tokenstore.AccountID]row
 	last     tokenstore.Version
@@ -94,9 +97,13 @@ func (m *Memory) put(id tokenstore.AccountID, data []byte, expect *tokenstore.Ve
 		return 0, tokenstore.ErrConflict
 	}
 	m.last++
-	m.rows[id] = row{data, m.last}
+	v := m.last
+	if m.Restarting {
+		v = m.rows[id].version + 1
+	}
+	m.rows[id] = row{data, v}
 	m.tell(id)
-	return m.last, nil
+	return v, nil
 }
 
 // Corrupt makes a record undecodable.

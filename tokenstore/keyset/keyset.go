@@ -1,4 +1,5 @@
-package sqlite
+// Package keyset keeps the AEAD key that seals secrets on this host's disk: a Tink keyset in a file of its own.
+package keyset
 
 import (
 	"bytes"
@@ -13,14 +14,15 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
-// openKey reads the keyset, or creates it when it is missing and nothing was sealed yet.
-func openKey(path string, mayCreate bool) (tink.AEAD, error) {
+// Open reads the keyset, or creates it (0600) when it is missing and mayCreate says that nothing was sealed with it yet. A
+// file that others can read is refused. Safe when several processes start at once.
+func Open(path string, mayCreate bool) (tink.AEAD, error) {
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist) && !mayCreate:
 		return nil, fmt.Errorf("its key %s is missing, and without it no record can be opened: put the key file back from your backup", path)
 	case errors.Is(err, os.ErrNotExist):
-		if err := createKey(path); err != nil {
+		if err := create(path); err != nil {
 			return nil, fmt.Errorf("creating the key %s: %w", path, err)
 		}
 	case err != nil:
@@ -39,9 +41,9 @@ func openKey(path string, mayCreate bool) (tink.AEAD, error) {
 	return aead.New(h)
 }
 
-// createKey writes a fresh keyset. Of two processes that start at once one wins, and both use the winner's: the complete
+// create writes a fresh keyset. Of two processes that start at once one wins, and both use the winner's: the complete
 // file is linked into place, which fails if the name is taken.
-func createKey(path string) error {
+func create(path string) error {
 	h, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
 	if err != nil {
 		return err
@@ -65,10 +67,11 @@ func createKey(path string) error {
 	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return SyncFolder(filepath.Dir(path))
 }
 
-func syncFolder(path string) error {
+// SyncFolder makes the names of a folder durable.
+func SyncFolder(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
 		return err

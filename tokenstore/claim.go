@@ -1,0 +1,127 @@
+package tokenstore
+
+import (
+	"errors"
+	"time"
+)
+
+// claim reads the record and writes our claim into it. It returns the claim, or nil and why there is nothing to redeem.
+func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
+	before := a.generation()
+	for {
+		if s.stopping.Err() != nil {
+			return nil, failed(a, &RefreshError{Class: RefreshNotSent, Message: errStopping.Error()})
+		}
+		cur, err := s.load(a.id)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			s.remove(a.id)
+			return nil, failed(a, &RefreshError{Class: RefreshMisconfigured, Message: "the account was removed"})
+		case errors.Is(err, ErrDeleted), errors.Is(err, ErrUnreadable):
+			s.unusable(a, err, cur)
+			return nil, failed(a, &RefreshError{Class: RefreshMisconfigured, Message: err.Error()})
+		case err != nil:
+			return nil, s.postpone(a, &RefreshError{Class: RefreshNotSent, Message: "the store is not available: " + err.Error()})
+		}
+		s.take(a, cur)
+		if early, ok := s.needless(a, cur.record, before, trigger); ok {
+			return nil, early
+		}
+		if wait := s.foreign(a, cur.record.Rotation.Claim); wait > 0 {
+			pause(s.stopping, wait)
+			continue
+		}
+		if early, ok := s.ambiguous(a, cur.record, trigger); ok {
+			return nil, early
+		}
+		c := &claimed{driver: s.cfg.Drivers[cur.record.Provider], fingerprint: Fingerprint(a.id, cur.record.Credential()), trigger: trigger}
+		next := cur.record.Clone()
+		next.Rotation.Claim = &Claim{AttemptID: newID(), Holder: s.cfg.Holder, Fingerprint: c.fingerprint, StartedAt: time.Now().UTC()}
+		c.stored, err = s.write(a.id, next, cur.version, newID())
+		switch {
+		case errors.Is(err, ErrConflict):
+			s.metrics.conflicts.Inc()
+			continue
+		case err != nil:
+			return nil, s.postpone(a, &RefreshError{Class: RefreshNotSent, Message: "the claim could not be written: " + err.Error()})
+		}
+		s.take(a, c.stored)
+		return c, RefreshResult{}
+	}
+}
+
+// needless reports whether the record just read makes a refresh unnecessary or impossible.
+func (s *Store) needless(a *account, r Record, before Generation, trigger Trigger) (RefreshResult, bool) {
+	t := a.token.Load()
+	a.mu.Lock()
+	problem, dead := a.problem, a.quarantine
+	a.mu.Unlock()
+	switch {
+	case problem != nil:
+		return failed(a, &RefreshError{Class: RefreshMisconfigured, Message: problem.Error()}), true
+	case t != nil && t.generation > before && !t.refused.Load():
+		s.event("refresh_adopted", a)
+		return RefreshResult{Outcome: Adopted, GenerationAfter: t.generation, ExpiresAt: t.expires}, true
+	case r.State == Paused:
+		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: ErrPaused.Error()}, true
+	case !s.cfg.Drivers[r.Provider].Refreshable(r):
+		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: "nothing to refresh with: a static or externally managed token"}, true
+	case dead != "" && trigger != TriggerOperator:
+		return failed(a, &RefreshError{Class: RefreshPermanent, Message: dead}), true
+	}
+	return RefreshResult{}, false
+}
+
+// foreign returns how long to wait before looking again at another process's claim; 0: there is none, or it is dead. A
+// claim is dead when this process has itself seen it unchanged for the lease: clocks of two machines are never compared.
+func (s *Store) foreign(a *account, c *Claim) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c == nil || c.Holder == s.cfg.Holder {
+		a.claimSeen = ""
+		return 0
+	}
+	if a.claimSeen != c.AttemptID {
+		a.claimSeen, a.claimSince = c.AttemptID, time.Now()
+	}
+	left := s.cfg.Renewal.ClaimLease - time.Since(a.claimSince)
+	return min(max(left, 0), 200*time.Millisecond)
+}
+
+// ambiguous handles a claim that was left behind and whose refresh token may be spent: another process's, or ours if we
+// got no readable answer. The provider's replay policy says whether to use the living token up first.
+func (s *Store) ambiguous(a *account, r Record, trigger Trigger) (RefreshResult, bool) {
+	c, t := r.Rotation.Claim, a.token.Load()
+	if c == nil || c.Fingerprint != Fingerprint(a.id, r.Credential()) || t == nil || trigger == TriggerOperator {
+		return RefreshResult{}, false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c.Holder == s.cfg.Holder && c.AttemptID != a.doubtful {
+		return RefreshResult{}, false // it could not be cleared, but nothing was spent
+	}
+	if c.Holder != s.cfg.Holder && a.doubtful != c.AttemptID {
+		a.doubtful, a.doubtSince = c.AttemptID, a.claimSince
+	}
+	at := a.replayAtLocked(t)
+	if !at.After(time.Now()) {
+		return RefreshResult{}, false
+	}
+	a.retryAt = at
+	return failed(a, &RefreshError{Class: RefreshUnknown, Message: "an earlier refresh ended without a readable answer; its refresh token is tried again shortly before the access token ends"}), true
+}
+
+// replayAtLocked is when the doubtful credential may be presented again; zero: now.
+func (a *account) replayAtLocked(t *token) time.Time {
+	policy, _ := a.driver.Replay()
+	if policy == ReplayGrace && !a.graceOpenLocked() {
+		policy = ReplayStrict // the predecessor is not accepted any more
+	}
+	return replayAt(policy, !t.refused.Load(), t.expires, t.lifetime())
+}
+
+// graceOpenLocked reports whether a doubtful credential had better be tried again now than later.
+func (a *account) graceOpenLocked() bool {
+	policy, grace := a.driver.Replay()
+	return policy == ReplayGrace && a.doubtful != "" && (grace <= 0 || time.Since(a.doubtSince) <= grace)
+}

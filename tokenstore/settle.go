@@ -1,0 +1,90 @@
+package tokenstore
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// settle records a failed redemption and plans the next try.
+func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
+	if e.Class == RefreshPermanent { // perhaps the operator or a peer was quicker than our watch
+		if cur, err := s.load(a.id); err == nil && Fingerprint(a.id, cur.record.Credential()) != c.fingerprint {
+			s.take(a, cur)
+			return failed(a, &RefreshError{Class: RefreshTransient, Message: "the credential was replaced while it was being refused; the new one is tried next"})
+		}
+	}
+	if e.Class == RefreshUnknown {
+		a.doubt(c.attempt())
+		s.metrics.ambiguous.Inc()
+		s.event("refresh_ambiguous", a)
+	}
+	last := &Outcome{At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Status: e.Status, Error: clip(e.Error()), Fingerprint: c.fingerprint}
+	res := s.postpone(a, e)
+	if !s.release(a, c, last) && e.Class == RefreshPermanent {
+		a.mu.Lock()
+		a.quarantine = "the credential was refused for good: " + last.Error
+		a.mu.Unlock()
+	}
+	if e.Class == RefreshPermanent {
+		s.event("account_quarantined", a, zapString("class", string(e.Class)))
+	}
+	return res
+}
+
+// release writes the outcome and takes our claim back, or marks it ambiguous. An operator's edit that came in between is
+// kept. It reports whether the outcome is stored; if not, the claim stays and memory knows what it is worth.
+func (s *Store) release(a *account, c *claimed, last *Outcome) bool {
+	cur := c.stored
+	for range 5 {
+		next := cur.record.Clone()
+		next.Rotation.Last = last
+		if last.Class == RefreshUnknown {
+			next.Rotation.Claim.Ambiguous = true
+		} else {
+			next.Rotation.Claim = nil
+		}
+		saved, err := s.write(a.id, next, cur.version, newID())
+		if err == nil {
+			s.take(a, saved)
+			return true
+		}
+		if !errors.Is(err, ErrConflict) {
+			return false
+		}
+		s.metrics.conflicts.Inc()
+		if cur, err = s.load(a.id); err != nil {
+			return false
+		}
+		if now := cur.record.Rotation.Claim; now == nil || now.AttemptID != c.attempt() {
+			s.take(a, cur) // whoever took the claim away has decided about the account
+			return false
+		}
+	}
+	return false
+}
+
+// doubt remembers that an attempt of ours may have spent its credential.
+func (a *account) doubt(attempt string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.doubtful, a.doubtSince = attempt, time.Now()
+}
+
+// postpone plans the next try after a failure.
+func (s *Store) postpone(a *account, e *RefreshError) RefreshResult {
+	r := s.cfg.Renewal
+	a.mu.Lock()
+	a.failures++
+	lo := r.BackoffMin
+	if e.Class == RefreshMisconfigured {
+		lo = r.BackoffMax // waiting does not help, but a mended configuration should be noticed
+	}
+	at := time.Now().Add(backoff(a.failures, lo, r.BackoffMax, e.RetryAfter, rand.Float64())) //nolint:gosec // jitter
+	if t := a.token.Load(); e.Class == RefreshUnknown && t != nil && a.driver != nil {
+		at = later(at, a.replayAtLocked(t))
+	}
+	a.retryAt = at
+	a.mu.Unlock()
+	return failed(a, e)
+}
