@@ -100,6 +100,7 @@ func (k *checker) reachable(name string) bool {
 
 func (k *checker) check() {
 	k.checkListeners()
+	k.checkStore()
 	k.checkRenewal()
 	k.checkProviders()
 	k.checkUpstreams()

@@ -65,11 +65,6 @@ func noYAML(file string, err error) Problems {
 }
 
 func (r *reader) sections(c *Config) keys {
-	storeKinds := keys{
-		"sqlite":      r.object(keys{"path": r.text(&c.Store.SQLite.Path), "key_file": r.text(&c.Store.SQLite.KeyFile)}),
-		"vault":       r.later("use store.sqlite until the Vault store lands"),
-		"journal_dir": r.later("remove it until the journal lands", ""),
-	}
 	clients := keys{
 		"anonymous": r.oneOf(&c.Clients.Anonymous, "loopback", "always", "never"),
 		"keys":      r.later("remove it until client keys land", "false"), "mtls_ca_file": r.later("remove it", ""), "trusted_header": r.later("remove it", ""),
@@ -80,7 +75,7 @@ func (r *reader) sections(c *Config) keys {
 			"listen": r.text(&c.Admin.Listen), "token_file": r.text(&c.Admin.TokenFile), "tls": r.tls(&c.Admin.TLS),
 			"metrics_auth": r.boolean(&c.Admin.MetricsAuth), "metrics": r.object(keys{"account_label": r.boolean(&c.Admin.AccountLabel)}),
 		}),
-		"store": r.object(storeKinds),
+		"store": r.store(&c.Store),
 		"renewal": r.object(keys{
 			"sweep": r.duration(&c.Renewal.Sweep, time.Second), "lead": r.lead(&c.Renewal.Lead), "workers": r.integer(&c.Renewal.Workers, 1, 1024),
 			"token_endpoint_timeout": r.duration(&c.Renewal.TokenEndpointTimeout, 100*time.Millisecond), "claim_lease": r.duration(&c.Renewal.ClaimLease, time.Second),
@@ -180,7 +175,7 @@ func (c *Config) resolvePaths(folder string) {
 			*p = filepath.Join(folder, *p)
 		}
 	}
-	for _, p := range []*string{&c.Admin.TokenFile, &c.Store.SQLite.Path, &c.Store.SQLite.KeyFile} {
+	for _, p := range append(c.Store.paths(), &c.Admin.TokenFile) {
 		fix(p)
 	}
 	for _, t := range []*TLS{&c.ExtProc.TLS, &c.Admin.TLS, &c.Envoy.TLS} {

@@ -64,7 +64,7 @@ func TestTheSmallestFileHasTheDocumentedDefaults(t *testing.T) {
 	want := &Config{
 		ExtProc: ExtProc{Listen: "unix:" + filepath.Join(folder, "run/extproc.sock")},
 		Admin:   Admin{Listen: "127.0.0.1:8980", TokenFile: filepath.Join(folder, "data/admin.token"), AccountLabel: true},
-		Store:   Store{SQLite: SQLite{Path: filepath.Join(folder, "data/tokenward.db"), KeyFile: filepath.Join(folder, "data/tokenward.key")}},
+		Store:   Store{SQLite: SQLite{Path: filepath.Join(folder, "data/tokenward.db"), KeyFile: filepath.Join(folder, "data/tokenward.key")}, JournalDir: filepath.Join(folder, "data/journal")},
 		Renewal: Renewal{
 			Sweep: 30 * time.Minute, Workers: 16, TokenEndpointTimeout: 10 * time.Second, ClaimLease: 45 * time.Second,
 			BackoffMin: 2 * time.Second, BackoffMax: 5 * time.Minute,
@@ -143,7 +143,7 @@ func TestEveryKeyReachesItsField(t *testing.T) {
 	want := &Config{
 		ExtProc: ExtProc{Listen: "tcp://192.0.2.1:9002", TLS: TLS{in("e.crt"), in("e.key"), in("e.ca")}},
 		Admin:   Admin{Listen: "192.0.2.1:8981", TokenFile: in("a.token"), TLS: TLS{in("a.crt"), in("a.key"), in("a.ca")}, MetricsAuth: true},
-		Store:   Store{SQLite{Path: in("s.db"), KeyFile: in("s.key")}},
+		Store:   Store{SQLite: SQLite{Path: in("s.db"), KeyFile: in("s.key")}},
 		Renewal: Renewal{
 			Sweep: time.Hour, Lead: 5 * time.Minute, Workers: 3, TokenEndpointTimeout: 4 * time.Second, ClaimLease: 9 * time.Second,
 			BackoffMin: time.Second, BackoffMax: 2 * time.Second,

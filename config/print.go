@@ -56,7 +56,7 @@ func Print(c *Config) ([]byte, error) {
 			"listen": c.Admin.Listen, "token_file": c.Admin.TokenFile, "tls": tls(c.Admin.TLS), "metrics_auth": c.Admin.MetricsAuth,
 			"metrics": map[string]any{"account_label": c.Admin.AccountLabel},
 		},
-		"store": map[string]any{"sqlite": map[string]any{"path": c.Store.SQLite.Path, "key_file": c.Store.SQLite.KeyFile}},
+		"store": c.Store.printed(),
 		"renewal": map[string]any{
 			"sweep": d(c.Renewal.Sweep), "lead": lead, "workers": c.Renewal.Workers, "token_endpoint_timeout": d(c.Renewal.TokenEndpointTimeout),
 			"claim_lease": d(c.Renewal.ClaimLease), "backoff": map[string]any{"min": d(c.Renewal.BackoffMin), "max": d(c.Renewal.BackoffMax)},

@@ -35,12 +35,6 @@ type Admin struct {
 	AccountLabel bool // metrics.account_label
 }
 
-// Store says where records live.
-type Store struct{ SQLite SQLite }
-
-// SQLite is the embedded store.
-type SQLite struct{ Path, KeyFile string }
-
 // Renewal is when tokens are renewed. Lead 0 means auto.
 type Renewal struct {
 	Sweep, Lead                      time.Duration
@@ -116,7 +110,7 @@ func defaults() *Config {
 	return &Config{
 		ExtProc:   ExtProc{Listen: "unix:./run/extproc.sock"},
 		Admin:     Admin{Listen: "127.0.0.1:8980", TokenFile: "./data/admin.token", AccountLabel: true},
-		Store:     Store{SQLite{Path: "./data/tokenward.db", KeyFile: "./data/tokenward.key"}},
+		Store:     Store{SQLite: SQLite{Path: "./data/tokenward.db", KeyFile: "./data/tokenward.key"}, JournalDir: "./data/journal"},
 		Renewal:   Renewal{Sweep: 30 * time.Minute, Workers: 16, TokenEndpointTimeout: 10 * time.Second, ClaimLease: 45 * time.Second, BackoffMin: 2 * time.Second, BackoffMax: 5 * time.Minute},
 		Providers: map[string]Provider{}, Pools: map[string]Pool{}, Upstreams: map[string]Upstream{},
 		Clients: Clients{Anonymous: "loopback"},

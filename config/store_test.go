@@ -1,0 +1,58 @@
+package config
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func vaultWith(auth string) string {
+	return smallest + "store: { vault: { address: 'https://vault.example:8200', auth: { " + auth + " } } }\n"
+}
+
+func TestAVaultSectionHasDefaultsAndReplacesSQLite(t *testing.T) {
+	c := mustLoad(t, vaultWith("approle: { role_id: r, secret_id_file: s.id }"))
+	v := c.Store.Vault
+	v.Auth.AppRole.SecretIDFile = filepath.Base(v.Auth.AppRole.SecretIDFile)
+	want := &Vault{
+		Address: "https://vault.example:8200", Mount: "secret", Prefix: "tokenward/accounts", Poll: 15 * time.Second,
+		Auth: VaultAuth{AppRole: &VaultAppRole{Mount: "approle", RoleID: "r", SecretIDFile: "s.id"}},
+	}
+	if diff := cmp.Diff(want, v); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if mustLoad(t, smallest).Store.Vault != nil {
+		t.Error("Vault is used without being asked for")
+	}
+}
+
+func TestEveryWayToLogInCanBePrintedAndLoadedAgain(t *testing.T) {
+	for _, auth := range []string{
+		"token_file: t", "approle: { mount: a, role_id: r, secret_id_file: s }", "kubernetes: { role: r }", "jwt: { role: r, token_file: t }",
+		"cert: { role: r, cert_file: c, key_file: k }",
+	} {
+		want := mustLoad(t, vaultWith(auth))
+		printed, err := Print(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want.Store.Vault, mustLoad(t, string(printed)).Store.Vault); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", auth, diff)
+		}
+	}
+}
+
+func TestTheAddressOfVaultMayComeFromItsUsualVariable(t *testing.T) {
+	c, err := load(t, smallest+"store: { vault: { auth: { token_file: t } } }\n", environment("VAULT_ADDR", "http://127.0.0.1:8200"))
+	if err != nil || c.Store.Vault.Address != "http://127.0.0.1:8200" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheProjectedTokenOfKubernetesIsFoundWithoutBeingNamed(t *testing.T) {
+	if c := mustLoad(t, vaultWith("kubernetes: { role: r }")); c.Store.Vault.Auth.Kubernetes.TokenFile != projectedToken {
+		t.Errorf("got %q", c.Store.Vault.Auth.Kubernetes.TokenFile)
+	}
+}
