@@ -54,6 +54,7 @@ fmt: ## format the Go files
 .PHONY: golden
 golden: ## rewrite the golden files
 	go test ./config ./envoy -update
+	go test ./tokenstore/vault -run ShippedPolicies -update
 
 .PHONY: bench
 bench: ## speed of Pick and Report at 1, 1,000, 100,000 accounts; CPU of a request against an empty ext_proc server
