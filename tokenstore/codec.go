@@ -94,7 +94,7 @@ func DecodeRecord(data []byte) (Record, error) {
 		if !ok || string(raw) == "null" || string(raw) == `""` { // emptied by hand is absent, whatever the key's type
 			continue
 		}
-		if json.Unmarshal(raw, f.target) != nil {
+		if json.Unmarshal(raw, f.target) != nil && !unmarshalQuoted(raw, f.target) {
 			return Record{}, &RecordError{Key: f.key, Rule: f.rule}
 		}
 	}
@@ -117,6 +117,12 @@ func DecodeRecord(data []byte) (Record, error) {
 	return r, nil
 }
 
+// unmarshalQuoted reads a value that sits as JSON text in a string: `vault kv put` can write nothing but strings.
+func unmarshalQuoted(raw []byte, target any) bool {
+	var text string
+	return json.Unmarshal(raw, &text) == nil && json.Unmarshal([]byte(text), target) == nil
+}
+
 // stringList is a JSON list of strings, or one comma-separated string, as `vault kv patch` writes it.
 type stringList []string
 
@@ -128,7 +134,9 @@ func (l *stringList) UnmarshalJSON(data []byte) error {
 		if err := json.Unmarshal(data, &s); err != nil {
 			return err
 		}
-		list = strings.Split(s, ",")
+		if !strings.HasPrefix(s, "[") || json.Unmarshal([]byte(s), &list) != nil {
+			list = strings.Split(s, ",")
+		}
 	}
 	*l = nil
 	for _, e := range list {

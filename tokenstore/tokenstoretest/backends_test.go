@@ -12,11 +12,11 @@ import (
 )
 
 func TestMemoryConformsToTheBackendContract(t *testing.T) {
-	testBackend(t, func(*testing.T) tokenstore.Backend { return tokenstoretest.NewMemory() })
+	tokenstoretest.Conformance(t, func(*testing.T) tokenstore.Backend { return tokenstoretest.NewMemory() })
 }
 
 func TestSQLiteConformsToTheBackendContract(t *testing.T) {
-	testBackend(t, func(t *testing.T) tokenstore.Backend {
+	tokenstoretest.Conformance(t, func(t *testing.T) tokenstore.Backend {
 		path := filepath.Join(t.TempDir(), "store.db")
 		return spoilable{openSQLite(t, path), t, path}
 	})
@@ -24,7 +24,7 @@ func TestSQLiteConformsToTheBackendContract(t *testing.T) {
 
 // Everything is written through one backend and read through another on the same file, as by two processes.
 func TestTwoSQLiteBackendsOnOneFileConformToTheBackendContract(t *testing.T) {
-	testBackend(t, func(t *testing.T) tokenstore.Backend {
+	tokenstoretest.Conformance(t, func(t *testing.T) tokenstore.Backend {
 		path := filepath.Join(t.TempDir(), "store.db")
 		return pair{Backend: openSQLite(t, path), writer: openSQLite(t, path)}
 	})

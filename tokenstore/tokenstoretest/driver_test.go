@@ -1,4 +1,4 @@
-package tokenstoretest_test
+package tokenstoretest
 
 import (
 	"context"
@@ -9,11 +9,10 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore"
-	"github.com/tokenward/tokenward/tokenstore/tokenstoretest"
 )
 
 func TestTheScriptedDriverRefusesARefreshTokenThatWasUsed(t *testing.T) {
-	d := tokenstoretest.NewDriver()
+	d := NewDriver()
 	g, err := d.Refresh(t.Context(), sample("rt-0"))
 	if err != nil || g.AccessToken.Reveal() != "at-1" || g.RefreshToken.Reveal() != "rt-1" || g.ExpiresIn != time.Hour {
 		t.Fatalf("first refresh: %q %q %v %v", g.AccessToken.Reveal(), g.RefreshToken.Reveal(), g.ExpiresIn, err)
@@ -35,12 +34,12 @@ func TestTheScriptedDriverTellsALostGrantFromALostAnswer(t *testing.T) {
 	lost := &tokenstore.RefreshError{Class: tokenstore.RefreshUnknown}
 	fail := func(context.Context, tokenstore.Record) error { return lost }
 
-	before := tokenstoretest.NewDriver()
+	before := NewDriver()
 	before.OnRefresh = fail
 	if _, err := before.Refresh(t.Context(), sample("rt-0")); !errors.Is(err, lost) || before.MostSpent() != 0 {
 		t.Errorf("%v with %d spent; want the scripted error and nothing spent", err, before.MostSpent())
 	}
-	after := tokenstoretest.NewDriver()
+	after := NewDriver()
 	after.OnAnswer = fail
 	if _, err := after.Refresh(t.Context(), sample("rt-0")); !errors.Is(err, lost) || after.MostSpent() != 1 {
 		t.Errorf("%v with %d spent; want the scripted error and the token spent", err, after.MostSpent())
@@ -48,7 +47,7 @@ func TestTheScriptedDriverTellsALostGrantFromALostAnswer(t *testing.T) {
 }
 
 func TestTheScriptedDriverClassifiesByStatus(t *testing.T) {
-	d := tokenstoretest.NewDriver()
+	d := NewDriver()
 	for _, c := range []struct {
 		resp tokenstore.Response
 		want tokenstore.Class
@@ -74,7 +73,7 @@ func TestTheScriptedDriverClassifiesByStatus(t *testing.T) {
 }
 
 func TestTheScriptedDriverShapesRefusalsAsJSON(t *testing.T) {
-	_, body := tokenstoretest.NewDriver().Shape(tokenstore.Refusal{Reason: tokenstore.ReasonAllCooling, Message: "a\x00 \"b\"\a\xff"})
+	_, body := NewDriver().Shape(tokenstore.Refusal{Reason: tokenstore.ReasonAllCooling, Message: "a\x00 \"b\"\a\xff"})
 	var got struct{ Reason, Message string }
 	if err := json.Unmarshal(body, &got); err != nil || got.Reason != "all_cooling" {
 		t.Errorf("%v: %s", err, body)

@@ -1,16 +1,15 @@
-package tokenstoretest_test
+package tokenstoretest
 
 import (
 	"errors"
 	"testing"
 
 	"github.com/tokenward/tokenward/tokenstore"
-	"github.com/tokenward/tokenward/tokenstore/tokenstoretest"
 )
 
 func TestAFaultBeforeASwapStoresNothing(t *testing.T) {
 	down := errors.New("down")
-	m := tokenstoretest.NewMemory()
+	m := NewMemory()
 	m.Before = func(op string, id tokenstore.AccountID) error {
 		if op == "swap" && id == "a" {
 			return down
@@ -27,7 +26,7 @@ func TestAFaultBeforeASwapStoresNothing(t *testing.T) {
 
 func TestAFaultAfterASwapLosesTheAnswerAndKeepsTheWrite(t *testing.T) {
 	lost := errors.New("answer lost")
-	m := tokenstoretest.NewMemory()
+	m := NewMemory()
 	m.After = func(tokenstore.AccountID) error { return lost }
 	_, err := m.CompareAndSwap(t.Context(), "a", sample("rt"), 0)
 	wantError(t, err, lost)
