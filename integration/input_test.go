@@ -46,7 +46,9 @@ func TestRefreshingOneAndAllWhileRequestsFlowFailsNoneAndRedeemsOnce(t *testing.
 func TestRefreshingWhileRequestsAreRefusedAndHealedFailsNone(t *testing.T) {
 	g := start(t, nil)
 	g.scriptAll(provider.Script{Before: 100 * time.Millisecond}, "claude-1", "claude-2", "backup-1")
-	wait := g.load(t, 2*time.Second)
+	wait := g.loadOf(t, 2*time.Second, sound)
+	calm := g.revoking(t, 500*time.Millisecond)
+	defer calm()
 	for i := range 6 {
 		body := []string{`{"action":"refresh-single","accountId":"claude-1","force":true}`, `{"action":"refresh-all","force":true}`}[i%2]
 		status, _ := g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", body)

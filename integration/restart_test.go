@@ -3,6 +3,7 @@ package integration
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -25,11 +26,42 @@ func apart(o *Options) { o.Serve = true }
 // sound are the kinds of requests that the provider does not refuse.
 var sound = []string{"", "delay=700ms", "events=4; pause=300ms"}
 
-// load sends 50 requests a second of every kind for the given time and returns the statuses, by kind.
-func (g *Gateway) load(t *testing.T, length time.Duration) func() map[string]int {
-	return g.loadOf(t, length, append([]string{"status=401; times=1"}, sound...))
+// revoking makes the provider refuse the first pool's tokens again and again until stop is called: requests that meet one
+// are held and healed.
+func (g *Gateway) revoking(t *testing.T, every time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				g.Provider.Revoke([]string{"claude-1", "claude-2"}[i%2])
+			}
+		}
+	})
+	return func() { cancel(); wg.Wait() }
 }
 
+// refusals waits until requests of every kind flow and several were refused and healed.
+func (g *Gateway) refusals(t *testing.T) {
+	t.Helper()
+	eventually(t, 3*time.Second, "all kinds of requests flow and some are refused", func() bool {
+		n := 0
+		seen := g.Provider.Seen("")
+		for _, s := range seen {
+			if s.Status == 401 {
+				n++
+			}
+		}
+		return n > 5 && len(seen) > 60
+	})
+}
+
+// loadOf sends 50 requests a second of the given kinds for the given time and returns the statuses, by kind.
 func (g *Gateway) loadOf(t *testing.T, length time.Duration, kinds []string) func() map[string]int {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -74,13 +106,16 @@ func noneLost(t *testing.T, got map[string]int) {
 
 func TestAKilledServiceThatComesBackWithinASecondLosesNoRequest(t *testing.T) {
 	g := start(t, apart)
-	wait := g.load(t, 4*time.Second)
-	eventually(t, 3*time.Second, "all kinds of requests flow", func() bool { return len(g.Provider.Seen("")) > 60 })
+	wait := g.loadOf(t, 4*time.Second, sound)
+	calm := g.revoking(t, 100*time.Millisecond)
+	defer calm()
+	g.refusals(t)
 	// Kill it when both accounts' refreshes are held at the token endpoint: what a grant that was answered and not yet
 	// saved needs is a journal, which is the next issue's.
 	g.scriptAll(provider.Script{Before: time.Minute}, "claude-1", "claude-2")
 	calls := g.Provider.TokenCalls()
 	eventually(t, 3*time.Second, "two refreshes are held", func() bool { return g.Provider.TokenCalls() >= calls+2 })
+	calm()
 	_ = g.Service().Process.Kill()
 	_ = g.Service().Wait()
 	g.scriptAll(provider.Script{}, "claude-1", "claude-2")
@@ -101,8 +136,16 @@ func TestAKilledServiceThatComesBackWithinASecondLosesNoRequest(t *testing.T) {
 			}
 		}
 	}
+	var wg sync.WaitGroup
+	for n := range three { // the dead process's claims are waited for
+		wg.Go(func() {
+			if _, err := g.CLI("", "accounts", "refresh", n, "--force"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 	for n := range three {
-		g.cli(t, "accounts", "refresh", n, "--force")
 		a := g.Provider.Account(n)
 		expect(t, "reuses of "+n, a.Reuses, 0)
 		expect(t, n+" is dead", a.Dead, false)
@@ -111,7 +154,9 @@ func TestAKilledServiceThatComesBackWithinASecondLosesNoRequest(t *testing.T) {
 
 func TestASuccessorTakesTheSocketOverWithoutALostRequest(t *testing.T) {
 	g := start(t, apart)
-	wait := g.load(t, 3*time.Second)
+	wait := g.loadOf(t, 3*time.Second, sound)
+	calm := g.revoking(t, 100*time.Millisecond)
+	defer calm()
 	old, oldAdmin := g.Service(), g.AdminURL
 	// The two overlap: they share the socket and the store, and only the admin port must differ.
 	yaml := g.yaml(t)
@@ -119,7 +164,8 @@ func TestASuccessorTakesTheSocketOverWithoutALostRequest(t *testing.T) {
 	if err := os.WriteFile(g.config(), bytes.ReplaceAll(yaml, []byte(g.Opts.Admin), []byte(port)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 3*time.Second, "all kinds of requests flow", func() bool { return len(g.Provider.Seen("")) > 60 })
+	g.refusals(t)
+	calm()
 	g.AdminURL = "http://" + port
 	if err := errors.Join(g.StartService(), g.ready()); err != nil {
 		t.Fatal(err)
@@ -143,8 +189,11 @@ func TestASuccessorTakesTheSocketOverWithoutALostRequest(t *testing.T) {
 
 func TestARestartWithAPauseBetweenLosesNoRequest(t *testing.T) {
 	g := start(t, apart)
-	wait := g.load(t, 3*time.Second)
-	eventually(t, 3*time.Second, "all kinds of requests flow", func() bool { return len(g.Provider.Seen("")) > 60 })
+	wait := g.loadOf(t, 3*time.Second, sound)
+	calm := g.revoking(t, 100*time.Millisecond)
+	defer calm()
+	g.refusals(t)
+	calm()
 	_ = g.Service().Process.Signal(terminate)
 	if err := g.Service().Wait(); err != nil {
 		t.Errorf("the old process: %v", err)
