@@ -6,25 +6,104 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/tokenward/tokenward/integration/provider"
 )
 
-func TestRefreshingAllWhileRequestsFlowFailsNoneAndRedeemsOnce(t *testing.T) {
+func TestRefreshingOneAndAllWhileRequestsFlowFailsNoneAndRedeemsOnce(t *testing.T) {
 	g := start(t, nil)
-	g.Provider.Script("claude-1", provider.Script{Before: 200 * time.Millisecond})
-	wait := g.load(t, 2*time.Second)
-	for range 5 {
-		status, _ := g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", `{"action":"refresh-all","force":true}`)
+	wait := g.loadOf(t, 4*time.Second, sound)                                                        // no refusals: every redemption is the operator's
+	g.scriptAll(provider.Script{Before: 600 * time.Millisecond}, "claude-1", "claude-2", "backup-1") // who asks meanwhile joins
+	for round, body := range []string{`{"action":"refresh-single","accountId":"claude-1","force":true}`, `{"action":"refresh-all","force":true}`} {
+		calls := g.Provider.TokenCalls()
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				status, _ := g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", body)
+				expect(t, "status", status, 200)
+			})
+		}
+		wg.Wait()
+		expect(t, "token endpoint calls of "+body, g.Provider.TokenCalls()-calls, []int{1, 3}[round])
+		eventually(t, 3*time.Second, "all is saved", func() bool { return g.gauge(t, "tokenward_claims_held") == 0 })
+	}
+	noneLost(t, wait())
+	for n, want := range map[string]int{"claude-1": 2, "claude-2": 1, "backup-1": 1} {
+		a := g.Provider.Account(n)
+		expect(t, "redemptions of "+n, a.Redemptions, want)
+		expect(t, "reuses of "+n, a.Reuses, 0)
+	}
+	for _, s := range g.attempted(t, "") {
+		expect(t, "status at the provider", s.Status, 200)
+	}
+}
+
+func TestRefreshingWhileRequestsAreRefusedAndHealedFailsNone(t *testing.T) {
+	g := start(t, nil)
+	g.scriptAll(provider.Script{Before: 100 * time.Millisecond}, "claude-1", "claude-2", "backup-1")
+	wait := g.loadOf(t, 2*time.Second, sound)
+	calm := g.revoking(t, 500*time.Millisecond)
+	defer calm()
+	for i := range 6 {
+		body := []string{`{"action":"refresh-single","accountId":"claude-1","force":true}`, `{"action":"refresh-all","force":true}`}[i%2]
+		status, _ := g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", body)
 		expect(t, "status", status, 200)
 	}
 	noneLost(t, wait())
-	for _, n := range []string{"claude-1", "claude-2", "backup-1"} {
+	for n := range three {
 		expect(t, "reuses of "+n, g.Provider.Account(n).Reuses, 0)
 	}
+}
+
+func TestWrongCallsOfTheAdminAPIAreSaidClearlyAndStopNothing(t *testing.T) {
+	g := start(t, nil)
+	g.cli(t, "accounts", "pause", "claude-2")
+	eventually(t, 2*time.Second, "claude-2 is paused", func() bool { return g.state(t, "claude-2") == "paused" })
+	wait := g.loadOf(t, time.Second, sound)
+	for body, want := range map[string]struct {
+		status int
+		kind   string
+		says   string
+	}{
+		`{"action":"refresh-single","accountId":"nobody"}`:                {404, "unknown-account", "nobody"},
+		`{"action":"refresh-single","accountId":"claude-2","force":true}`: {409, "account-paused", "tokenward accounts resume claude-2"},
+		`{"action":"refresh-single"}`:                                     {400, "bad-request", "accountId is missing"},
+		`{"action":"dance"}`:                                              {400, "bad-request", "refresh-single or refresh-all"},
+		`{"action":"refresh-all","more":1}`:                               {400, "bad-request", "more"},
+		`{`:                                                               {400, "bad-request", "send e.g."},
+		``:                                                                {400, "bad-request", "send e.g."},
+		`{"action":"` + strings.Repeat("x", 100<<10) + `"}`: {413, "body-too-large", "64 KiB"},
+	} {
+		status, out := g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", body)
+		name := body[:min(len(body), 60)]
+		expect(t, "status of "+name, status, want.status)
+		expect(t, "type of "+name, out["type"], any("urn:tokenward:"+want.kind))
+		if detail, _ := out["detail"].(string); !strings.Contains(detail, want.says) {
+			t.Errorf("%s: the message lacks %q: %s", name, want.says, detail)
+		}
+	}
+	expect(t, "token endpoint calls", g.Provider.TokenCalls(), 0)
+	right := g.Token
+	for _, token := range []string{"wrong", "", right + "x"} {
+		g.Token = token
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			status, out := g.admin(t, method, "/api/admin/oauth/refresh", `{"action":"refresh-all","force":true}`)
+			expect(t, "status with the token "+strconv.Quote(token), status, 401)
+			if detail, _ := out["detail"].(string); !strings.Contains(detail, "admin token is missing or wrong") || strings.Contains(detail, right) {
+				t.Errorf("message: %s", detail)
+			}
+			if out["accounts"] != nil {
+				t.Error("accounts are shown without the token")
+			}
+		}
+	}
+	expect(t, "token endpoint calls after wrong tokens", g.Provider.TokenCalls(), 0)
+	noneLost(t, wait())
 }
 
 func TestWrongInputIsSaidClearlyAndStopsNothing(t *testing.T) {
@@ -47,8 +126,6 @@ func TestWrongInputIsSaidClearlyAndStopsNothing(t *testing.T) {
 			t.Errorf("%s: %v: %s", name, err, out)
 		}
 	}
-	status, _ := g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", `{"action":"`+strings.Repeat("x", 100<<10)+`"}`)
-	expect(t, "status of an oversized body", status, 413)
 	broken := filepath.Join(t.TempDir(), "tokenward.yaml")
 	if err := os.WriteFile(broken, []byte("routes: { a: { upstreams: [nope], attempts: 99 } }\nadmn: {}\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -64,10 +141,9 @@ func TestWrongInputIsSaidClearlyAndStopsNothing(t *testing.T) {
 	expect(t, "requests go on", g.post(t, "").Status, 200)
 }
 
-func TestAnUnreadableRecordStopsNothingElse(t *testing.T) {
+func TestARecordThatCannotBeImportedStopsNothingElse(t *testing.T) {
 	g := start(t, nil)
 	file := filepath.Join(t.TempDir(), "records.json")
-	// A record of a provider that a later edit of the configuration no longer knows.
 	if err := os.WriteFile(file, []byte(`{"good":{"provider":"sim","type":"ANTHROPIC_OAUTH","pools":"claude","access_token":"x"},"bad":{"provider":7}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -28,15 +30,23 @@ func (g *Gateway) admin(t *testing.T, method, path, body string) (int, map[strin
 	return resp.StatusCode, out
 }
 
-func (g *Gateway) state(t *testing.T, account string) string {
+// account is what the admin API shows of an account; nil when it does not know it.
+func (g *Gateway) account(t *testing.T, id string) map[string]any {
 	t.Helper()
 	_, out := g.admin(t, http.MethodGet, "/api/admin/oauth/refresh", "")
 	accounts, _ := out["accounts"].([]any)
 	for _, a := range accounts {
-		if m, ok := a.(map[string]any); ok && m["accountId"] == account {
-			s, _ := m["state"].(string)
-			return s
+		if m, ok := a.(map[string]any); ok && m["accountId"] == id {
+			return m
 		}
+	}
+	return nil
+}
+
+func (g *Gateway) state(t *testing.T, account string) string {
+	t.Helper()
+	if s, ok := g.account(t, account)["state"].(string); ok {
+		return s
 	}
 	return "absent"
 }
@@ -53,6 +63,22 @@ func (g *Gateway) metrics(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// gauge is the value of a metric without labels.
+func (g *Gateway) gauge(t *testing.T, name string) int {
+	t.Helper()
+	for line := range strings.Lines(g.metrics(t)) {
+		if v, ok := strings.CutPrefix(line, name+" "); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return int(n)
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }
 
 func TestTheAdminAPIRefreshesOneAndAll(t *testing.T) {

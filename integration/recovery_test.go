@@ -2,8 +2,7 @@ package integration
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -31,18 +30,17 @@ func both(t *testing.T, change func(o *Options), f func(t *testing.T, g *Gateway
 func TestAValidTokenTakesOneAttemptAndTheProviderSeesOnlyOurs(t *testing.T) {
 	both(t, nil, func(t *testing.T, g *Gateway, sim string) {
 		a := g.post(t, sim)
-		expect(t, "status", a.Status, 200)
+		served(t, a, sim)
 		expect(t, "attempts", a.Header.Get("tokenward-attempts"), "1")
-		seen := g.Provider.Seen(t.Name())
+		seen := g.attempted(t, t.Name())
 		expect(t, "requests at the provider", len(seen), 1)
-		expect(t, "authorization headers", len(seen[0].Authorizations), 1)
-		if !strings.HasPrefix(seen[0].Authorizations[0], "Bearer sk-ant-oat-sim-claude-") {
-			t.Error("the provider did not get our token")
-		}
-		for name := range seen[0].Headers {
+		for name, values := range seen[0].Headers {
 			n := strings.ToLower(name)
 			if strings.HasPrefix(n, "x-envoy-") || strings.HasPrefix(n, "x-forwarded-") || strings.HasPrefix(n, "x-tokenward-") || n == "x-api-key" || n == "x-request-id" {
 				t.Errorf("the provider sees %s", n)
+			}
+			if strings.Contains(strings.Join(values, ","), "the-clients-own") {
+				t.Errorf("the provider sees the client's key in %s", n)
 			}
 		}
 		for name := range a.Header {
@@ -54,231 +52,266 @@ func TestAValidTokenTakesOneAttemptAndTheProviderSeesOnlyOurs(t *testing.T) {
 }
 
 func TestARevokedTokenIsRefreshedOnceAndTheSameAccountServes(t *testing.T) {
-	both(t, nil, func(t *testing.T, g *Gateway, sim string) {
-		g.cli(t, "accounts", "pause", "claude-2")
-		eventually(t, 2*time.Second, "claude-2 is paused", func() bool { return g.state(t, "claude-2") == "paused" })
-		before := g.Provider.Account("claude-1").Redemptions
+	each(t, nil, map[string]string{"claude-1": "claude", "backup-1": "backup"}, func(t *testing.T, g *Gateway, sim string) {
 		g.Provider.Revoke("claude-1")
 		a := g.post(t, sim)
-		expect(t, "status", a.Status, 200)
+		served(t, a, sim)
 		expect(t, "account", a.Account, "claude-1")
 		expect(t, "attempts", a.Header.Get("tokenward-attempts"), "2")
-		expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions-before, 1)
+		seen := g.attempted(t, t.Name())
+		expect(t, "requests at the provider", len(seen), 2)
+		expect(t, "status of the first", seen[0].Status, 401)
+		expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 1)
+		expect(t, "token endpoint calls", g.Provider.TokenCalls(), 1)
 	})
 }
 
 func TestAnExpiredTokenIsRefreshedBeforeTheFirstAttempt(t *testing.T) {
-	g := start(t, nil)
-	g.cli(t, "accounts", "pause", "claude-2")
-	c := g.Provider.Create("claude-1", time.Hour)
-	g.Provider.Script("claude-1", provider.Script{Before: 300 * time.Millisecond})
-	c.ExpiresAt = time.Now().Add(-time.Minute)
-	if err := g.AddCredential("claude-1", "claude", c); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, 2*time.Second, "the new credential is adopted", func() bool { return g.state(t, "claude-2") == "paused" })
-	a := g.post(t, "")
-	expect(t, "status", a.Status, 200)
-	expect(t, "account", a.Account, "claude-1")
-	expect(t, "attempts", a.Header.Get("tokenward-attempts"), "1")
-	expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 1)
+	each(t, nil, one, func(t *testing.T, g *Gateway, sim string) {
+		c := g.Provider.Create("claude-1", time.Hour)
+		g.Provider.Script("claude-1", provider.Script{Before: time.Second})
+		c.ExpiresAt = time.Now().Add(-time.Minute)
+		if err := g.AddCredential("claude-1", "claude", c); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 5*time.Second, "the new credential is adopted and being refreshed", func() bool { return g.Provider.TokenCalls() == 1 })
+		a := g.post(t, sim) // meets an expired token
+		served(t, a, sim)
+		expect(t, "attempts", a.Header.Get("tokenward-attempts"), "1")
+		expect(t, "requests at the provider", len(g.attempted(t, t.Name())), 1)
+		expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 1)
+	})
 }
 
 func TestRefusedBeforeAndAfterTheRefreshTheOtherAccountServes(t *testing.T) {
-	g := start(t, nil)
-	refused := provider.Script{Status: 401, Body: `{"type":"error","error":{"type":"authentication_error","message":"no"}}`}
-	g.Provider.Script("claude-1", refused)
-	eventually(t, 10*time.Second, "claude-1 is picked and benched", func() bool { // which of the two is picked is left to chance
-		a := g.post(t, "")
-		expect(t, "status", a.Status, 200)
-		expect(t, "account", a.Account, "claude-2")
-		return g.state(t, "claude-1") == "cooling"
-	})
-	expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 1)
-	for _, s := range g.Provider.Seen(t.Name()) {
-		if s.Account == "claude-2" && !strings.Contains(s.Authorizations[0], "claude-2") {
-			t.Error("claude-2's request carried another account's token")
+	each(t, nil, three, func(t *testing.T, g *Gateway, sim string) {
+		a := g.post(t, "status=401; times=2; "+sim)
+		served(t, a, sim)
+		expect(t, "attempts", a.Header.Get("tokenward-attempts"), "3")
+		seen := g.attempted(t, t.Name())
+		if len(seen) != 3 {
+			t.Fatalf("requests at the provider: %d", len(seen))
 		}
-	}
+		first, last := seen[0].Account, seen[2].Account
+		expect(t, "account after the refresh", seen[1].Account, first)
+		if seen[0].Authorizations[0] == seen[1].Authorizations[0] {
+			t.Error("the refused token was sent again")
+		}
+		if last == first || !strings.HasPrefix(last, "claude-") {
+			t.Errorf("%s served after %s, not the pool's other account", last, first)
+		}
+		expect(t, "redemptions of the refused account", g.Provider.Account(first).Redemptions, 1)
+		expect(t, "redemptions of the other account", g.Provider.Account(last).Redemptions, 0)
+		expect(t, "state of the refused account", g.state(t, first), "cooling")
+		expect(t, "state of the other account", g.state(t, last), "active")
+	})
 }
+
+var dead = provider.Script{TokenError: 400, TokenBody: `{"error":"invalid_grant"}`}
 
 func TestARefreshThatIsRefusedForGoodQuarantinesAndANewCredentialRevives(t *testing.T) {
-	g := start(t, nil)
-	g.Provider.Kill("claude-1")
-	eventually(t, 10*time.Second, "claude-1 is picked and found dead", func() bool { // which of the two is picked is left to chance
-		a := g.post(t, "")
-		expect(t, "status", a.Status, 200)
-		expect(t, "account", a.Account, "claude-2")
-		return g.state(t, "claude-1") == "needs_reauth"
+	each(t, nil, three, func(t *testing.T, g *Gateway, sim string) {
+		g.Provider.Script("claude-1", dead) // whichever of the two is picked
+		g.Provider.Script("claude-2", dead)
+		a := g.post(t, "status=401; times=1; "+sim)
+		served(t, a, sim)
+		expect(t, "attempts", a.Header.Get("tokenward-attempts"), "2")
+		seen := g.attempted(t, t.Name())
+		first, other := seen[0].Account, seen[1].Account
+		if first == other || !strings.HasPrefix(other, "claude-") {
+			t.Errorf("%s served after %s, not the pool's other account", other, first)
+		}
+		expect(t, "state", g.state(t, first), "needs_reauth")
+		expect(t, "state of the other", g.state(t, other), "active")
+		expect(t, "next renewal", g.account(t, first)["nextRefreshAt"], nil)
+		g.Provider.Script(first, provider.Script{})
+		if err := g.Add(first, "claude", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 3*time.Second, first+" is active again", func() bool { return g.state(t, first) == "active" })
+		g.Provider.Kill(other) // leaves the revived one alone in its pool
+		eventually(t, 5*time.Second, "it serves", func() bool { return g.post(t, sim).Account == first })
 	})
-	calls := g.Provider.TokenCalls()
-	time.Sleep(3 * time.Second) // longer than the first back-off
-	expect(t, "token endpoint calls while quarantined", g.Provider.TokenCalls()-calls, 0)
-	if err := g.Add("claude-1", "claude", time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, 3*time.Second, "claude-1 is active again", func() bool { return g.state(t, "claude-1") == "active" })
 }
 
-func TestADeadPoolAndADeadUpstreamFallBackFromTheFirstAttemptOn(t *testing.T) {
-	t.Run("accounts", func(t *testing.T) {
-		g := start(t, nil)
+func TestRenewalLeavesAQuarantinedAccountAlone(t *testing.T) {
+	g := startWith(t, nil, one)
+	g.Provider.Kill("claude-1")
+	expect(t, "status", g.post(t, "").Status, 503)
+	expect(t, "state", g.state(t, "claude-1"), "needs_reauth")
+	calls := g.Provider.TokenCalls()
+	time.Sleep(3 * time.Second) // longer than the first back-off: that nothing happens cannot be awaited
+	expect(t, "status", g.post(t, "").Status, 503)
+	expect(t, "token endpoint calls while quarantined", g.Provider.TokenCalls()-calls, 0)
+}
+
+func TestADeadPoolFallsBackFromTheFirstAttemptOn(t *testing.T) {
+	each(t, nil, three, func(t *testing.T, g *Gateway, sim string) {
 		g.Provider.Kill("claude-1")
 		g.Provider.Kill("claude-2")
-		expect(t, "account", g.post(t, "").Account, "backup-1")
-		a := g.post(t, "")
+		a := g.post(t, sim)
+		served(t, a, sim)
 		expect(t, "account", a.Account, "backup-1")
-		expect(t, "attempts", a.Header.Get("tokenward-attempts"), "1")
-	})
-	t.Run("address", func(t *testing.T) {
-		g := start(t, func(o *Options) { o.Dead = true })
-		a := g.post(t, "")
-		expect(t, "status", a.Status, 200)
-		expect(t, "account", a.Account, "backup-1")
-		expect(t, "attempts", g.post(t, "").Header.Get("tokenward-attempts"), "1")
-	})
-}
-
-func TestNobodyLeftIsOurOwnAnswerWithTheReason(t *testing.T) {
-	g := start(t, nil)
-	for _, n := range []string{"claude-1", "claude-2", "backup-1"} {
-		g.Provider.Script(n, provider.Script{Status: 401, Body: `{"type":"error","error":{"type":"authentication_error","message":"the sky fell"}}`})
-	}
-	a := g.post(t, "")
-	expect(t, "status", a.Status, 503)
-	expect(t, "reason", a.Header.Get("tokenward-reason"), "credentials_refused")
-	for _, want := range []string{`"type":"error"`, "the sky fell", "401"} {
-		if !strings.Contains(a.Body, want) {
-			t.Errorf("the body lacks %q: %s", want, a.Body)
+		seen := g.attempted(t, t.Name())
+		expect(t, "requests at the provider", len(seen), 3)
+		for range 3 { // and while they stay dead
+			a = g.post(t, sim)
+			served(t, a, sim)
+			expect(t, "account", a.Account, "backup-1")
+			expect(t, "attempts", a.Header.Get("tokenward-attempts"), "1")
 		}
-	}
-	for range 3 {
-		a = g.post(t, "")
-	}
-	expect(t, "status while all are benched", a.Status, 503)
+		expect(t, "requests at the provider", len(g.attempted(t, t.Name())), 6)
+	})
 }
 
-func TestEverythingCoolingIsA429WithRetryAfter(t *testing.T) {
-	g := start(t, nil)
-	limited := provider.Script{Status: 429, Headers: map[string]string{"Retry-After": "30", "x-vendor": "kept"}, Body: `{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}`}
-	for _, n := range []string{"claude-1", "claude-2", "backup-1"} {
-		g.Provider.Script(n, limited)
-	}
-	for range 3 { // each passed on, each benches one account
-		a := g.post(t, "")
-		expect(t, "status", a.Status, 429)
-		expect(t, "the provider's header", a.Header.Get("x-vendor"), "kept")
-		expect(t, "the provider's body", a.Body, limited.Body)
-		expect(t, "attempts", a.Header.Get("tokenward-attempts"), "1")
-	}
-	a := g.post(t, "")
-	expect(t, "status", a.Status, 429)
-	expect(t, "reason", a.Header.Get("tokenward-reason"), "all_cooling")
-	if a.Header.Get("Retry-After") == "" {
-		t.Error("no Retry-After")
-	}
+func TestAnAddressThatRefusesConnectionsFallsBackFromTheFirstAttemptOn(t *testing.T) {
+	each(t, func(o *Options) { o.Dead = true }, three, func(t *testing.T, g *Gateway, sim string) {
+		a := g.post(t, sim)
+		served(t, a, sim)
+		expect(t, "account", a.Account, "backup-1")
+		expect(t, "attempts", a.Header.Get("tokenward-attempts"), "2")
+		a = g.post(t, sim)
+		served(t, a, sim)
+		expect(t, "account of the next request", a.Account, "backup-1")
+		expect(t, "attempts of the next request", a.Header.Get("tokenward-attempts"), "1")
+		for _, s := range g.attempted(t, t.Name()) {
+			expect(t, "account at the provider", s.Account, "backup-1")
+		}
+		expect(t, "state of claude-1", g.state(t, "claude-1"), "active") // the network's fault is not the account's
+		expect(t, "state of claude-2", g.state(t, "claude-2"), "active")
+	})
 }
 
-func TestOnRateLimitFailoverTakesTheNextAccountInTheSameRequest(t *testing.T) {
-	g := start(t, func(o *Options) { o.Route = "    on_rate_limit: failover" })
-	g.Provider.Script("claude-1", provider.Script{Status: 429, Headers: map[string]string{"Retry-After": "30"}, Body: "{}"})
-	for range 4 {
-		a := g.post(t, "")
-		expect(t, "status", a.Status, 200)
-		expect(t, "account", a.Account, "claude-2")
+func TestTokensThatLiveServeWhileTheTokenEndpointIsDown(t *testing.T) {
+	g := startWith(t, nil, one)
+	for name, c := range map[string]struct {
+		script provider.Script
+		class  string
+	}{
+		"dropped":  {provider.Script{DropBefore: true}, "unknown"},
+		"refused":  {provider.Script{TokenError: 503, TokenBody: `{"error":"temporarily_unavailable"}`}, "refused_transient"},
+		"HTML":     {provider.Script{TokenError: 502, TokenBody: "<html>bad gateway</html>"}, "refused_transient"},
+		"empty":    {provider.Script{TokenError: 500}, "refused_transient"},
+		"our type": {provider.Script{TokenError: 400, TokenBody: `{"error":"unsupported_grant_type"}`}, "misconfigured"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g.Provider.Script("claude-1", c.script)
+			const refresh = `{"action":"refresh-single","accountId":"claude-1","force":true}`
+			var status int
+			var out map[string]any
+			eventually(t, 2*time.Second, "the refresh fails", func() bool { // while the last one is being saved, its result is the answer
+				status, out = g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", refresh)
+				return status == 502
+			})
+			expect(t, "class", out["class"], any(c.class))
+			for _, sim := range []string{"", "events=3"} {
+				a := g.post(t, sim)
+				served(t, a, sim)
+				expect(t, "attempts", a.Header.Get("tokenward-attempts"), "1")
+			}
+			g.Provider.Script("claude-1", provider.Script{})
+			status, out = g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", refresh)
+			expect(t, "status of the next refresh", status, 200)
+			expect(t, "result", out["result"], any("refreshed"))
+		})
 	}
+	expect(t, "reuses", g.Provider.Account("claude-1").Reuses, 0)
 }
 
-func TestOnAuthFailurePassGivesTheProvidersAnswer(t *testing.T) {
-	g := start(t, func(o *Options) { o.Route = "    on_auth_failure: pass" })
-	body := `{"type":"error","error":{"type":"authentication_error","message":"no"}}`
-	for _, n := range []string{"claude-1", "claude-2", "backup-1"} {
-		g.Provider.Script(n, provider.Script{Status: 401, Body: body})
-	}
-	a := g.post(t, "")
-	expect(t, "status", a.Status, 401)
-	expect(t, "body", a.Body, body)
-}
-
-func TestFaultsOfTheRequestPassVerbatimAndBenchNobody(t *testing.T) {
-	g := start(t, nil)
-	for _, status := range []string{"400", "403", "404", "413", "500"} {
-		a := g.post(t, "status="+status+"; times=1000")
-		expect(t, "status", http.StatusText(a.Status), http.StatusText(map[string]int{"400": 400, "403": 403, "404": 404, "413": 413, "500": 500}[status]))
-		expect(t, "attempts", a.Header.Get("tokenward-attempts"), "1")
-	}
-	for _, n := range []string{"claude-1", "claude-2"} {
-		expect(t, "state", g.state(t, n), "active")
-	}
+func TestARefusedTokenWhileTheTokenEndpointIsDownMovesToTheOtherAccount(t *testing.T) {
+	each(t, nil, three, func(t *testing.T, g *Gateway, sim string) {
+		down := provider.Script{TokenError: 503}
+		g.Provider.Script("claude-1", down) // whichever of the two is picked
+		g.Provider.Script("claude-2", down)
+		a := g.post(t, "status=401; times=1; "+sim)
+		served(t, a, sim)
+		seen := g.attempted(t, t.Name())
+		expect(t, "requests at the provider", len(seen), 2)
+		if seen[0].Account == seen[1].Account || seen[1].Account == "backup-1" {
+			t.Errorf("%s served after %s, not the pool's other account", seen[1].Account, seen[0].Account)
+		}
+		expect(t, "state of the other", g.state(t, seen[1].Account), "active")
+		if s := g.state(t, seen[0].Account); s == "needs_reauth" || s == "active" {
+			t.Errorf("the refused account is %s", s)
+		}
+	})
 }
 
 func TestA403ThatSaysRevokedIsARefusedToken(t *testing.T) {
-	g := start(t, nil)
-	a := g.post(t, "status=403; message=OAuth token has been revoked")
-	expect(t, "status", a.Status, 200)
-	expect(t, "attempts", a.Header.Get("tokenward-attempts"), "2")
+	each(t, nil, one, func(t *testing.T, g *Gateway, sim string) {
+		a := g.post(t, "status=403; message=OAuth token has been revoked; "+sim)
+		served(t, a, sim)
+		expect(t, "attempts", a.Header.Get("tokenward-attempts"), "2")
+		seen := g.attempted(t, t.Name())
+		expect(t, "requests at the provider", len(seen), 2)
+		expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 1)
+		if seen[0].Authorizations[0] == seen[1].Authorizations[0] {
+			t.Error("the refused token was sent again")
+		}
+	})
 }
 
 func TestAStormOfRefusalsCostsOneRedemption(t *testing.T) {
-	g := start(t, nil)
-	g.cli(t, "accounts", "pause", "claude-2")
-	g.cli(t, "accounts", "pause", "backup-1")
-	eventually(t, 2*time.Second, "the others are paused", func() bool { return g.state(t, "backup-1") == "paused" && g.state(t, "claude-2") == "paused" })
-	g.Provider.Script("claude-1", provider.Script{Before: 300 * time.Millisecond})
-	g.Provider.Revoke("claude-1")
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	statuses := map[int]int{}
-	for range 200 {
-		wg.Go(func() {
-			a, err := g.Post(context.Background(), t.Name(), "", strings.NewReader("{}"))
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				t.Error(err)
+	each(t, nil, one, func(t *testing.T, g *Gateway, sim string) {
+		g.Provider.Script("claude-1", provider.Script{Before: 500 * time.Millisecond}) // all of them meet one refresh
+		g.Provider.Revoke("claude-1")
+		var wg sync.WaitGroup
+		answers, errs := make([]Answer, 200), make([]error, 200)
+		for i := range answers {
+			wg.Go(func() { answers[i], errs[i] = g.Post(t.Context(), t.Name(), sim, strings.NewReader("{}")) })
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range answers {
+			served(t, a, sim)
+		}
+		expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 1)
+		expect(t, "token endpoint calls", g.Provider.TokenCalls(), 1)
+		refused := 0
+		for _, s := range g.attempted(t, t.Name()) {
+			if s.Status == 401 {
+				refused++
 			}
-			statuses[a.Status]++
+		}
+		if refused < 2 {
+			t.Errorf("%d requests met the revoked token; this was no storm", refused)
+		}
+	})
+}
+
+func TestAClientThatLeavesDoesNotStopTheRefreshAndLeavesNothingBehind(t *testing.T) {
+	const clients = 20
+	for kind, sim := range map[string]string{"json": "", "sse": "events=3"} { // the upstream's protocol plays no part while all are held
+		t.Run(kind, func(t *testing.T) {
+			g := startWith(t, nil, one)
+			served(t, g.post(t, sim), sim) // connections are made
+			before := g.gauge(t, "go_goroutines")
+			g.Provider.Script("claude-1", provider.Script{Before: 1500 * time.Millisecond})
+			g.Provider.Revoke("claude-1")
+			ctx, leave := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			errs := make([]error, clients)
+			for i := range errs {
+				wg.Go(func() { _, errs[i] = g.Post(ctx, t.Name()+" gone", sim, strings.NewReader("{}")) })
+			}
+			eventually(t, 3*time.Second, "all are held or waiting", func() bool { return g.gauge(t, "tokenward_streams") == clients && g.Provider.TokenCalls() == 1 })
+			leave()
+			wg.Wait()
+			for _, err := range errs {
+				if err == nil {
+					t.Fatal("a client was answered; the test proves nothing")
+				}
+			}
+			eventually(t, 3*time.Second, "no stream is left", func() bool { return g.gauge(t, "tokenward_streams") == 0 })
+			eventually(t, 5*time.Second, "the refresh is saved", func() bool { return strings.Contains(g.cli(t, "accounts", "show", "claude-1"), "generation     2") })
+			expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 1)
+			eventually(t, 5*time.Second, "the goroutines are gone", func() bool { return g.gauge(t, "go_goroutines") <= before+clients/4 })
+			eventually(t, 5*time.Second, "no trail is left", func() bool { return g.gauge(t, "tokenward_trails") == 0 })
+			a := g.post(t, sim)
+			served(t, a, sim)
+			expect(t, "attempts of the next request", a.Header.Get("tokenward-attempts"), "1")
 		})
 	}
-	wg.Wait()
-	expect(t, "answers of 200", statuses[200], 200)
-	expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 1)
-}
-
-func TestAClientThatLeavesDoesNotStopTheRefresh(t *testing.T) {
-	g := start(t, nil)
-	g.cli(t, "accounts", "pause", "claude-2")
-	g.cli(t, "accounts", "pause", "backup-1")
-	eventually(t, 2*time.Second, "the others are paused", func() bool { return g.state(t, "backup-1") == "paused" && g.state(t, "claude-2") == "paused" })
-	g.Provider.Script("claude-1", provider.Script{Before: time.Second})
-	g.Provider.Revoke("claude-1")
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if _, err := g.Post(ctx, t.Name(), "", strings.NewReader("{}")); err == nil {
-		t.Fatal("the client was answered; the test proves nothing")
-	}
-	eventually(t, 3*time.Second, "the refresh is saved", func() bool { return strings.Contains(g.cli(t, "accounts", "show", "claude-1"), "generation     2") })
-	expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 1)
-	eventually(t, 2*time.Second, "no stream is left", func() bool { return strings.Contains(g.metrics(t), "tokenward_streams 0") })
-}
-
-func TestALargeBodyIsRetriedIntactAndOneAboveTheLimitIsSentOnce(t *testing.T) {
-	both(t, func(o *Options) { o.Limit = "8MiB" }, func(t *testing.T, g *Gateway, _ string) {
-		body := strings.Repeat("0123456789abcdef", 5<<20/16)
-		sum := sha256.Sum256([]byte(body))
-		a, err := g.Post(t.Context(), t.Name(), "status=401", strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		expect(t, "status", a.Status, 200)
-		if !strings.Contains(a.Body, hex.EncodeToString(sum[:])) {
-			t.Error("the body did not arrive intact")
-		}
-		a, err = g.Post(t.Context(), t.Name()+" large", "status=401", strings.NewReader(strings.Repeat(body, 4)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		expect(t, "status above the limit", a.Status, 401)
-		expect(t, "attempts above the limit", len(g.Provider.Seen(t.Name()+" large")), 1)
-	})
 }

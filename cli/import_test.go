@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+const claudeLogin = `{"claudeAiOauth":{"accessToken":"` + planted + `access","refreshToken":"` + planted + `refresh","expiresAt":4102444800000,"scopes":["user:inference","user:profile"]},"other":1}`
+
+func TestImportTakesClaudeCodesLoginOver(t *testing.T) {
+	s := newShell(t)
+	r := s.run(t, "", "accounts", "import", "a", "--from", "claude", "--file", s.file(t, "login", claudeLogin), "--provider", "p", "--pool", "spare", "--client-id", "client")
+	expect(t, "exit code", r.code, 0)
+	expect(t, "output", r.out, "account a is added\n")
+	has(t, r.err, "this refresh token is tokenward's now")
+	got := s.record(t, "a")
+	for what, pair := range map[string][2]string{
+		"provider": {got.Provider, "p"}, "type": {string(got.Kind), "CLAUDE_CODE"}, "client id": {got.ClientID, "client"}, "scope": {got.Scope, "user:inference user:profile"},
+		"refresh token": {got.RefreshToken.Reveal(), planted + "refresh"}, "access token": {got.AccessToken.Reveal(), planted + "access"},
+		"expiry": {got.ExpiresAt.Format(time.RFC3339), "2100-01-01T00:00:00Z"},
+	} {
+		expect(t, what, pair[0], pair[1])
+	}
+	expect(t, "pools", slices.Equal(got.Pools, []string{"spare"}), true)
+}
+
+func TestImportFindsClaudeCodesLoginAtHome(t *testing.T) {
+	s := newShell(t)
+	t.Setenv("HOME", s.folder)
+	r := s.run(t, "", "accounts", "import", "a", "--from", "claude", "--provider", "p")
+	expect(t, "exit code without a login", r.code, ExitFailed)
+	has(t, r.err, filepath.Join(".claude", ".credentials.json"), "sign in there first, or give --file")
+	if err := os.Mkdir(filepath.Join(s.folder, ".claude"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.file(t, ".claude/.credentials.json", claudeLogin)
+	s.good(t, "accounts", "import", "a", "--from", "claude", "--provider", "p")
+	expect(t, "access token", s.record(t, "a").AccessToken.Reveal(), planted+"access")
+}
+
+func TestImportRefusesWrongInputAndStoresNothing(t *testing.T) {
+	s := newShell(t)
+	login := s.file(t, "login", claudeLogin)
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		says []string
+	}{
+		"from nowhere":      {[]string{"a"}, ExitUsage, []string{`--from ""`, "claude or json"}},
+		"from somewhere":    {[]string{"a", "--from", "codex"}, ExitUsage, []string{`--from "codex"`, "claude or json"}},
+		"no account":        {[]string{"--from", "claude", "--file", login}, ExitUsage, []string{"name the account"}},
+		"bad id":            {[]string{"../a", "--from", "claude", "--file", login}, ExitUsage, []string{`account id "../a"`}},
+		"unknown provider":  {[]string{"a", "--from", "claude", "--file", login}, ExitUsage, []string{`provider "anthropic" is not in the configuration`, "it knows p, q"}},
+		"unknown pool":      {[]string{"a", "--from", "claude", "--file", login, "--provider", "p", "--pool", "nope"}, ExitUsage, []string{`pool "nope"`}},
+		"no file":           {[]string{"a", "--from", "claude", "--file", s.folder + "/none", "--provider", "p"}, ExitFailed, []string{"none", "sign in there first"}},
+		"no JSON":           {[]string{"a", "--from", "claude", "--file", s.file(t, "text", planted+"text"), "--provider", "p"}, ExitFailed, []string{"text holds no claudeAiOauth object"}},
+		"no login":          {[]string{"a", "--from", "claude", "--file", s.file(t, "key", `{"apiKey":"`+planted+`key"}`), "--provider", "p"}, ExitFailed, []string{"key holds no claudeAiOauth object"}},
+		"no token":          {[]string{"a", "--from", "claude", "--file", s.file(t, "half", `{"claudeAiOauth":{"refreshToken":"`+planted+`r"}}`), "--provider", "p"}, ExitFailed, []string{"accessToken"}},
+		"json: no --file":   {[]string{"--from", "json"}, ExitUsage, []string{"give --file"}},
+		"json: no file":     {[]string{"--from", "json", "--file", s.folder + "/none"}, ExitFailed, []string{"none", "no such file"}},
+		"json: a list":      {[]string{"--from", "json", "--file", s.file(t, "list", `["`+planted+`"]`)}, ExitUsage, []string{"must be a JSON object that maps account ids to records"}},
+		"json: no JSON":     {[]string{"--from", "json", "--file", s.file(t, "no", planted)}, ExitUsage, []string{"must be a JSON object"}},
+		"json: bad id":      {[]string{"--from", "json", "--file", s.file(t, "id", `{"../a":{}}`)}, ExitUsage, []string{`account id "../a"`}},
+		"json: a record":    {[]string{"--from", "json", "--file", s.file(t, "record", `{"provider":"p","refresh_token":"`+planted+`r"}`)}, ExitFailed, []string{"importing account provider", "one JSON object"}},
+		"json: wrong value": {[]string{"--from", "json", "--file", s.file(t, "value", `{"a":{"provider":"p","type":"oauth_refresh","refresh_token":["`+planted+`r"]}}`)}, ExitFailed, []string{"importing account a", "refresh_token", "must be a string"}},
+		"json: no type":     {[]string{"--from", "json", "--file", s.file(t, "type", `{"a":{"provider":"p","refresh_token":"`+planted+`r"}}`)}, ExitFailed, []string{"importing account a", "type", "must be given"}},
+		"json: provider":    {[]string{"--from", "json", "--file", s.file(t, "provider", `{"a":{"provider":"nope","type":"oauth_refresh","refresh_token":"`+planted+`r"}}`)}, ExitUsage, []string{"account a", `provider "nope"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := s.run(t, "", append([]string{"accounts", "import"}, c.args...)...)
+			expect(t, "exit code", r.code, c.code)
+			has(t, r.err, c.says...)
+			expect(t, "output", r.out, "")
+			expect(t, "accounts stored", s.count(t), 0)
+		})
+	}
+}
+
+func TestImportOfRecordsTakesTheGoodOnesAndNamesTheOthers(t *testing.T) {
+	s := newShell(t)
+	s.put(t, "b", living())
+	file := s.file(t, "records", `{
+		"b": {"provider":"p","type":"oauth_refresh","pools":"p, spare","refresh_token":"`+planted+`b","limits":{"rpm":5}},
+		"a": {"provider":"p","type":"oauth_refresh","refresh_token":"`+planted+`a","state":"paused"},
+		"c": {"provider":7}, "d": {"provider":"p","type":"oauth_refresh"}}`)
+	r := s.run(t, "", "accounts", "import", "--from", "json", "--file", file)
+	if r.code == 0 {
+		t.Error("records were left out and the exit code is 0")
+	}
+	expect(t, "output", r.out, "account a is added\naccount b is updated\n")
+	has(t, r.err, "importing account c", "provider", "account d", "refresh_token")
+	a, b := s.record(t, "a"), s.record(t, "b")
+	expect(t, "state of a", a.State, tokenstore.Paused)
+	expect(t, "refresh token of b", b.RefreshToken.Reveal(), planted+"b")
+	expect(t, "pools of b", slices.Equal(b.Pools, []string{"p", "spare"}), true)
+	expect(t, "unknown keys of b", string(b.Extra["limits"]), `{"rpm":5}`)
+	expect(t, "the old tenant of b", b.Tenant, "")
+	expect(t, "the old access token of b is gone", b.AccessToken.IsZero(), true)
+	expect(t, "generation of b", b.Rotation.Generation, 7)
+	expect(t, "accounts stored", s.count(t), 2)
+}
