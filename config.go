@@ -21,7 +21,6 @@ import (
 	"github.com/tokenward/tokenward/extproc"
 	"github.com/tokenward/tokenward/tokenstore"
 	"github.com/tokenward/tokenward/tokenstore/provider"
-	"github.com/tokenward/tokenward/tokenstore/sqlite"
 )
 
 const defaultFile = "tokenward.yaml"
@@ -143,11 +142,11 @@ func runFolder(c *config.Config) string {
 	if path, ok := strings.CutPrefix(c.ExtProc.Listen, "unix:"); ok {
 		return filepath.Dir(path)
 	}
-	return filepath.Dir(c.Store.SQLite.Path)
+	return filepath.Dir(c.Admin.TokenFile)
 }
 
-// openSession opens the store for a command of the command line.
-func openSession(ctx context.Context, file string) (*cli.Session, error) {
+// openSession prepares what a command of the command line works on; the store is opened only for those that need it.
+func openSession(ctx context.Context, file string, withStore bool) (*cli.Session, error) {
 	c, err := loadConfig(file)
 	if err != nil {
 		return nil, err
@@ -156,9 +155,11 @@ func openSession(ctx context.Context, file string) (*cli.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := sqlite.Open(ctx, sqlite.Config(c.Store.SQLite))
-	if err != nil {
-		return nil, err
+	var b tokenstore.Backend
+	if withStore {
+		if b, err = openBackend(ctx, c.Store, zap.NewNop()); err != nil { // what is wrong comes back as an error
+			return nil, err
+		}
 	}
 	scheme := "http://"
 	if c.Admin.TLS.CertFile != "" {
@@ -167,14 +168,17 @@ func openSession(ctx context.Context, file string) (*cli.Session, error) {
 	return &cli.Session{
 		Backend: b, Drivers: t.Drivers, Pools: t.Pools, AdminURL: scheme + c.Admin.Listen, AdminTokenFile: c.Admin.TokenFile, AdminCAFile: c.Admin.TLS.CertFile,
 		Domain: func() (*tokenstore.Store, error) {
-			return tokenstore.New(t, b, tokenstore.NewMetrics(prometheus.NewRegistry(), "sqlite", false), zap.NewNop())
+			if t.Journal, err = openJournal(c.Store); err != nil {
+				return nil, err
+			}
+			return tokenstore.New(t, b, tokenstore.NewMetrics(prometheus.NewRegistry(), backendName(c.Store), false), zap.NewNop())
 		},
 	}, nil
 }
 
 // checkOnline opens the store and asks every token endpoint for an answer.
 func checkOnline(ctx context.Context, c *config.Config) error {
-	b, err := sqlite.Open(ctx, sqlite.Config(c.Store.SQLite))
+	b, err := openBackend(ctx, c.Store, zap.NewNop())
 	if err != nil {
 		return err
 	}

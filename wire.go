@@ -19,7 +19,6 @@ import (
 	"github.com/tokenward/tokenward/envoy"
 	"github.com/tokenward/tokenward/extproc"
 	"github.com/tokenward/tokenward/tokenstore"
-	"github.com/tokenward/tokenward/tokenstore/sqlite"
 )
 
 // stopTimeout is above the sum of what the parts may take: Envoy 20 s, ext_proc 15 s, admin 3 s, saving 30 s.
@@ -35,6 +34,10 @@ func serve(ctx context.Context, c *config.Config, child *envoy.ChildConfig) erro
 	if err != nil {
 		return err
 	}
+	if domain.Journal, err = openJournal(c.Store); err != nil {
+		return err
+	}
+	domain.WaitForStore = c.Store.Vault != nil // Vault may be sealed or down for a while; a file that cannot be opened stays so
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // the heap is small and most garbage is one request's: an eighth less CPU, measured
 	}
@@ -70,8 +73,8 @@ func options(c *config.Config, domain tokenstore.Config, operators admin.Config,
 			l.UseErrorLevel(zap.DebugLevel) // what fails is returned and printed once
 			return l
 		}),
-		fx.Supply(log, domain, extprocConfig(c), operators, sqlite.Config(c.Store.SQLite), c),
-		fx.Provide(newRegistry, newMetrics, openBackend,
+		fx.Supply(log, domain, extprocConfig(c), operators, c),
+		fx.Provide(newRegistry, newMetrics, provideBackend,
 			func(s *tokenstore.Store) extproc.Tokens { return s },
 			func(s *tokenstore.Store) admin.Tokens { return s },
 		),
@@ -99,17 +102,18 @@ func newRegistry() (*prometheus.Registry, prometheus.Registerer) {
 }
 
 func newMetrics(reg prometheus.Registerer, c *config.Config) *tokenstore.Metrics {
-	return tokenstore.NewMetrics(reg, "sqlite", c.Admin.AccountLabel)
+	return tokenstore.NewMetrics(reg, backendName(c.Store), c.Admin.AccountLabel)
 }
 
-func openBackend(lc fx.Lifecycle, cfg sqlite.Config) (tokenstore.Backend, error) {
+func provideBackend(lc fx.Lifecycle, c *config.Config, reg prometheus.Registerer, log *zap.Logger) (tokenstore.Backend, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	b, err := sqlite.Open(ctx, cfg)
+	b, err := openBackend(ctx, c.Store, log.Named("store"))
 	if err != nil {
 		return nil, err
 	}
 	lc.Append(fx.StopHook(b.Close))
+	watchLogin(reg, backendName(c.Store), b)
 	return b, nil
 }
 

@@ -41,6 +41,7 @@ type fakeTokens struct {
 	mu       sync.Mutex // guards what follows
 	accounts []tokenstore.AccountStatus
 	reasons  []string
+	degraded []string
 	calls    []asked
 }
 
@@ -173,4 +174,10 @@ func wantProblem(t *testing.T, a answer, status int, kind string) problem {
 		t.Fatalf("got problem %+v, want kind %s", p, kind)
 	}
 	return p
+}
+
+func (f *fakeTokens) Degraded() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.degraded
 }

@@ -14,4 +14,6 @@ type Tokens interface {
 	RefreshAccount(ctx context.Context, id tokenstore.AccountID, force bool) (tokenstore.RefreshResult, error)
 	// NotReady returns why the service should not get traffic.
 	NotReady() []string
+	// Degraded returns what is wrong although the service serves.
+	Degraded() []string
 }

@@ -129,6 +129,10 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		write(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "reasons": why})
 		return
 	}
+	if why := s.tokens.Degraded(); len(why) > 0 {
+		write(w, http.StatusOK, map[string]any{"status": "ready", "reasons": why})
+		return
+	}
 	write(w, http.StatusOK, map[string]string{"status": "ready"})
 }
 

@@ -178,6 +178,10 @@ func TestReadinessTellsReasons(t *testing.T) {
 	if a.status != http.StatusServiceUnavailable || len(got.Reasons) != 1 || got.Reasons[0] != f.reasons[0] {
 		t.Errorf("not ready: %d %s", a.status, a.body)
 	}
+	f.reasons, f.degraded = nil, []string{"the store does not answer"}
+	if a := send(s, "GET", "/readyz", ""); a.status != 200 || !strings.Contains(a.body, `"ready"`) || !strings.Contains(a.body, f.degraded[0]) {
+		t.Errorf("degraded: %d %s", a.status, a.body)
+	}
 	if a := send(s, "GET", "/healthz", ""); a.status != 200 {
 		t.Errorf("liveness follows readiness: %d", a.status)
 	}

@@ -46,11 +46,14 @@ type view struct {
 }
 
 func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokenstore.Version, err error) view {
-	if err != nil {
+	switch {
+	case errors.Is(err, tokenstore.ErrDeleted):
+		return view{ID: id, Version: v, State: tokenstore.Paused, Problem: "marked deleted in the store: undelete it there, or remove the account"}
+	case err != nil:
 		return view{ID: id, Version: v, State: "config_error", Problem: err.Error()}
 	}
 	out := view{
-		ID: id, Provider: r.Provider, Type: r.Kind, Pools: r.Pools, Tenant: r.Tenant, Labels: r.Labels, State: r.State, ClientID: r.ClientID,
+		ID: id, Provider: r.Provider, Type: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, State: r.State, ClientID: r.ClientID,
 		AccessToken: tokenstore.Fingerprint(id, r.AccessToken), RefreshToken: tokenstore.Fingerprint(id, r.RefreshToken), ExpiresAt: r.ExpiresAt,
 		Generation: r.Rotation.Generation, Version: v, Last: r.Rotation.Last,
 	}
@@ -123,7 +126,7 @@ func (a *app) show() *cobra.Command {
 			if errors.Is(err, tokenstore.ErrNotFound) {
 				return notFound(id)
 			}
-			if err != nil && !errors.Is(err, tokenstore.ErrUnreadable) {
+			if err != nil && !errors.Is(err, tokenstore.ErrUnreadable) && !errors.Is(err, tokenstore.ErrDeleted) {
 				return fmt.Errorf("reading account %s: %w", id, err)
 			}
 			shown := viewOf(s, id, r, v, err)
@@ -192,7 +195,7 @@ func remove(ctx context.Context, b tokenstore.Backend, id tokenstore.AccountID) 
 		if errors.Is(err, tokenstore.ErrNotFound) {
 			return notFound(id)
 		}
-		if err != nil && !errors.Is(err, tokenstore.ErrUnreadable) {
+		if err != nil && !errors.Is(err, tokenstore.ErrUnreadable) && !errors.Is(err, tokenstore.ErrDeleted) {
 			return fmt.Errorf("reading account %s: %w", id, err)
 		}
 		switch err := b.Delete(ctx, id, v); {
@@ -228,7 +231,8 @@ func (a *app) refreshAll(cmd *cobra.Command, ctx context.Context, s *Session, id
 		return err
 	}
 	defer func() { _ = store.Stop(context.WithoutCancel(ctx)) }()
-	if len(ids) == 0 {
+	all := len(ids) == 0
+	if all {
 		for _, st := range store.Statuses() {
 			ids = append(ids, string(st.ID))
 		}
@@ -241,6 +245,8 @@ func (a *app) refreshAll(cmd *cobra.Command, ctx context.Context, s *Session, id
 		case errors.Is(err, tokenstore.ErrUnknownAccount):
 			errs = append(errs, notFound(tokenstore.AccountID(id)))
 			continue
+		case all && errors.Is(err, tokenstore.ErrPaused):
+			r = tokenstore.RefreshResult{ID: tokenstore.AccountID(id), Outcome: tokenstore.Skipped, Error: err.Error()}
 		case err != nil:
 			errs = append(errs, fmt.Errorf("refreshing account %s: %w", id, err))
 			continue
@@ -249,12 +255,34 @@ func (a *app) refreshAll(cmd *cobra.Command, ctx context.Context, s *Session, id
 		}
 		results = append(results, r)
 	}
-	err = a.print(cmd.OutOrStdout(), results, func(w io.Writer) {
+	err = a.print(cmd.OutOrStdout(), resultsOf(results), func(w io.Writer) {
 		for _, r := range results {
 			fmt.Fprintf(w, "%s\t%s\tgeneration %d\ttoken ends %s\t%s\n", r.ID, r.Outcome, r.GenerationAfter, when(r.ExpiresAt), r.Error)
 		}
 	})
 	return errors.Join(append(errs, err)...)
+}
+
+// resultView is a result as the admin API shows it.
+type resultView struct {
+	ID               tokenstore.AccountID      `json:"accountId"`
+	Result           tokenstore.RefreshOutcome `json:"result"`
+	GenerationBefore tokenstore.Generation     `json:"generationBefore"`
+	GenerationAfter  tokenstore.Generation     `json:"generationAfter"`
+	ExpiresAt        time.Time                 `json:"expiresAt,omitzero"`
+	Class            tokenstore.RefreshClass   `json:"class,omitempty"`
+	UpstreamStatus   int                       `json:"upstreamStatus,omitempty"`
+	Retryable        bool                      `json:"retryable"`
+	Error            string                    `json:"error,omitempty"`
+	DurationMs       int64                     `json:"durationMs"`
+}
+
+func resultsOf(rs []tokenstore.RefreshResult) []resultView {
+	out := make([]resultView, len(rs))
+	for i, r := range rs {
+		out[i] = resultView{r.ID, r.Outcome, r.GenerationBefore, r.GenerationAfter, r.ExpiresAt, r.Class, r.Status, r.Retryable, r.Error, r.Duration.Milliseconds()}
+	}
+	return out
 }
 
 // print writes v as JSON, or the table that text draws.

@@ -60,7 +60,7 @@ func (a *app) addAccount(cmd *cobra.Command, ctx context.Context, s *Session, id
 func (a *app) put(cmd *cobra.Command, ctx context.Context, s *Session, id tokenstore.AccountID, apply func(*tokenstore.Record)) error {
 	for range 10 {
 		r, v, err := s.Backend.Load(ctx, id)
-		if err != nil && !errors.Is(err, tokenstore.ErrNotFound) && !errors.Is(err, tokenstore.ErrUnreadable) {
+		if err != nil && !absent(err) && !errors.Is(err, tokenstore.ErrUnreadable) {
 			return fmt.Errorf("reading account %s: %w", id, err)
 		}
 		verb := "added"
@@ -88,17 +88,20 @@ func (a *app) put(cmd *cobra.Command, ctx context.Context, s *Session, id tokens
 func (n newAccount) read(cmd *cobra.Command) (func(*tokenstore.Record), error) {
 	var secrets [4]tokenstore.Secret
 	stdin := 0
-	for i, path := range []string{n.refreshToken, n.clientSecret, n.apiKey, n.accessToken} {
+	files := []string{n.refreshToken, n.clientSecret, n.apiKey, n.accessToken}
+	for _, path := range files {
 		if path == "-" {
 			stdin++
-		}
-		var err error
-		if secrets[i], err = readSecret(cmd, path); err != nil {
-			return nil, err
 		}
 	}
 	if stdin > 1 {
 		return nil, Usagef("only one secret can come from standard input: put the others into files")
+	}
+	for i, path := range files {
+		var err error
+		if secrets[i], err = readSecret(cmd, path); err != nil {
+			return nil, err
+		}
 	}
 	var expires time.Time
 	if n.expiresAt != "" {

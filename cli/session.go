@@ -16,7 +16,7 @@ import (
 
 // Session is what a command works on: the configured store and drivers.
 type Session struct {
-	Backend tokenstore.Backend
+	Backend tokenstore.Backend           // nil for commands that ask the running service
 	Drivers map[string]tokenstore.Driver // by provider name
 	Pools   map[string]tokenstore.PoolConfig
 	// Domain builds a store for one-off refreshes; its renewal is not started.
@@ -27,8 +27,8 @@ type Session struct {
 	AdminCAFile    string
 }
 
-// Open opens a session for the configuration file.
-type Open func(ctx context.Context, configFile string) (*Session, error)
+// Open opens a session for the configuration file, with the store or without it.
+type Open func(ctx context.Context, configFile string, withStore bool) (*Session, error)
 
 // app is what the commands share.
 type app struct {
@@ -50,15 +50,27 @@ func Commands(open Open) []*cobra.Command {
 
 // with opens the session for the time of f.
 func (a *app) with(cmd *cobra.Command, f func(ctx context.Context, s *Session) error) error {
-	if a.output != "text" && a.output != "json" {
-		return Usagef("output %q: use text or json", a.output)
-	}
-	ctx := cmd.Context()
-	s, err := a.open(ctx, a.config)
+	s, err := a.session(cmd, true)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(ctx, s), s.Backend.Close())
+	return errors.Join(f(cmd.Context(), s), s.Backend.Close())
+}
+
+// withService prepares a session for asking the running service; the store may be out of reach.
+func (a *app) withService(cmd *cobra.Command, f func(ctx context.Context, s *Session) error) error {
+	s, err := a.session(cmd, false)
+	if err != nil {
+		return err
+	}
+	return f(cmd.Context(), s)
+}
+
+func (a *app) session(cmd *cobra.Command, withStore bool) (*Session, error) {
+	if a.output != "text" && a.output != "json" {
+		return nil, Usagef("output %q: use text or json", a.output)
+	}
+	return a.open(cmd.Context(), a.config, withStore)
 }
 
 // edit changes one record by compare-and-set, again if somebody else was quicker.
@@ -82,6 +94,11 @@ func edit(ctx context.Context, b tokenstore.Backend, id tokenstore.AccountID, ch
 		}
 	}
 	return refusedf("saving account %s: somebody keeps changing it: try again", id)
+}
+
+// absent reports that there is no record, or none for now: a new one may be written.
+func absent(err error) bool {
+	return errors.Is(err, tokenstore.ErrNotFound) || errors.Is(err, tokenstore.ErrDeleted)
 }
 
 func notFound(id tokenstore.AccountID) error {
@@ -123,6 +140,9 @@ func when(t time.Time) string {
 		return "-"
 	}
 	d := time.Until(t).Round(time.Second)
+	if d == 0 {
+		return "now"
+	}
 	if d < 0 {
 		return (-d).String() + " ago"
 	}

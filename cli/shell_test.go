@@ -63,8 +63,10 @@ func (s *shell) run(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
 	opened := 0
 	root := &cobra.Command{Use: "tokenward", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(Commands(func(_ context.Context, file string) (*Session, error) {
-		opened++
+	root.AddCommand(Commands(func(_ context.Context, file string, withStore bool) (*Session, error) {
+		if withStore {
+			opened++
+		}
 		if file != "there.yaml" {
 			t.Errorf("configuration file: %q", file)
 		}

@@ -35,7 +35,7 @@ type statusAnswer struct {
 func (a *app) status() *cobra.Command {
 	var watch bool
 	c := &cobra.Command{Use: "status", Short: "what the running service knows of its accounts", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return a.with(cmd, func(ctx context.Context, s *Session) error {
+		return a.withService(cmd, func(ctx context.Context, s *Session) error {
 			for {
 				raw, err := ask(ctx, s)
 				if err != nil {

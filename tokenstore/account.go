@@ -22,7 +22,7 @@ type token struct {
 	headers     []Header
 	fingerprint string
 	jitter      float64     // of the renewal, drawn once
-	refreshed   bool        // got by a refresh, not given by an operator
+	refreshed   bool        // got by a refresh of this process, so that accepted tells all
 	refused     atomic.Bool // the provider refused this generation
 	accepted    atomic.Bool // the provider has accepted it once
 }
@@ -104,7 +104,7 @@ func (a *account) generation() Generation {
 // newToken prepares what picks will need of the record's access token.
 func newToken(id AccountID, r Record, d Driver, gen Generation) *token {
 	t := &token{
-		generation: gen, refreshed: r.Rotation.Last != nil && r.Rotation.Last.Result == "succeeded", expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
+		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
 		jitter:  rand.Float64(), //nolint:gosec // jitter needs no secrecy
 		headers: d.Headers(r), fingerprint: Fingerprint(id, d.Token(r)),
 	}
@@ -169,8 +169,8 @@ func (a *account) overtakenLocked(r stored) bool {
 	return a.version != r.known && r.version <= a.version
 }
 
-// unusable notes that the record is there but cannot be used. What is installed of an unreadable one keeps serving until it
-// expires; a record that is deleted for now counts as paused by the operator.
+// unusable notes that the record is there but cannot be used, so that nobody knows whom it may serve. A record that is
+// deleted for now counts as paused by the operator. The token is kept for when the record comes back.
 func (s *Store) unusable(a *account, err error, r stored) {
 	a.mu.Lock()
 	if a.overtakenLocked(r) && !errors.Is(err, ErrDeleted) { // a deletion does not change the version

@@ -132,6 +132,14 @@ func (r Record) Clone() Record {
 	return c
 }
 
+// Serves returns the pools the record serves: those it names, else the one of its provider's name.
+func (r Record) Serves() []string {
+	if len(r.Pools) == 0 {
+		return []string{r.Provider}
+	}
+	return r.Pools
+}
+
 // Credential returns the secret that refreshes are made from, whatever the kind calls it.
 func (r Record) Credential() Secret {
 	for _, s := range []Secret{r.RefreshToken, r.ClientSecret, r.APIKey} {

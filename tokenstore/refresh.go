@@ -69,7 +69,9 @@ func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
 	}
 	a.record, a.version, a.highest = next, c.version, gen // whatever was written after our claim is still to be met
 	a.quarantine, a.rotated, a.failures, a.retryAt, a.doubtful = "", false, 0, time.Time{}, ""
-	a.setTokenLocked(newToken(a.id, next, c.driver, gen))
+	t := newToken(a.id, next, c.driver, gen)
+	t.refreshed = true
+	a.setTokenLocked(t)
 	a.planLocked(s.cfg.Renewal.Lead)
 	return JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, Record: next}
 }

@@ -296,7 +296,7 @@ func (s *Store) rebuild() {
 		if !usable {
 			continue
 		}
-		for _, name := range poolsOf(r) {
+		for _, name := range r.Serves() {
 			p := s.pools[name]
 			if p == nil || p.Provider != r.Provider {
 				continue
@@ -313,12 +313,4 @@ func (s *Store) rebuild() {
 		t := tenants[name]
 		p.tenants.Store(&t)
 	}
-}
-
-// poolsOf returns the pools a record serves: those it names, else the one of its provider's name.
-func poolsOf(r Record) []string {
-	if len(r.Pools) == 0 {
-		return []string{r.Provider}
-	}
-	return r.Pools
 }

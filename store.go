@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/config"
+	"github.com/tokenward/tokenward/tokenstore"
+	"github.com/tokenward/tokenward/tokenstore/journal"
+	"github.com/tokenward/tokenward/tokenstore/sqlite"
+	"github.com/tokenward/tokenward/tokenstore/vault"
+)
+
+// backendName is the store's name in metrics.
+func backendName(c config.Store) string {
+	if c.Vault != nil {
+		return "vault"
+	}
+	return "sqlite"
+}
+
+// openBackend opens the configured store.
+func openBackend(ctx context.Context, c config.Store, log *zap.Logger) (tokenstore.Backend, error) {
+	v := c.Vault
+	if v == nil {
+		return sqlite.Open(ctx, sqlite.Config(c.SQLite))
+	}
+	cfg := vault.Config{
+		Address: v.Address, Namespace: v.Namespace, CAFile: v.CAFile, Mount: v.Mount, Prefix: v.Prefix, Poll: v.Poll,
+		Auth: vault.Auth{
+			TokenFile: v.Auth.TokenFile, AppRole: (*vault.AppRole)(v.Auth.AppRole), Kubernetes: (*vault.Workload)(v.Auth.Kubernetes),
+			JWT: (*vault.Workload)(v.Auth.JWT), Cert: (*vault.Cert)(v.Auth.Cert),
+		},
+	}
+	return vault.Open(ctx, cfg, log)
+}
+
+// watchLogin adds the metric of a backend that has to log in.
+func watchLogin(reg prometheus.Registerer, name string, b tokenstore.Backend) {
+	l, ok := b.(interface{ LoginExpires() time.Time })
+	if !ok {
+		return
+	}
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "tokenward", Name: "store_login_expiry_timestamp_seconds", ConstLabels: prometheus.Labels{"backend": name},
+		Help: "When the service's own login to the store ends unless it is renewed; 0: never, or not logged in.",
+	}, func() float64 {
+		if at := l.LoginExpires(); !at.IsZero() {
+			return float64(at.Unix())
+		}
+		return 0
+	}))
+}
+
+// openJournal opens the crash journal, unless it is switched off.
+func openJournal(c config.Store) (tokenstore.Journal, error) {
+	if c.JournalDir == "" {
+		return nil, nil //nolint:nilnil // the domain takes nil for none
+	}
+	return journal.Open(c.JournalDir)
+}
