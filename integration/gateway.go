@@ -36,7 +36,11 @@ type Options struct {
 	Admin    string
 	Serve    bool // run `serve` and Envoy apart, so that the service can be killed alone
 	Provider string
-	LogFile  io.Writer // also gets what the processes say; optional
+	Share    *provider.Provider // an existing provider, for replicas
+	Store    string             // store section, as flow YAML; "": SQLite
+	// Put writes an account's record into the store; nil: tokenward accounts add does.
+	Put     func(name string, record map[string]any) error
+	LogFile io.Writer // also gets what the processes say; optional
 }
 
 // Gateway is a running tokenward with its Envoy and its provider.
@@ -85,9 +89,12 @@ func Prepare(o Options) (*Gateway, error) {
 	if o.Provider == "" {
 		o.Provider = "127.0.0.1:0"
 	}
-	p, err := provider.Start(o.Provider)
-	if err != nil {
-		return nil, err
+	p := o.Share
+	if p == nil {
+		var err error
+		if p, err = provider.Start(o.Provider); err != nil {
+			return nil, err
+		}
 	}
 	if o.Gateway == "" {
 		o.Gateway, o.Admin = freePort(), freePort()
@@ -116,13 +123,14 @@ renewal:
   token_endpoint_timeout: 5s
   claim_lease: 6s
 %s
+store: %s
 routes:
   messages:
     match: { prefix: / }
     upstreams: [claude, backup]
     reveal_attempts: true
 %s
-`, o.Gateway, freePort(), o.Limit, o.Admin, p.URL()+"/v1/oauth/token", first, protocol, p.URL(), protocol, o.Renewal, o.Route)
+`, o.Gateway, freePort(), o.Limit, o.Admin, p.URL()+"/v1/oauth/token", first, protocol, p.URL(), protocol, o.Renewal, o.Store, o.Route)
 	g := &Gateway{Opts: o, Provider: p, URL: "http://" + o.Gateway, AdminURL: "http://" + o.Admin, Log: &Output{}}
 	if err := os.MkdirAll(o.Folder, 0o700); err != nil {
 		return nil, err
@@ -150,6 +158,12 @@ func (g *Gateway) Add(name, pool string, lifetime time.Duration) error {
 
 // AddCredential puts a credential into the store.
 func (g *Gateway) AddCredential(name, pool string, c provider.Credential) error {
+	if g.Opts.Put != nil {
+		return g.Opts.Put(name, map[string]any{
+			"provider": "sim", "type": "ANTHROPIC_OAUTH", "pools": pool, "client_id": c.ClientID, "refresh_token": c.RefreshToken,
+			"access_token": c.AccessToken, "expires_at": c.ExpiresAt.Format(time.RFC3339), "obtained_at": time.Now().UTC().Format(time.RFC3339),
+		})
+	}
 	access := filepath.Join(g.Opts.Folder, name+".access")
 	if err := os.WriteFile(access, []byte(c.AccessToken), 0o600); err != nil {
 		return err
@@ -227,7 +241,9 @@ func (g *Gateway) Stop() error {
 			errs = append(errs, c.Wait())
 		}
 	}
-	_ = g.Provider.Close()
+	if g.Opts.Share == nil {
+		_ = g.Provider.Close()
+	}
 	return errors.Join(errs...)
 }
 
