@@ -5,6 +5,8 @@
 //
 //   - The record is the secret's data, flat, so that `vault kv put`, `kv patch`, `kv rollback`, the UI and Terraform work on it.
 //     Account ids are the names of the secrets directly under the prefix; other names and sub-folders are ignored.
+//   - Keys that this version does not know are kept as Vault keeps them: it sorts the keys of nested objects and holds numbers
+//     as floats of double precision.
 //   - Writes go through KV's check-and-set and are never repeated by themselves. A write whose answer got lost is an error
 //     here; the store recognises its own write by the record's write id.
 //   - Versions are KV's. They start again at 1 when an operator removes a secret with its metadata and creates it anew: only
