@@ -28,6 +28,9 @@ type wireRecord struct {
 	Rotation     Rotation          `json:"rotation,omitzero"`
 }
 
+// rotationFormat is the newest bookkeeping that this version reads, and the one it writes.
+const rotationFormat = 1
+
 // field is a key of the record and where its value goes.
 type field struct {
 	key    string
@@ -105,6 +108,10 @@ func DecodeRecord(data []byte) (Record, error) {
 		return Record{}, &RecordError{Key: "type", Rule: "must be given, e.g. oauth_refresh"}
 	case w.State != "" && w.State != Active && w.State != Paused:
 		return Record{}, &RecordError{Key: "state", Rule: "must be active or paused"}
+	case w.Rotation.Format > rotationFormat:
+		return Record{}, &RecordError{Key: "rotation.format", Rule: "was written by a newer tokenward: use that version"}
+	case w.Rotation.Claim != nil && (w.Rotation.Claim.AttemptID == "" || w.Rotation.Claim.Holder == ""):
+		return Record{}, &RecordError{Key: "rotation.claim", Rule: "must name its attempt_id and holder: remove rotation.claim if no process refreshes this account"}
 	}
 	r := Record{
 		Provider: w.Provider, Pools: w.Pools, Tenant: w.Tenant, Labels: w.Labels, State: w.State, Kind: w.Kind, ClientID: w.ClientID,

@@ -155,6 +155,10 @@ func TestAWrongRecordIsRefusedByKeyAndRuleWithoutItsValue(t *testing.T) {
 		"a time as a number":        {`{"provider":"p","type":"k","obtained_at":4711}`, "obtained_at"},
 		"a time past year 9999":     {`{"provider":"p","type":"k","expires_at":"9999-12-31T23:59:59-01:00"}`, "expires_at"},
 		"a time before year 0":      {`{"provider":"p","type":"k","expires_at":"0000-01-01T00:00:00+01:00"}`, "expires_at"},
+		"a claim without a holder":  {`{"provider":"p","type":"k","rotation":{"claim":{"attempt_id":"` + hidden + `"}}}`, "rotation.claim"},
+		"a claim without an id":     {`{"provider":"p","type":"k","rotation":{"claim":{"holder":"` + hidden + `"}}}`, "rotation.claim"},
+		"two claims":                {`{"provider":"p","type":"k","rotation":{"claim":[{"attempt_id":"a","holder":"h"},{"attempt_id":"b","holder":"h"}]}}`, "rotation"},
+		"a newer format":            {`{"provider":"p","type":"k","rotation":{"format":4711}}`, "rotation.format"},
 		"rotation a text":           {`{"provider":"p","type":"k","rotation":"` + hidden + `"}`, "rotation"},
 	} {
 		t.Run(name, func(t *testing.T) {

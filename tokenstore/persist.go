@@ -50,7 +50,7 @@ func (s *Store) write(id AccountID, r Record, expect Version, writeID string) (s
 	if r.Rotation.Incarnation == "" {
 		r.Rotation.Incarnation = newID()
 	}
-	r.Rotation.WriteID, r.Rotation.Writer = writeID, s.cfg.Holder
+	r.Rotation.Format, r.Rotation.WriteID, r.Rotation.Writer = rotationFormat, writeID, s.cfg.Holder
 	ctx, cancel := context.WithTimeout(s.life, storeTimeout)
 	defer cancel()
 	started := time.Now()

@@ -77,6 +77,7 @@ type Record struct {
 
 // Rotation is the service's bookkeeping in the record.
 type Rotation struct {
+	Format      int        `json:"format,omitempty"`      // of the bookkeeping: 1; absent means 1
 	Incarnation string     `json:"incarnation,omitempty"` // random, set when the record is created: guards against delete-and-recreate
 	Generation  Generation `json:"generation,omitempty"`
 	WriteID     string     `json:"write_id,omitempty"` // random per write: recognises our own write after a lost answer
