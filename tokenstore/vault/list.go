@@ -76,8 +76,13 @@ func (b *Backend) ids(ctx context.Context) ([]tokenstore.AccountID, error) {
 	var folder struct {
 		Keys []string `json:"keys"`
 	}
-	if _, err := b.get(ctx, call{"listing the accounts in Vault", path, need{"list", path}}, map[string][]string{"list": {"true"}}, &folder); err != nil {
+	c := call{"listing the accounts in Vault", path, need{"list", path}}
+	found, err := b.get(ctx, c, map[string][]string{"list": {"true"}}, &folder)
+	if err != nil {
 		return nil, err
+	}
+	if found && folder.Keys == nil { // read as none, it would end every account
+		return nil, &failure{kind: away, tried: c.tried, wrong: "the answer has no list"}
 	}
 	ids := make([]tokenstore.AccountID, 0, len(folder.Keys))
 	var ignored []string

@@ -107,7 +107,7 @@ func TestTheOperatorsPolicyAllowsWhatVaultKVDoes(t *testing.T) {
 	f, _ := prepared(t)
 	operator := f
 	token := newToken(t, f.Server, &api.TokenCreateRequest{Policies: []string{"gw-operator"}})
-	copied := *f.Server //nolint:govet // only the address, the folder and the token are used
+	copied := *f.Server
 	copied.Token = token
 	operator.Server = &copied
 	operator.kv(t, []string{"put"}, "a", "provider=p", "type=oauth_refresh", "refresh_token=rt")
