@@ -19,6 +19,9 @@ const (
 	clusterService  = "tokenward"
 )
 
+// OwnClusters are the clusters that are not upstreams.
+func OwnClusters() []string { return []string{clusterService, ListenerAttempt} }
+
 // What the outer listener lets in by Envoy's defaults, 100 headers and 60 KiB, must still fit when the facts of the
 // request, its token and the configured headers have been added. The same holds for a provider's answer on the way out.
 const (

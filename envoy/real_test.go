@@ -101,6 +101,9 @@ func TestARealEnvoyAcceptsWhatIsGenerated(t *testing.T) {
 		c.Upstreams[0].Name, c.Routes[0].Name, c.Routes[0].Tenant = name, name, name
 		all["named "+name] = c
 	}
+	hosts := samples()["small"] // the forms that the configuration file allows
+	hosts.Routes[0].Hosts = []string{"*", "*.example", "llm.*", "llm.example", "llm.example:8443", "*:8443", "*.llm.example:80", "[::1]", "localhost"}
+	all["every form of host"] = hosts
 	for name, c := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -27,7 +27,6 @@ func (g *Gateway) askWith(t *testing.T, headers int, value string) Answer {
 	return a
 }
 
-// Envoy counts :method and :path too: 98 headers with Host are its limit of 100.
 func TestWhateverTheListenerLetsInReachesTheProvider(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		t.Run(fmt.Sprintf("HTTP/2 %t", h2), func(t *testing.T) {
