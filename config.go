@@ -31,7 +31,7 @@ func loadConfig(file string) (*config.Config, error) {
 	if file == "" {
 		file = defaultFile
 	}
-	c, err := config.Load(file, config.Known{Drivers: provider.Names(), DefaultURL: provider.DefaultURL}, os.LookupEnv)
+	c, err := config.Load(file, config.Known{Drivers: provider.Names(), DefaultURL: provider.DefaultURL, Clusters: envoy.OwnClusters()}, os.LookupEnv)
 	if err != nil {
 		return nil, cli.Usagef("%w", err)
 	}

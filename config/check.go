@@ -3,11 +3,9 @@ package config
 import (
 	"maps"
 	"net"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // checker completes what may be left out and checks what one value alone does not tell.
@@ -29,6 +27,9 @@ func (k *checker) bad(line int, path, value, rule, remedy string) {
 func (k *checker) complete() {
 	c := k.config
 	for _, r := range c.Routes {
+		for i, h := range r.Hosts {
+			r.Hosts[i] = strings.ToLower(h) // as Envoy compares them
+		}
 		for _, name := range r.Upstreams {
 			if _, ok := c.Upstreams[name]; !ok {
 				if !k.reachable(name) {
@@ -115,10 +116,13 @@ func (k *checker) checkListeners() {
 		if err == nil {
 			_, err = strconv.ParseUint(port, 10, 16)
 		}
+		host, _, _ := net.SplitHostPort(a)
 		switch {
 		case err != nil:
 			k.bad(0, path, a, "must be HOST:PORT", "")
 			return
+		case strings.HasPrefix(path, "envoy.") && host != "" && host != "localhost" && net.ParseIP(host) == nil:
+			k.bad(0, path, a, "must have an IP address or localhost as host", "Envoy resolves no names of listeners")
 		case !secured && !loopback(a):
 			k.bad(0, path, a, "is not a loopback address", remedy)
 		case seen[a] != "" && !strings.HasSuffix(a, ":0"):
@@ -135,6 +139,9 @@ func (k *checker) checkListeners() {
 	address("admin.listen", c.Admin.Listen, c.Admin.TLS.CertFile != "", "give admin.tls")
 	address("envoy.admin", c.Envoy.Admin, false, "Envoy's admin port has no authentication: keep it on loopback")
 	address("envoy.listen", c.Envoy.Listen, c.Clients.Anonymous == "always", "clients cannot be authenticated yet: use a loopback address, or say clients.anonymous: always")
+	if c.Admin.TokenFile == "" {
+		k.bad(0, "admin.token_file", "", "must not be empty", "remove it for the default")
+	}
 	if c.Clients.Anonymous == "never" {
 		k.bad(0, "clients.anonymous", "never", "leaves nobody who may call", "use loopback until clients can be authenticated")
 	}
@@ -154,71 +161,5 @@ func (k *checker) checkRenewal() {
 	}
 	if r.BackoffMin > r.BackoffMax {
 		k.bad(0, "renewal.backoff", "", "min is larger than max", "")
-	}
-}
-
-func (k *checker) checkProviders() {
-	for _, name := range slices.Sorted(maps.Keys(k.config.Providers)) {
-		p, path := k.config.Providers[name], "providers."+name
-		if p.Driver != "-" && !k.known.has(p.Driver) {
-			k.bad(p.line, path+".driver", p.Driver, "is no driver", "use one of "+strings.Join(k.known.Drivers, ", "))
-		}
-		if p.Driver == "oauth2" && p.TokenURL == "" {
-			k.bad(p.line, path+".token_url", "", "must be given for the oauth2 driver", "")
-		}
-		if p.TokenURL != "" {
-			u, err := url.Parse(p.TokenURL)
-			if err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(net.JoinHostPort(u.Hostname(), "0"))) {
-				k.bad(p.line, path+".token_url", withoutSecrets(p.TokenURL), "must be an https URL without user", "http is only for loopback hosts")
-			}
-		}
-	}
-}
-
-func (k *checker) checkUpstreams() {
-	for _, name := range slices.Sorted(maps.Keys(k.config.Upstreams)) {
-		up, path := k.config.Upstreams[name], "upstreams."+name+".url"
-		if up.URL == "" {
-			k.bad(up.line, path, "", "must be given: the provider has no usual URL", "")
-			continue
-		}
-		u, err := url.Parse(up.URL)
-		if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-			k.bad(up.line, path, withoutSecrets(up.URL), "must be http(s)://HOST[:PORT] without path, query and user", "the client's path goes through unchanged")
-		}
-	}
-}
-
-func (k *checker) checkRoutes() {
-	if len(k.config.Routes) == 0 {
-		k.bad(0, "routes", "", "must have at least one route", "e.g. routes: { messages: { match: { prefix: /v1/ }, upstreams: [anthropic] } }")
-	}
-	taken := map[string]string{}
-	for _, r := range k.config.Routes {
-		path := "routes." + r.Name
-		if !strings.HasPrefix(r.Prefix, "/") {
-			k.bad(r.line, path+".match.prefix", r.Prefix, "must begin with /", "")
-		}
-		if len(r.Upstreams) == 0 {
-			k.bad(r.line, path+".upstreams", "", "must name at least one upstream", "")
-		}
-		if len(r.Hosts) == 0 {
-			k.bad(r.line, path+".match.hosts", "", "must name at least one host", `use ["*"] for all`)
-		}
-		for _, h := range r.Hosts {
-			if other := taken[h+r.Prefix]; other != "" {
-				k.bad(r.line, path+".match", h+r.Prefix, "is already matched by route "+other, "")
-			}
-			taken[h+r.Prefix] = r.Name
-		}
-		if r.RefreshWait > r.RecoveryTimeout {
-			k.bad(r.line, path+".refresh_wait", r.RefreshWait.String(), "must not exceed recovery_timeout ("+r.RecoveryTimeout.String()+")", "")
-		}
-		if r.RecoveryTimeout > 5*time.Minute {
-			k.bad(r.line, path+".recovery_timeout", r.RecoveryTimeout.String(), "must be at most 5m", "no client waits longer")
-		}
-		if r.Tenant != "" && r.TenantHeader != "" {
-			k.bad(r.line, path+".tenant", r.Tenant, "excludes tenant_header", "keep one")
-		}
 	}
 }

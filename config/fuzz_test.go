@@ -25,7 +25,11 @@ func FuzzLoad(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := parse("tokenward.yaml", data, testKnown, environment("SECRET_TOKEN", secret))
+		var c *Config
+		k, err := parse("tokenward.yaml", data, testKnown, environment("SECRET_TOKEN", secret))
+		if err == nil {
+			c, err = k.result()
+		}
 		if err != nil {
 			var problems Problems
 			if !errors.As(err, &problems) || len(problems) == 0 {

@@ -25,15 +25,17 @@ func Load(path string, known Known, env func(string) (string, bool)) (*Config, e
 	if err != nil {
 		return nil, err
 	}
-	c, err := parse(filepath.Base(path), data, known, env)
+	k, err := parse(filepath.Base(path), data, known, env)
 	if err != nil {
 		return nil, err
 	}
-	c.resolvePaths(filepath.Dir(abs))
-	return c, nil
+	k.config.resolvePaths(filepath.Dir(abs))
+	k.checkFiles()
+	return k.result()
 }
 
-func parse(file string, data []byte, known Known, env func(string) (string, bool)) (*Config, error) {
+// parse reads, completes and checks without any I/O.
+func parse(file string, data []byte, known Known, env func(string) (string, bool)) (*checker, error) {
 	r := &reader{file: file, env: env, values: map[string]*yaml.Node{}}
 	c := defaults()
 	d := yaml.NewDecoder(bytes.NewReader(data))
@@ -54,10 +56,14 @@ func parse(file string, data []byte, known Known, env func(string) (string, bool
 	k := &checker{reader: r, config: c, known: known}
 	k.complete()
 	k.check()
-	if len(r.problems) > 0 {
-		return nil, r.problems.sorted()
+	return k, nil
+}
+
+func (k *checker) result() (*Config, error) {
+	if len(k.problems) > 0 {
+		return nil, k.problems.sorted()
 	}
-	return c, nil
+	return k.config, nil
 }
 
 func noYAML(file string, err error) Problems {

@@ -13,7 +13,8 @@ import (
 const smallest = "routes: { messages: { match: { prefix: /v1/ }, upstreams: [anthropic] } }\n"
 
 var testKnown = Known{
-	Drivers: []string{"anthropic", "api_key", "oauth2"},
+	Drivers:  []string{"anthropic", "api_key", "oauth2"},
+	Clusters: []string{"tokenward", "tokenward_attempt"},
 	DefaultURL: func(driver string) string {
 		if driver == "anthropic" {
 			return "https://api.anthropic.com"
@@ -34,7 +35,9 @@ func environment(name, value string) func(string) (string, bool) {
 // load writes the text to a file of its own folder and loads it.
 func load(t *testing.T, text string, env func(string) (string, bool)) (*Config, error) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "tokenward.yaml")
+	folder := shortFolder(t)
+	writeFiles(t, folder)
+	file := filepath.Join(folder, "tokenward.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +134,7 @@ log: { level: debug, format: console }
 
 func TestEveryKeyReachesItsField(t *testing.T) {
 	folder := t.TempDir()
+	writeFiles(t, folder)
 	file := filepath.Join(folder, "tokenward.yaml")
 	if err := os.WriteFile(file, []byte(whole), 0o600); err != nil {
 		t.Fatal(err)
@@ -331,5 +335,12 @@ admin: { listen: "127.0.0.1:0" }
 func TestPlainHTTPIsForLoopbackTokenEndpointsOnly(t *testing.T) {
 	for _, host := range []string{"127.0.0.1:9", "localhost", "[::1]:9"} {
 		mustLoad(t, smallest+`providers: { idp: { driver: oauth2, token_url: "http://`+host+`/token" } }`)
+	}
+}
+
+func TestHostsAreComparedAsEnvoyDoesInLowerCase(t *testing.T) {
+	c := mustLoad(t, "routes: { a: { match: { prefix: /a, hosts: [LLM.example] }, upstreams: [anthropic] }, b: { match: { prefix: /b, hosts: [llm.Example] }, upstreams: [anthropic] } }")
+	if c.Routes[0].Hosts[0] != "llm.example" || c.Routes[1].Hosts[0] != "llm.example" {
+		t.Errorf("hosts are %v and %v: two virtual hosts of one name", c.Routes[0].Hosts, c.Routes[1].Hosts)
 	}
 }

@@ -31,7 +31,7 @@ func TestHeaderValuesAndTheUserOfAProxyAreNotPrinted(t *testing.T) {
 	printed, err := Print(mustLoad(t, smallest+`
 providers:
   one: { driver: anthropic, headers: { x-key: sk-very-secret }, proxy: "http://me:sk-very-secret@proxy.example:3128" }
-  two: { driver: anthropic, proxy: "me:sk-very-secret@proxy.example:3128" }
+  two: { driver: anthropic, proxy: "socks5://me:sk-very-secret@proxy.example:3128" }
 `))
 	if err != nil {
 		t.Fatal(err)

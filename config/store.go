@@ -93,6 +93,11 @@ func (r *reader) vaultAuth(a *VaultAuth) read {
 func (k *checker) checkStore() {
 	v := k.config.Store.Vault
 	if v == nil {
+		for _, p := range []struct{ key, value string }{{"path", k.config.Store.SQLite.Path}, {"key_file", k.config.Store.SQLite.KeyFile}} {
+			if p.value == "" {
+				k.bad(0, "store.sqlite."+p.key, "", "must not be empty", "remove it for the default")
+			}
+		}
 		return
 	}
 	line := k.values["store.vault"].Line

@@ -104,6 +104,7 @@ type Log struct{ Level, Format string }
 type Known struct {
 	Drivers    []string
 	DefaultURL func(driver string) string
+	Clusters   []string // Envoy clusters that are not upstreams
 }
 
 func defaults() *Config {

@@ -39,7 +39,9 @@ func breakers() *clusterv3.CircuitBreakers {
 	}}}
 }
 
+// options makes room for answers with many headers. Envoy's default of 100 would count its own and ours too.
 func (b *builder) options(o *httpv3.HttpProtocolOptions) map[string]*anypb.Any {
+	o.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxHeadersCount: u32(innerHeaders), MaxResponseHeadersKb: u32(innerHeadersKB)}
 	return map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": b.any(o)}
 }
 

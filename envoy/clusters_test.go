@@ -97,6 +97,20 @@ func TestAnUpstreamsOwnCAReplacesTheSystems(t *testing.T) {
 	}
 }
 
+func TestEveryClusterIsAnUpstreamOrOneOfOurOwn(t *testing.T) {
+	for name, c := range samples() {
+		own := OwnClusters()
+		for _, u := range c.Upstreams {
+			own = append(own, u.Name)
+		}
+		for _, cluster := range decode(t, c).boot.GetStaticResources().GetClusters() {
+			if !slices.Contains(own, cluster.GetName()) {
+				t.Errorf("%s: an upstream may be called %s, as a cluster of ours is", name, cluster.GetName())
+			}
+		}
+	}
+}
+
 func TestTheServiceIsReachedWhereItListens(t *testing.T) {
 	for _, tt := range []struct{ listen, kind, want, san string }{
 		{"unix:/run/x.sock", "STATIC", "/run/x.sock", ""},

@@ -19,6 +19,16 @@ const (
 	clusterService  = "tokenward"
 )
 
+// OwnClusters are the clusters that are not upstreams.
+func OwnClusters() []string { return []string{clusterService, ListenerAttempt} }
+
+// What the outer listener lets in by Envoy's defaults, 100 headers and 60 KiB, must still fit when the facts of the
+// request, its token and the configured headers have been added. The same holds for a provider's answer on the way out.
+const (
+	innerHeaders   = 256
+	innerHeadersKB = 128
+)
+
 // restartReserve is how many retries are kept beyond a route's attempts for the time when the service is away: each
 // waits 1 to 1.5 s. The service counts a request's attempts itself.
 const restartReserve = 3

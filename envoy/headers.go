@@ -23,8 +23,9 @@ var providerMustNotSee = []string{
 	"x-request-id", "traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags",
 }
 
-// providerMustNotSay is removed from a provider's answer before the service sees it.
-var providerMustNotSay = []string{"x-tokenward-retry", "x-tokenward-after"}
+// providerMustNotSay is removed from a provider's answer before the service sees it. By name and at the route, because
+// a filter would remove these headers from the service's own refusals too.
+var providerMustNotSay = []string{"x-tokenward-retry", "x-tokenward-after", "tokenward-reason", "tokenward-attempts"}
 
 // clientMustNotSee is removed on the way out; the prefix x-tokenward- goes by a filter as well.
 var clientMustNotSee = []string{"x-tokenward-retry", "x-tokenward-after", "x-tokenward-status", "x-envoy-upstream-service-time"}

@@ -134,7 +134,7 @@ func TestNothingInternalIsTakenFromAClient(t *testing.T) {
 func TestAProvidersOwnMarkerIsRemovedBeforeTheServiceSeesTheAnswer(t *testing.T) {
 	eachSample(t, func(t *testing.T, b built) {
 		for _, vh := range b.inner.GetRouteConfig().GetVirtualHosts() {
-			for _, want := range []string{"x-tokenward-retry", "x-tokenward-after"} {
+			for _, want := range []string{"x-tokenward-retry", "x-tokenward-after", "tokenward-reason", "tokenward-attempts"} {
 				if !slices.Contains(vh.GetResponseHeadersToRemove(), want) {
 					t.Errorf("a provider can send %s", want)
 				}

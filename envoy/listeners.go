@@ -58,7 +58,8 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 			}}),
 			b.router(),
 		},
-		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes},
+		LocalReplyConfig: whenNoRoute(),
+		RouteSpecifier:   &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes},
 	}
 	chain := b.chain(hcm)
 	if b.cfg.CertFile != "" {
@@ -76,6 +77,7 @@ func (b *builder) attemptListener() *listenerv3.Listener {
 	hcm := &hcmv3.HttpConnectionManager{
 		StatPrefix: "attempt", GenerateRequestId: truth(false), PreserveExternalRequestId: true, SkipXffAppend: true,
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, StreamIdleTimeout: durationpb.New(longestSilence),
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{MaxHeadersCount: u32(innerHeaders)}, MaxRequestHeadersKb: u32(innerHeadersKB),
 		UpgradeConfigs:        websocket,
 		Http2ProtocolOptions:  &corev3.Http2ProtocolOptions{AllowConnect: true, InitialStreamWindowSize: u32(64 << 10), InitialConnectionWindowSize: u32(16 << 20)},
 		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{UnixSockets: true},
@@ -103,6 +105,30 @@ func (b *builder) whenAbsent() *hcmv3.LocalReplyConfig {
 			Name: "cel", ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: b.any(&celv3.ExpressionFilter{Expression: absent})},
 		}}},
 		HeadersToAdd: []*corev3.HeaderValueOption{setHeader("x-tokenward-retry", "1"), setHeader("x-tokenward-after", "1")},
+	}}}
+}
+
+// whenNoRoute gives Envoy's 404, which is empty, a body that clients of either provider dialect can read. A route that
+// catches all would miss unknown hosts, CONNECT and OPTIONS *.
+func whenNoRoute() *hcmv3.LocalReplyConfig {
+	const message = "no route of the gateway matches this host and path: call one that its configuration names under routes"
+	text := func(s string) *structpb.Value { return structpb.NewStringValue(s) }
+	object := func(fields map[string]*structpb.Value) *structpb.Value {
+		return structpb.NewStructValue(&structpb.Struct{Fields: fields})
+	}
+	body := object(map[string]*structpb.Value{
+		"type":      text("error"),
+		"error":     object(map[string]*structpb.Value{"type": text("not_found_error"), "code": text("unknown_route"), "message": text(message)}),
+		"tokenward": object(map[string]*structpb.Value{"reason": text("unknown_route")}),
+	})
+	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{
+		Filter: &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
+			ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: []string{"NR"}},
+		}},
+		HeadersToAdd: []*corev3.HeaderValueOption{setHeader("tokenward-reason", "unknown_route")},
+		BodyFormatOverride: &corev3.SubstitutionFormatString{
+			ContentType: "application/json", Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: body.GetStructValue()},
+		},
 	}}}
 }
 

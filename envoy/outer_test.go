@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -132,8 +133,31 @@ func TestTheOuterListenerTellsTheInnerOneWhoCallsAndWhere(t *testing.T) {
 			}
 		})
 	}
-	if resp, _ := call(t, address, "", "/admin", nil); resp.StatusCode != http.StatusNotFound {
-		t.Errorf("an unknown path got %d, want Envoy's 404", resp.StatusCode)
+}
+
+func TestAnUnknownRouteIsA404ThatSaysSo(t *testing.T) {
+	address := startOuter(t, []Route{
+		{Name: "all", Prefix: "/v1/", Hosts: []string{"llm.example"}, Attempts: 2},
+	}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("x-provider", "yes") // a provider's own 404 stays what it is
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	for name, where := range map[string]struct{ host, path string }{"path": {"llm.example", "/admin"}, "host": {"other.example", "/v1/"}} {
+		resp, body := call(t, address, where.host, where.path, nil)
+		var got struct {
+			Type  string
+			Error struct{ Type, Code, Message string }
+		}
+		if err := json.Unmarshal([]byte(body), &got); err != nil {
+			t.Fatalf("unknown %s: %v: %d %q", name, err, resp.StatusCode, body)
+		}
+		if resp.StatusCode != http.StatusNotFound || resp.Header.Get("tokenward-reason") != "unknown_route" || resp.Header.Get("content-type") != "application/json" ||
+			got.Type != "error" || got.Error.Type != "not_found_error" || got.Error.Code != "unknown_route" || got.Error.Message == "" {
+			t.Errorf("unknown %s: %d %v %s", name, resp.StatusCode, resp.Header, body)
+		}
+	}
+	if resp, body := call(t, address, "llm.example", "/v1/x", nil); resp.Header.Get("tokenward-reason") != "" || resp.Header.Get("x-provider") != "yes" || body != "" {
+		t.Errorf("a provider's 404 became %v %q", resp.Header, body)
 	}
 }
 

@@ -90,9 +90,21 @@ func bootstrapYAML(t *testing.T, c Config) []byte {
 	return text
 }
 
+// awkwardNames are texts that YAML 1.1 takes for something else when they are not quoted.
+var awkwardNames = []string{"y", "N", "yes", "No", "on", "OFF", "true", "null", "12", "0x1f", "1_000", "1e5", "12-30"}
+
 func TestARealEnvoyAcceptsWhatIsGenerated(t *testing.T) {
 	envoy := realEnvoy(t)
-	for name, c := range samples() {
+	all := samples()
+	for _, name := range awkwardNames {
+		c := samples()["small"]
+		c.Upstreams[0].Name, c.Routes[0].Name, c.Routes[0].Tenant = name, name, name
+		all["named "+name] = c
+	}
+	hosts := samples()["small"] // the forms that the configuration file allows
+	hosts.Routes[0].Hosts = []string{"*", "*.example", "llm.*", "llm.example", "llm.example:8443", "*:8443", "*.llm.example:80", "[::1]", "localhost"}
+	all["every form of host"] = hosts
+	for name, c := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			folder := t.TempDir()

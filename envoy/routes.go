@@ -60,7 +60,7 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 
 // domains is how Envoy matches a host: with and without a port.
 func domains(host string) []string {
-	if strings.Contains(host, "*") || strings.Contains(host, ":") {
+	if strings.Contains(host, "*") || strings.Contains(host, ":") && !strings.HasSuffix(host, "]") {
 		return []string{host}
 	}
 	return []string{host, host + ":*"}

@@ -3,6 +3,7 @@ package envoy
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -32,9 +33,19 @@ func YAML(m proto.Message) ([]byte, error) {
 	return buf.Bytes(), e.Close()
 }
 
-// blockStyle drops the braces and quotes of JSON.
+// plainText begins like a word, and plainWords are those that YAML 1.1 reads as something else than text.
+var (
+	plainText  = regexp.MustCompile(`^[A-Za-z/]`)
+	plainWords = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off|true|false|null)$`)
+)
+
+// blockStyle drops the braces of JSON, and its quotes where no reader could take a text for a number or a boolean: Envoy
+// reads YAML 1.1, our encoder writes 1.2.
 func blockStyle(n *yaml.Node) {
 	n.Style = 0
+	if n.ShortTag() == "!!str" && (!plainText.MatchString(n.Value) || plainWords.MatchString(n.Value)) {
+		n.Style = yaml.DoubleQuotedStyle
+	}
 	for _, child := range n.Content {
 		blockStyle(child)
 	}

@@ -129,7 +129,7 @@ func takeOver(ctx context.Context, path string) (net.Listener, error) {
 	if st, err := os.Lstat(path); err == nil && st.Mode()&os.ModeSocket == 0 {
 		return nil, fmt.Errorf("listening for Envoy on %s: the path exists and is no socket: remove it or choose another extproc.listen", path)
 	}
-	fresh := fmt.Sprintf("%s.%d", path, os.Getpid())
+	fresh := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%d", os.Getpid())) // short: a socket's path has at most 107 bytes
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}

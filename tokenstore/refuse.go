@@ -67,6 +67,17 @@ func (s *Store) credentialsRefused(r *route, d Driver, status int, words, why st
 	return ref.shape(d)
 }
 
+// unreachable says nothing of addresses or certificates, which are not the client's business: Envoy's log of the attempt
+// has them.
+func (s *Store) unreachable(r *route, u *upstream) *Refusal {
+	ref := &Refusal{
+		Status: 503, Reason: ReasonUpstreamUnreachable,
+		Message: "the gateway could not connect to its upstream " + u.name + " and has no other to try; tell whoever runs the gateway to check the upstream's url, DNS, network and certificate",
+	}
+	s.refused(r, ref)
+	return ref.shape(u.pool.driver)
+}
+
 func (ref *Refusal) shape(d Driver) *Refusal {
 	if d != nil {
 		ref.ContentType, ref.Body = d.Shape(*ref)

@@ -82,10 +82,15 @@ func (a *account) situation(gen Generation, trail *Trail) situation {
 }
 
 // final ends a recovery that nobody is left to continue: a refusal that the client would take for its own key's becomes
-// ours, everything else goes through as the provider gave it.
+// ours, and so does the proxy's bare text when no provider was reached. Everything else goes through as the provider
+// gave it.
 func (s *Store) final(d Decision, p Pick, status int, why string) Decision {
 	d.Action, d.Trail = Pass, nil
-	if d.Verdict.Class.ours() && !p.route.PassAuthFailure {
+	switch c := d.Verdict.Class; {
+	case c == ClassUnreachable:
+		d.Action = Refuse
+		d.Refusal = s.unreachable(p.route, p.upstream)
+	case c.ours() && !p.route.PassAuthFailure:
 		d.Action = Refuse
 		d.Refusal = s.credentialsRefused(p.route, p.upstream.pool.driver, status, d.Verdict.Message, why)
 	}

@@ -3,6 +3,7 @@ package tokenstore_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -229,6 +230,19 @@ func TestAClientThatLeavesDuringAReportGetsItsContextsError(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		if r := w.stored("a"); r.RefreshToken.Reveal() != "rt-1" {
 			t.Error("the refresh was lost with its client")
+		}
+	})
+}
+
+func TestAnUpstreamThatCannotBeReachedIsARefusalThatNamesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStore(t, account("a"))
+		d := w.report(w.pick("r", nil), tokenstore.Response{Status: 503, Local: true, NotSent: true, Detail: "no_healthy_upstream"}, nil)
+		if d.Action != tokenstore.Refuse || d.Refusal.Status != 503 || d.Refusal.Reason != tokenstore.ReasonUpstreamUnreachable || len(d.Refusal.Body) == 0 {
+			t.Fatalf("%+v", d)
+		}
+		if !strings.Contains(d.Refusal.Message, "upstream main") || strings.Contains(d.Refusal.Message, "no_healthy_upstream") {
+			t.Errorf("message: %s", d.Refusal.Message)
 		}
 	})
 }

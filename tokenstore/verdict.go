@@ -105,12 +105,13 @@ type Reason string
 
 // Reasons of our own refusals.
 const (
-	ReasonCredentialsRefused Reason = "credentials_refused" // the provider refused the last token that could be tried
-	ReasonNoHealthyAccount   Reason = "no_healthy_account"
-	ReasonAllCooling         Reason = "all_cooling"
-	ReasonUnknownRoute       Reason = "unknown_route"
-	ReasonTenantDenied       Reason = "tenant_denied"
-	ReasonStoreUnavailable   Reason = "store_unavailable"
+	ReasonCredentialsRefused  Reason = "credentials_refused" // the provider refused the last token that could be tried
+	ReasonNoHealthyAccount    Reason = "no_healthy_account"
+	ReasonAllCooling          Reason = "all_cooling"
+	ReasonUnknownRoute        Reason = "unknown_route"
+	ReasonTenantDenied        Reason = "tenant_denied"
+	ReasonStoreUnavailable    Reason = "store_unavailable"
+	ReasonUpstreamUnreachable Reason = "upstream_unreachable" // the proxy could not connect, and nobody else is left
 )
 
 // Refusal is an answer of our own to the client: 503, or 429 with RetryAfter. Never a 401: the client's own key is fine.

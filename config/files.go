@@ -1,0 +1,71 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// longestSocketPath is sun_path's size without its NUL (unix(7)), in bytes.
+const longestSocketPath = 107
+
+// temporarySocket stands for the name, in the same folder, under which the server binds before it renames: . and a
+// process id.
+const temporarySocket = ".4194304"
+
+// checkFiles looks at what the configuration names on this machine. The paths are absolute by now.
+func (k *checker) checkFiles() {
+	c := k.config
+	pairs := map[string]TLS{"extproc.tls": c.ExtProc.TLS, "admin.tls": c.Admin.TLS, "envoy.tls": c.Envoy.TLS}
+	for _, path := range slices.Sorted(maps.Keys(pairs)) {
+		t := pairs[path]
+		cert, key := k.readable(0, path+".cert_file", t.CertFile), k.readable(0, path+".key_file", t.KeyFile)
+		if cert != nil && key != nil {
+			if _, err := tls.X509KeyPair(cert, key); err != nil {
+				k.bad(0, path, "", "cert_file and key_file are no pair of PEM files: "+strings.TrimPrefix(err.Error(), "tls: "), "give the chain's and its private key's file")
+			}
+		}
+		k.authority(0, path+".client_ca_file", t.ClientCAFile)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
+		k.authority(c.Providers[name].line, "providers."+name+".ca_file", c.Providers[name].CAFile)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
+		k.authority(c.Upstreams[name].line, "upstreams."+name+".ca_file", c.Upstreams[name].CAFile)
+	}
+	if path, ok := strings.CutPrefix(c.ExtProc.Listen, "unix:"); ok {
+		if n := max(len(path), len(filepath.Join(filepath.Dir(path), temporarySocket))); n > longestSocketPath {
+			k.bad(0, "extproc.listen", c.ExtProc.Listen, fmt.Sprintf("is %d bytes too long for a Unix socket", n-longestSocketPath), "use a shorter path, e.g. unix:/run/tokenward/extproc.sock")
+		}
+	}
+}
+
+// readable returns the content of a file that must be there; nil when none is named.
+func (k *checker) readable(line int, path, file string) []byte {
+	if file == "" {
+		return nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		k.bad(line, path, file, "cannot be read: "+reason(err), "give a file that this user can read")
+		return nil
+	}
+	return data
+}
+
+func (k *checker) authority(line int, path, file string) {
+	if data := k.readable(line, path, file); data != nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
+		k.bad(line, path, file, "holds no certificate", "give a PEM file")
+	}
+}
+
+// reason is an error without the path, which the message shows already.
+func reason(err error) string {
+	s := err.Error()
+	return s[strings.LastIndex(s, ": ")+1+1:]
+}
