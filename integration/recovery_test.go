@@ -307,7 +307,7 @@ func TestAClientThatLeavesDoesNotStopTheRefreshAndLeavesNothingBehind(t *testing
 			eventually(t, 3*time.Second, "no stream is left", func() bool { return g.gauge(t, "tokenward_streams") == 0 })
 			eventually(t, 5*time.Second, "the refresh is saved", func() bool { return strings.Contains(g.cli(t, "accounts", "show", "claude-1"), "generation     2") })
 			expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 1)
-			eventually(t, 5*time.Second, "the goroutines are gone", func() bool { return g.gauge(t, "go_goroutines") <= before+clients/4 })
+			eventually(t, 5*time.Second, "the goroutines are gone", func() bool { return g.gauge(t, "go_goroutines") <= before+clients/2 }) // Envoy's other workers have connected too; a leak would be one for each client
 			eventually(t, 5*time.Second, "no trail is left", func() bool { return g.gauge(t, "tokenward_trails") == 0 })
 			a := g.post(t, sim)
 			served(t, a, sim)
