@@ -37,7 +37,7 @@ func TestAddGivesAnExistingAccountANewCredentialAndForgetsTheOldOne(t *testing.T
 	old := living()
 	old.State = tokenstore.Paused
 	old.Extra = map[string]json.RawMessage{"limits": json.RawMessage(`{"rpm":5}`)}
-	old.Rotation.Claim = &tokenstore.Claim{AttemptID: "x", Ambiguous: true}
+	old.Rotation.Claim = &tokenstore.Claim{AttemptID: "x", Holder: "h", Ambiguous: true}
 	old.Rotation.Last = &tokenstore.Outcome{Result: "failed", Class: tokenstore.RefreshPermanent, Fingerprint: tokenstore.Fingerprint("a", old.RefreshToken)}
 	s.put(t, "a", old)
 	r := s.run(t, planted+"new", "accounts", "add", "a", "--refresh-token-file", "-")
