@@ -51,7 +51,9 @@ func TestAnOperatorSignsInRefreshesAndSignsOutOnThePage(t *testing.T) {
 	expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 1)
 	do(ctx, t, chromedp.Click(`button[aria-label="Refresh claude-2"]`), chromedp.WaitVisible(`tr[data-account="claude-2"] .badge.needs_reauth`))
 	do(ctx, t, chromedp.Click("#all"))
-	eventually(t, 10*time.Second, "the refresh of all is summed up", func() bool { return said(ctx, t, "#notice") == "All accounts: 1 failed, 2 fresh" || said(ctx, t, "#notice") == "All accounts: 2 fresh, 1 failed" })
+	eventually(t, 10*time.Second, "the refresh of all is summed up", func() bool {
+		return said(ctx, t, "#notice") == "All accounts: 1 failed, 2 fresh" || said(ctx, t, "#notice") == "All accounts: 2 fresh, 1 failed"
+	})
 
 	do(ctx, t, chromedp.Click("#out"), chromedp.WaitVisible("#signin"), chromedp.WaitNotVisible("#board"), chromedp.Reload(), chromedp.WaitVisible("#signin"))
 	var rows int

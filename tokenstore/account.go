@@ -204,31 +204,35 @@ func (a *account) installLocked(r Record, lead time.Duration) {
 
 // planLocked sets when the account is renewed next and whether a pick may wake it.
 func (a *account) planLocked(lead time.Duration) {
-	a.wakeFrom.Store(never)
-	a.due = time.Time{}
+	wake, due := a.planOfLocked(lead)
+	a.wakeFrom.Store(wake) // once: a pick between two values would take the account for dead
+	a.due = due
+}
+
+// planOfLocked is the earliest refresh that a pick may cause, and the next renewal; never and zero: none.
+func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 	if a.removed || a.driver == nil || a.problem != nil || a.quarantine != "" || a.record.State == Paused || !a.driver.Refreshable(a.record) {
-		return
+		return never, due
 	}
 	if a.flight != nil { // planned again when it ends; until its token is known, picks may join it
-		if !a.flight.saving {
-			a.wakeFrom.Store(0)
+		if a.flight.saving {
+			return never, due
 		}
-		return
+		return 0, due
 	}
 	if !a.retryAt.IsZero() {
-		a.wakeFrom.Store(a.retryAt.UnixNano())
-	} else {
-		a.wakeFrom.Store(0)
+		wake = a.retryAt.UnixNano()
 	}
 	t := a.token.Load()
 	switch {
 	case t == nil || a.rotated || a.graceOpenLocked():
-		a.due = later(time.Now(), a.retryAt)
+		due = later(time.Now(), a.retryAt)
 	case t.refused.Load():
-		a.due = later(later(time.Now(), a.retryAt), a.cooldown.Until)
+		due = later(later(time.Now(), a.retryAt), a.cooldown.Until)
 	case !t.expires.IsZero():
-		a.due = later(renewAt(t.expires.Add(-t.lifetime()), t.expires, lead, t.jitter), a.retryAt)
+		due = later(renewAt(t.expires.Add(-t.lifetime()), t.expires, lead, t.jitter), a.retryAt)
 	}
+	return wake, due
 }
 
 // flying reports whether a refresh is under way whose result is not known yet.

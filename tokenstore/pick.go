@@ -185,6 +185,7 @@ func (p *pool) choose(now int64, tenant string, trail *Trail) (chosen *account, 
 			at -= n
 		}
 		a := seg.members[at]
+		wakeable := a.wakeable(now) // read before living: a refresh that ends meanwhile sets what living reads first
 		switch {
 		case a.living(now):
 			if !trail.admits(a.id, a.generation()) {
@@ -200,7 +201,7 @@ func (p *pool) choose(now int64, tenant string, trail *Trail) (chosen *account, 
 			if compare--; prefer == "" && (compare <= 0 || load == 0) { // nothing beats an idle account
 				return chosen, true
 			}
-		case asleep == nil && a.wakeable(now) && trail.fresh(a.id):
+		case asleep == nil && wakeable && trail.fresh(a.id):
 			asleep = a
 		}
 	}

@@ -27,6 +27,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 		p.upstream.reached()
 		return Decision{Action: Pass, Verdict: v}, nil
 	}
+	v.Code, v.Message = p.withoutToken(v.Code), p.withoutToken(v.Message)
 	now := time.Now()
 	s.note(p, v, resp, now)
 	next := decide(v, p.route.RouteConfig, p.account.situation(p.Generation, trail))

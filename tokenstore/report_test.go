@@ -246,3 +246,17 @@ func TestAnUpstreamThatCannotBeReachedIsARefusalThatNamesIt(t *testing.T) {
 		}
 	})
 }
+
+func TestATokenThatTheProviderEchoesIsNotShownToTheClient(t *testing.T) {
+	for name, words := range map[string]string{"whole": "bad token at-of-account-a!", "cut": "bad token at-of-acco", "cut and marked": "bad token at-of-accou…"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newStore(t, account("account-a"))
+				d := w.report(w.pick("once", nil), tokenstore.Response{Status: 401, Body: []byte(words), BodyRead: true}, nil)
+				if d.Action != tokenstore.Refuse || strings.Contains(string(d.Refusal.Body), "at-of") || !strings.Contains(string(d.Refusal.Body), "bad token [redacted]") {
+					t.Errorf("%s: %s", d.Action, d.Refusal.Body)
+				}
+			})
+		})
+	}
+}

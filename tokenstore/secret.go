@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
+	"strings"
 )
 
 const redacted = "[redacted]"
@@ -57,6 +58,28 @@ func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.mask())) }
 
 // MarshalText returns the mask. Records are stored by [EncodeRecord], which reveals on purpose.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.mask()), nil }
+
+// shortestEcho is how many characters of a token count as an echo of it.
+const shortestEcho = 8
+
+// withoutToken masks what a provider's words echo of the token that the attempt carried, also where they were cut within it.
+func (p Pick) withoutToken(words string) string {
+	for _, h := range p.Headers {
+		token := h.Value[strings.LastIndexByte(h.Value, ' ')+1:] // behind the scheme
+		if words == "" || len(token) < shortestEcho {
+			continue
+		}
+		words = strings.ReplaceAll(words, token, redacted)
+		bare := strings.TrimRight(words, ".…")
+		for n := len(token) - 1; n >= shortestEcho; n-- {
+			if cut, found := strings.CutSuffix(bare, token[:n]); found {
+				words = cut + redacted
+				break
+			}
+		}
+	}
+	return words
+}
 
 // Fingerprint is the only form of a secret that may leave the process: the first 64 bits, in hex, of an HMAC-SHA-256
 // keyed with the account's id, so that it is stable across processes and equal secrets of two accounts look
