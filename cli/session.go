@@ -16,7 +16,10 @@ import (
 
 // Session is what a command works on: the configured store and drivers.
 type Session struct {
-	Backend tokenstore.Backend           // nil for commands that ask the running service
+	Backend tokenstore.Backend // nil for commands that ask the running service
+	// StoreKind is sqlite or vault; StoreAt names the store for people, and two sessions with the same one share it.
+	StoreKind, StoreAt string
+
 	Drivers map[string]tokenstore.Driver // by provider name
 	Pools   map[string]tokenstore.PoolConfig
 	// Domain builds a store for one-off refreshes; its renewal is not started.
