@@ -22,7 +22,7 @@ func (a *app) accounts() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	c.AddCommand(a.list(), a.show(), a.add(), a.importAccounts(), a.setState("pause", "no more attempts and refreshes", tokenstore.Paused),
-		a.setState("resume", "serve and refresh again", tokenstore.Active), a.refresh(), a.remove(), a.copyAccounts())
+		a.setState("resume", "serve and refresh again", tokenstore.Active), a.refresh(), a.remove(), a.copyAccounts(), a.export())
 	return c
 }
 

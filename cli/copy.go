@@ -27,7 +27,7 @@ func (a *app) copyAccounts() *cobra.Command {
 			"A refresh token has one owner. An account is paused at the source, written to the target as paused, read back and compared by fingerprints, and only then\n" +
 			"made active at the target. If a step fails, the steps before it are undone. The source keeps its record, paused and labelled " + copiedTo + ";\n" +
 			"`accounts resume` refuses it, and copying back replaces it. An account that the target has with another credential is refused. What an interrupted copy left\n" +
-			"is finished by the same command. Services may run on both stores. In Vault, both sides need the operator's policy (docs/vault.md).",
+			"is finished by the same command. Services may run on both stores. A target in Vault needs the operator's policy (docs/vault.md).",
 		Example: "  tokenward accounts copy --to vault -c vault.yaml                                  # from ./tokenward.yaml\n" +
 			"  tokenward accounts copy acme-1 --to sqlite -c local.yaml --from-config vault.yaml   # and back",
 		RunE: func(cmd *cobra.Command, args []string) error {
