@@ -166,7 +166,7 @@ func openSession(ctx context.Context, file string, withStore bool) (*cli.Session
 		scheme = "https://"
 	}
 	return &cli.Session{
-		Backend: b, Drivers: t.Drivers, Pools: t.Pools, AdminURL: scheme + c.Admin.Listen, AdminTokenFile: c.Admin.TokenFile, AdminCAFile: c.Admin.TLS.CertFile,
+		Backend: b, StoreKind: backendName(c.Store), StoreAt: storeAt(c.Store), Drivers: t.Drivers, Pools: t.Pools, AdminURL: scheme + c.Admin.Listen, AdminTokenFile: c.Admin.TokenFile, AdminCAFile: c.Admin.TLS.CertFile,
 		Domain: func() (*tokenstore.Store, error) {
 			if t.Journal, err = openJournal(c.Store); err != nil {
 				return nil, err

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +22,25 @@ func backendName(c config.Store) string {
 		return "vault"
 	}
 	return "sqlite"
+}
+
+// storeAt names the configured store for people, and equal stores equally.
+func storeAt(c config.Store) string {
+	if v := c.Vault; v != nil {
+		at := "vault " + strings.TrimRight(v.Address, "/") + " " + v.Mount + "/" + v.Prefix
+		if v.Namespace != "" {
+			at += " in namespace " + v.Namespace
+		}
+		return at
+	}
+	path := c.SQLite.Path
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	return "sqlite " + path
 }
 
 // openBackend opens the configured store.

@@ -22,7 +22,7 @@ func (a *app) accounts() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	c.AddCommand(a.list(), a.show(), a.add(), a.importAccounts(), a.setState("pause", "no more attempts and refreshes", tokenstore.Paused),
-		a.setState("resume", "serve and refresh again", tokenstore.Active), a.refresh(), a.remove())
+		a.setState("resume", "serve and refresh again", tokenstore.Active), a.refresh(), a.remove(), a.copyAccounts(), a.export())
 	return c
 }
 
@@ -155,13 +155,21 @@ func (a *app) show() *cobra.Command {
 }
 
 func (a *app) setState(use, short string, state tokenstore.OperatorState) *cobra.Command {
-	return &cobra.Command{Use: use + " ID", Short: short, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+	var force bool
+	c := &cobra.Command{Use: use + " ID", Short: short, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 		id, err := accountID(args[0])
 		if err != nil {
 			return err
 		}
 		return a.with(cmd, func(ctx context.Context, s *Session) error {
 			err := edit(ctx, s.Backend, id, func(r *tokenstore.Record) error {
+				if to := r.Labels[copiedTo]; state == tokenstore.Active && to != "" {
+					if !force {
+						return refusedf("resuming account %s: its live copy is in %s, and a refresh token must not have two owners: copy it back, or pause it there and give --force", id, to)
+					}
+					delete(r.Labels, copiedTo)
+					delete(r.Labels, copiedState)
+				}
 				r.State = state
 				return nil
 			})
@@ -171,6 +179,10 @@ func (a *app) setState(use, short string, state tokenstore.OperatorState) *cobra
 			return a.done(cmd, "account %s is %s", id, state)
 		})
 	}}
+	if state == tokenstore.Active {
+		c.Flags().BoolVar(&force, "force", false, "also an account that accounts copy moved to another store")
+	}
+	return c
 }
 
 func (a *app) remove() *cobra.Command {

@@ -17,16 +17,23 @@ import (
 )
 
 func (a *app) importAccounts() *cobra.Command {
-	var from, file, provider, clientID string
+	var from, file, provider, clientID, pass string
+	var replace bool
 	var pools []string
 	c := &cobra.Command{
-		Use: "import [ID]", Short: "take accounts over from another program's file", Args: cobra.MaximumNArgs(1),
+		Use: "import [ID...]", Short: "take accounts over from another program's file, or from a sealed one",
 		Long: "import --from claude reads Claude Code's credentials file into account ID. Its refresh token is single use: from then on it belongs to\n" +
 			"tokenward, and Claude Code will be signed out at its next refresh.\n" +
-			"import --from json reads an object that maps account ids to records.",
+			"import --from json reads an object that maps account ids to records.\n" +
+			"import --from sealed reads what accounts export wrote: all of it, or the accounts named. One that exists is refused unless --replace is given.",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if from != "sealed" && (len(args) > 1 || replace || pass != "") {
+				return Usagef("import --from %s: more than one account, --replace and --passphrase-file are for --from sealed", from)
+			}
 			return a.with(cmd, func(ctx context.Context, s *Session) error {
 				switch from {
+				case "sealed":
+					return a.importSealed(cmd, ctx, s, args, file, pass, replace)
 				case "claude":
 					if len(args) != 1 {
 						return Usagef("import --from claude: name the account, e.g. tokenward accounts import --from claude claude-1")
@@ -35,14 +42,16 @@ func (a *app) importAccounts() *cobra.Command {
 				case "json":
 					return a.importJSON(cmd, ctx, s, file)
 				}
-				return Usagef("import --from %q: use claude or json", from)
+				return Usagef("import --from %q: use claude, json or sealed", from)
 			})
 		},
 	}
-	c.Flags().StringVar(&from, "from", "", "claude or json")
+	c.Flags().StringVar(&from, "from", "", "claude, json or sealed")
 	c.Flags().StringVar(&file, "file", "", "the file (default for claude: ~/.claude/.credentials.json)")
 	c.Flags().StringVar(&provider, "provider", "anthropic", "provider of the configuration")
 	c.Flags().StringVar(&clientID, "client-id", "", "OAuth client id that the refresh token was issued to; without it the token is used and never refreshed")
+	c.Flags().StringVar(&pass, "passphrase-file", "", "for sealed: file with the passphrase, - for standard input (default: ask at the terminal)")
+	c.Flags().BoolVar(&replace, "replace", false, "for sealed: overwrite accounts that exist")
 	c.Flags().StringSliceVar(&pools, "pool", nil, "pool to serve; repeatable")
 	return c
 }

@@ -51,8 +51,8 @@ func TestImportRefusesWrongInputAndStoresNothing(t *testing.T) {
 		code int
 		says []string
 	}{
-		"from nowhere":      {[]string{"a"}, ExitUsage, []string{`--from ""`, "claude or json"}},
-		"from somewhere":    {[]string{"a", "--from", "codex"}, ExitUsage, []string{`--from "codex"`, "claude or json"}},
+		"from nowhere":      {[]string{"a"}, ExitUsage, []string{`--from ""`, "claude, json or sealed"}},
+		"from somewhere":    {[]string{"a", "--from", "codex"}, ExitUsage, []string{`--from "codex"`, "claude, json or sealed"}},
 		"no account":        {[]string{"--from", "claude", "--file", login}, ExitUsage, []string{"name the account"}},
 		"bad id":            {[]string{"../a", "--from", "claude", "--file", login}, ExitUsage, []string{`account id "../a"`}},
 		"unknown provider":  {[]string{"a", "--from", "claude", "--file", login}, ExitUsage, []string{`provider "anthropic" is not in the configuration`, "it knows p, q"}},

@@ -16,7 +16,10 @@ import (
 
 // Session is what a command works on: the configured store and drivers.
 type Session struct {
-	Backend tokenstore.Backend           // nil for commands that ask the running service
+	Backend tokenstore.Backend // nil for commands that ask the running service
+	// StoreKind is sqlite or vault; StoreAt names the store for people, and two sessions with the same one share it.
+	StoreKind, StoreAt string
+
 	Drivers map[string]tokenstore.Driver // by provider name
 	Pools   map[string]tokenstore.PoolConfig
 	// Domain builds a store for one-off refreshes; its renewal is not started.
@@ -118,6 +121,12 @@ func readSecret(cmd *cobra.Command, path string) (tokenstore.Secret, error) {
 	if path == "" {
 		return tokenstore.Secret{}, nil
 	}
+	value, err := readLine(cmd, path, "a secret")
+	return tokenstore.NewSecret(value), err
+}
+
+// readLine reads the one line of a file, or of standard input for "-", without surrounding white space.
+func readLine(cmd *cobra.Command, path, what string) (string, error) {
 	var data []byte
 	var err error
 	if path == "-" {
@@ -126,13 +135,13 @@ func readSecret(cmd *cobra.Command, path string) (tokenstore.Secret, error) {
 		data, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return tokenstore.Secret{}, fmt.Errorf("reading a secret: %w", err)
+		return "", fmt.Errorf("reading %s: %w", what, err)
 	}
 	value := strings.TrimSpace(string(data))
 	if value == "" || strings.ContainsAny(value, "\r\n") {
-		return tokenstore.Secret{}, Usagef("reading a secret from %s: it must hold one line that is not empty", path)
+		return "", Usagef("reading %s from %s: it must hold one line that is not empty", what, path)
 	}
-	return tokenstore.NewSecret(value), nil
+	return value, nil
 }
 
 func when(t time.Time) string {
