@@ -242,3 +242,15 @@ func TestACopyRefusesWhatWouldBeMisread(t *testing.T) {
 	p.target.session.StoreAt = p.source.session.StoreAt
 	has(t, p.copy(t).err, "the same store")
 }
+
+func TestACopyNoticesThatBothConfigurationsMeanOneStore(t *testing.T) {
+	p := newPair(t)
+	p.source.After = nil // looks at one record twice
+	p.source.put(t, "a", living())
+	p.target.session.Backend = p.source
+	r := p.copy(t)
+	expect(t, "exit code", r.code, ExitFailed)
+	has(t, r.err, "one store under two names", "active at the source as before")
+	expect(t, "state", p.source.record(t, "a").State, "")
+	expect(t, "label", p.source.record(t, "a").Labels[copiedTo], "")
+}
