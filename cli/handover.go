@@ -53,24 +53,32 @@ func (h *handover) run(ctx context.Context) (copied, error) {
 	if err != nil {
 		return copied{}, err
 	}
+	if found {
+		if there.record, there.version, err = h.target.Backend.Load(ctx, h.id); err == nil && there.record.Rotation.WriteID == paused.record.Rotation.WriteID {
+			err = errors.New("source and target are one store under two names: nothing to copy")
+		}
+		if err != nil {
+			return copied{}, h.undo(ctx, before, paused, 0, err)
+		}
+	}
 	if found && there.record.State != tokenstore.Paused { // an earlier copy went through; the source is paused now, if it was not
 		return copied{ID: h.id, Result: "present", State: tokenstore.Active}, nil
 	}
 	placed := there
 	if !found {
 		if placed, err = h.place(ctx, paused.record, there.version); err != nil {
-			return copied{}, h.undo(ctx, before, paused, placed, err)
+			return copied{}, h.undo(ctx, before, paused, placed.version, err)
 		}
 		h.created = true
 	}
 	if err := h.verify(ctx, paused, &placed); err != nil {
-		return copied{}, h.undo(ctx, before, paused, placed, err)
+		return copied{}, h.undo(ctx, before, paused, placed.version, err)
 	}
 	if state == tokenstore.Active {
 		next := placed.record.Clone()
 		next.State = tokenstore.Active
 		if _, err := write(ctx, h.target.Backend, h.id, next, placed.version); err != nil {
-			return copied{}, h.undo(ctx, before, paused, placed, fmt.Errorf("making it active at the target: %w", err))
+			return copied{}, h.undo(ctx, before, paused, placed.version, fmt.Errorf("making it active at the target: %w", err))
 		}
 	}
 	return copied{ID: h.id, Result: "copied", State: state}, nil

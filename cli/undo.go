@@ -13,7 +13,7 @@ const undoTime = 15 * time.Second
 
 // undo takes a failed handover back. The source is made active again only if the target's record is certainly not active:
 // better an account that is paused twice than a refresh token with two owners.
-func (h *handover) undo(ctx context.Context, before, paused, placed half, why error) error {
+func (h *handover) undo(ctx context.Context, before, paused half, placed tokenstore.Version, why error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
 	there, v, err := h.target.Backend.Load(ctx, h.id)
@@ -23,7 +23,7 @@ func (h *handover) undo(ctx context.Context, before, paused, placed half, why er
 		return fmt.Errorf("%w; it stays paused at the source, since the target does not say what it has (%w): look there, then run the same copy again", why, err)
 	case there.State != tokenstore.Paused:
 		return fmt.Errorf("%w; it stays paused at the source, since it is active at the target", why)
-	case h.created && v == placed.version:
+	case h.created && v == placed:
 		_ = h.target.Backend.Delete(ctx, h.id, v) // paused: harmless if it stays, and the next copy finds it
 	}
 	if before.record.State == tokenstore.Paused {
