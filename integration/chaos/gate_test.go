@@ -16,7 +16,7 @@ import (
 type call struct {
 	step    string // claim, commit, release, grant; "" for anything else
 	account string
-	token   string // the refresh token that a grant spends
+	token   string // the refresh token that a grant spends, or that a commit saves
 }
 
 // rule makes one call go wrong: before it is forwarded, or when its answer is there and not yet delivered.
@@ -103,6 +103,9 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	c := describe(r, body)
+	if c.step == "commit" {
+		g.books.saving(c.token)
+	}
 	if g.isDown() {
 		http.Error(w, `{"errors":["the storm"]}`, http.StatusServiceUnavailable)
 		return
@@ -197,7 +200,8 @@ func describe(r *http.Request, body []byte) call {
 	}
 	var q struct {
 		Data struct {
-			Rotation struct {
+			RefreshToken string `json:"refresh_token"`
+			Rotation     struct {
 				Claim *struct {
 					Ambiguous bool `json:"ambiguous"`
 				} `json:"claim"`
@@ -213,7 +217,7 @@ func describe(r *http.Request, body []byte) call {
 	case c != nil && !c.Ambiguous:
 		return call{step: "claim", account: name}
 	case c == nil && last != nil && last.Result == "succeeded":
-		return call{step: "commit", account: name}
+		return call{step: "commit", account: name, token: q.Data.RefreshToken}
 	}
 	return call{step: "release", account: name}
 }

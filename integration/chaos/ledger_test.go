@@ -21,10 +21,12 @@ type spending struct {
 	replica   int
 	at        time.Time // of the receipt
 	destroyed bool      // the receiver was killed within an instant of it
+	kept      bool      // the receiver was seen to save it, so its journal has it: no kill can lose it any more
+	next      string    // the refresh token that was granted
 }
 
 // lost reports whether the grant was processed and maybe nobody has its answer: the one state in which an account may end.
-func (s *spending) lost() bool { return s.granted && (!s.received || s.destroyed) }
+func (s *spending) lost() bool { return s.granted && !s.kept && (!s.received || s.destroyed) }
 
 // ledger is the test's own account of what the replicas and the operator did with refresh tokens.
 type ledger struct {
@@ -65,6 +67,7 @@ func (l *ledger) presented(c call, replica int, granted bool, answer []byte) *sp
 		RefreshToken string `json:"refresh_token"`
 	}
 	if json.Unmarshal(answer, &pair) == nil {
+		s.next = pair.RefreshToken
 		next := l.tokens[pair.RefreshToken]
 		if next == nil { // else it was presented before we learnt of it
 			next = &spending{account: s.account}
@@ -79,6 +82,17 @@ func (l *ledger) delivered(s *spending) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.received, s.at = true, time.Now()
+}
+
+// saving notes that a replica sends a granted refresh token to Vault, which it may do only once its journal has it.
+func (l *ledger) saving(token string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.tokens {
+		if s.next == token && token != "" {
+			s.kept = true
+		}
+	}
 }
 
 // killed notes the end of a replica: what it was given just now may be lost.
@@ -105,7 +119,7 @@ func (l *ledger) mayBeLost(account string) bool {
 }
 
 // sums counts grants, lost answers, and tokens presented again after their grant: excused by a lost answer, or not.
-func (l *ledger) sums() (granted, lost, excused int, wrong []string) {
+func (l *ledger) sums() (granted, lost, excused, unexcused int, wrong []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range l.tokens {
@@ -120,8 +134,9 @@ func (l *ledger) sums() (granted, lost, excused int, wrong []string) {
 		case s.sent > 1 && s.lost():
 			excused += s.sent - 1
 		case s.sent > 1:
+			unexcused += s.sent - 1
 			wrong = append(wrong, s.account)
 		}
 	}
-	return granted, lost, excused, wrong
+	return granted, lost, excused, unexcused, wrong
 }
