@@ -22,6 +22,7 @@ type report struct {
 	missed  map[string]int
 	answers map[string]int
 	states  map[string]int
+	open    string   // what the calm waits for
 	lines   []string // one per fault, in the order of their ends
 	storm   time.Duration
 	calm    time.Duration
@@ -76,10 +77,20 @@ func (r *report) state(s string) {
 	r.states[s]++
 }
 
+// waiting keeps what the calm waits for, whenever it changes: a long wait wants an explanation.
+func (r *report) waiting(open string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if open != r.open {
+		r.open = open
+		r.lines = append(r.lines, time.Now().UTC().Format("15:04:05.000")+" not calm: "+open)
+	}
+}
+
 func (r *report) stormed() { r.storm = time.Since(r.began) }
 func (r *report) calmed()  { r.calm = time.Since(r.began) - r.storm }
 
-// write prints the report and keeps it, with every fault and, after a failure, what the replicas said.
+// write prints the report and keeps it, with every fault and what the replicas said.
 func (r *report) write(t *testing.T, w *world) {
 	t.Helper()
 	struck := r.struck()
@@ -103,9 +114,6 @@ func (r *report) write(t *testing.T, w *world) {
 	check(t, os.MkdirAll(folder, 0o700))
 	file := filepath.Join(folder, fmt.Sprintf("report-%d.txt", r.seed))
 	check(t, os.WriteFile(file, []byte(b.String()+"\n"+strings.Join(r.lines, "\n")+"\n"), 0o600))
-	if !t.Failed() {
-		return
-	}
 	for _, x := range w.replicas {
 		check(t, os.WriteFile(filepath.Join(folder, fmt.Sprintf("replica-%d-%d.log", r.seed, x.number)), []byte(x.Log.String()), 0o600))
 	}
