@@ -7,7 +7,7 @@ GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15
 GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS   := -s -w -X main.version=$(VERSION) -X main.commit=$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
-PACKAGES  := $(shell go list ./... 2>/dev/null | grep -v /integration$$)
+PACKAGES  := $(shell go list ./... 2>/dev/null | grep -v -e /integration$$ -e /integration/chaos$$)
 
 ENVOY_VERSION := 1.40.0
 ENVOY_VENV    := .tools/envoy
@@ -39,7 +39,11 @@ unit: tools ## unit tests with the race detector
 
 .PHONY: integration
 integration: tools build ## the real binary behind the real Envoy
-	go test -count=1 -timeout 30m ./integration/...
+	go test -count=1 -p 1 -timeout 30m ./integration/...
+
+.PHONY: chaos
+chaos: tools build ## the fault storm on a real Vault (SEED=… FAULTS=…; default: a random seed, 1000 faults)
+	SEED=$(SEED) FAULTS=$(or $(FAULTS),1000) go test -count=1 -timeout 2h -v -run TestFaultStorm ./integration/chaos
 
 .PHONY: lint
 lint: ## formatting, golangci-lint, go vet, tidy modules
