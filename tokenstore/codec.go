@@ -115,14 +115,17 @@ func DecodeRecord(data []byte) (Record, error) {
 	}
 	r := Record{
 		Provider: w.Provider, Pools: w.Pools, Tenant: w.Tenant, Labels: w.Labels, State: w.State, Kind: w.Kind, ClientID: w.ClientID,
-		ClientSecret: NewSecret(w.ClientSecret), RefreshToken: NewSecret(w.RefreshToken), APIKey: NewSecret(w.APIKey), Scope: w.Scope,
-		AccessToken: NewSecret(w.AccessToken), TokenType: w.TokenType, ExpiresAt: w.ExpiresAt.Time, ObtainedAt: w.ObtainedAt.Time, Rotation: w.Rotation,
+		ClientSecret: trimmed(w.ClientSecret), RefreshToken: trimmed(w.RefreshToken), APIKey: trimmed(w.APIKey), Scope: w.Scope,
+		AccessToken: trimmed(w.AccessToken), TokenType: w.TokenType, ExpiresAt: w.ExpiresAt.Time, ObtainedAt: w.ObtainedAt.Time, Rotation: w.Rotation,
 	}
 	if len(all) > 0 {
 		r.Extra = all
 	}
 	return r, nil
 }
+
+// trimmed drops the line end that `vault kv patch refresh_token=@file` takes along; no credential has blanks at its ends.
+func trimmed(secret string) Secret { return NewSecret(strings.TrimSpace(secret)) }
 
 // unmarshalQuoted reads a value that sits as JSON text in a string: `vault kv put` can write nothing but strings.
 func unmarshalQuoted(raw []byte, target any) bool {
