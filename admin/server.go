@@ -152,7 +152,7 @@ func (s *Server) Start(ctx context.Context) error {
 		s.waiting = cancel
 		go s.serveWhenFree(wait)
 	default:
-		return fmt.Errorf("listening for operators on %s: %w: choose another admin.listen", s.cfg.Listen, err)
+		return fmt.Errorf("listening for operators on %s: %w: stop the tokenward that runs there, or choose another admin.listen", s.cfg.Listen, err)
 	}
 	return nil
 }

@@ -235,6 +235,13 @@ func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 	return wake, due
 }
 
+// static reports whether the account's token cannot be refreshed.
+func (a *account) static() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.driver != nil && !a.driver.Refreshable(a.record)
+}
+
 // flying reports whether a refresh is under way whose result is not known yet.
 func (a *account) flying() bool {
 	a.mu.Lock()

@@ -43,6 +43,7 @@ type situation struct {
 	newer       bool // a newer, unrefused generation of the picked account is installed
 	refreshed   bool // the refused token is the fruit of a refresh: this request's, or one just made and never accepted yet
 	refreshable bool
+	static      bool // there is nothing to refresh with: a key, or a token that somebody else rotates
 }
 
 // decide maps a verdict to a step. Pure.
@@ -52,7 +53,7 @@ func decide(v Verdict, r RouteConfig, s situation) step {
 		switch {
 		case s.newer:
 			return stepAgain
-		case s.refreshed:
+		case s.refreshed, s.static:
 			return stepSuspect
 		case s.refreshable:
 			return stepRefresh

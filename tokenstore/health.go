@@ -55,7 +55,9 @@ func (s *Store) note(p Pick, v Verdict, resp Response, now time.Time) {
 	a := p.account
 	switch v.Class {
 	case ClassTokenRejected:
-		a.refuse(p.Generation)
+		if !a.static() { // a key may be refused once by mistake, and no refresh would bring it back
+			a.refuse(p.Generation)
+		}
 	case ClassRateLimited:
 		if v.Scope == ScopeAccount || v.Scope == ScopeOrganisation {
 			s.cool(a, a.rateLimitPause(v.Wait), v.Scope, "rate_limited", now)
@@ -94,7 +96,8 @@ func (s *Store) cool(a *account, pause time.Duration, scope Scope, reason string
 	}
 }
 
-// suspect benches an account whose token was refused right after a refresh; the second time in a row it is quarantined.
+// suspect benches an account whose token was refused and no refresh helps; the second time in a row it is quarantined. A
+// static key is benched for longer instead, since nothing else would ever try it again.
 func (s *Store) suspect(a *account) {
 	now := time.Now()
 	a.mu.Lock()
@@ -104,6 +107,8 @@ func (s *Store) suspect(a *account) {
 	a.troubled.Store(true)
 	a.mu.Unlock()
 	switch {
+	case again && a.static():
+		s.cool(a, blockedCooldown, ScopeAccount, "token_rejected", now)
 	case again:
 		s.condemn(a)
 	case !seen:

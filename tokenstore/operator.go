@@ -120,6 +120,8 @@ func (a *account) condition(r Record, t *token, alive bool, now time.Time) (Acco
 		return StateNeedsReauth, a.quarantine
 	case claim != nil && claim.Ambiguous:
 		return StateAmbiguous, "a refresh was sent and no readable answer came: " + why
+	case a.cooldown.Until.After(now) && a.cooldown.Reason == "token_rejected":
+		return StateCooling, "token_rejected: the provider refuses its token; if that goes on, give it a new credential with tokenward accounts add"
 	case a.cooldown.Until.After(now):
 		return StateCooling, a.cooldown.Reason
 	case t != nil && t.refused.Load():

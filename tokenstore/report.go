@@ -79,6 +79,7 @@ func (a *account) situation(gen Generation, trail *Trail) situation {
 		newer:       t != nil && t.generation > gen && !t.refused.Load(),
 		refreshed:   trail.hasRefreshed(a.id) || t != nil && t.generation == gen && t.unproven(),
 		refreshable: a.wakeable(time.Now().UnixNano()) || a.flying(),
+		static:      a.static(),
 	}
 }
 

@@ -260,3 +260,23 @@ func TestATokenThatTheProviderEchoesIsNotShownToTheClient(t *testing.T) {
 		})
 	}
 }
+
+func TestARefusedKeyIsBenchedAndTriedAgainLessOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStore(t, account("key", func(r *tokenstore.Record) { r.RefreshToken = tokenstore.Secret{} })) // nothing to refresh with
+		for _, bench := range []time.Duration{time.Minute, 10 * time.Minute, 10 * time.Minute} {
+			w.report(w.pick("once", nil), answer(401), nil)
+			if st := w.status("key"); st.State != tokenstore.StateCooling || !strings.Contains(st.Reason, "accounts add") {
+				t.Errorf("%s: %s", st.State, st.Reason)
+			}
+			time.Sleep(bench - time.Second)
+			w.noPick("once", "", tokenstore.ReasonNoHealthyAccount)
+			time.Sleep(2 * time.Second)
+		}
+		p := w.pick("once", nil)
+		w.report(p, answer(200), nil)
+		w.report(p, answer(401), nil)
+		time.Sleep(61 * time.Second)
+		w.pick("once", nil) // an accepted key begins anew
+	})
+}
