@@ -34,7 +34,7 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 		if early, ok := s.ambiguous(a, cur.record, trigger); ok {
 			return nil, early
 		}
-		c := &claimed{driver: s.cfg.Drivers[cur.record.Provider], fingerprint: Fingerprint(a.id, cur.record.Credential()), trigger: trigger}
+		c := &claimed{began: time.Now(), driver: s.cfg.Drivers[cur.record.Provider], fingerprint: Fingerprint(a.id, cur.record.Credential()), trigger: trigger}
 		next := cur.record.Clone()
 		next.Rotation.Claim = &Claim{AttemptID: newID(), Holder: s.cfg.Holder, Fingerprint: c.fingerprint, StartedAt: time.Now().UTC()}
 		c.stored, err = s.write(a.id, next, cur.version, newID())

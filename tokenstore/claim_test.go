@@ -146,3 +146,35 @@ func TestAStoreThatWaitsForItsBackendBecomesReadyWhenItIsThere(t *testing.T) {
 		}
 	})
 }
+
+func TestAClaimThatTookTooLongToWriteIsNotRedeemed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
+		put(t, m, account("a"))
+		slow := true
+		m.Before = func(op string, _ tokenstore.AccountID) error {
+			if op == "swap" && slow {
+				slow = false
+				time.Sleep(9*time.Second + 900*time.Millisecond) // of a lease of 40 s, 30 s of which the grant may take
+			} else if op == "swap" {
+				time.Sleep(200 * time.Millisecond)
+			}
+			return nil
+		}
+		w := open(t, m, m, d)
+		w.force("a", tokenstore.Refreshed)
+		time.Sleep(time.Second) // it is saved
+		slow = true
+		m.After = func(tokenstore.AccountID) error {
+			m.After = nil
+			time.Sleep(200 * time.Millisecond) // 10.1 s in all
+			return nil
+		}
+		if res := w.force("a", tokenstore.Failed); res.Class != tokenstore.RefreshNotSent || !res.Retryable || d.Calls() != 1 {
+			t.Errorf("%+v after %d grants", res, d.Calls())
+		}
+		if c := w.stored("a").Rotation.Claim; c != nil {
+			t.Errorf("the claim was left behind: %+v", c)
+		}
+	})
+}

@@ -16,6 +16,7 @@ type claimed struct {
 	driver      Driver //
 	fingerprint string // of the credential that will be spent
 	trigger     Trigger
+	began       time.Time // before the claim was written: others count its lease from the moment they see it, which is later
 }
 
 func (c *claimed) attempt() string { return c.record.Rotation.Claim.AttemptID }
@@ -41,8 +42,12 @@ func (s *Store) refresh(a *account, trigger Trigger, done func(RefreshResult)) {
 	s.commit(a, e, c.version)
 }
 
-// redeem makes the one grant request, on its own deadline.
+// redeem makes the one grant request, on its own deadline. It does not begin what might outlast the claim's lease, after which
+// others may spend the same credential.
 func (s *Store) redeem(c *claimed) (Grant, *RefreshError) {
+	if time.Since(c.began) > s.cfg.Renewal.ClaimLease-s.cfg.Renewal.TokenEndpointTimeout {
+		return Grant{}, &RefreshError{Class: RefreshNotSent, Message: "the store took so long to confirm the claim that it could run out during the refresh"}
+	}
 	ctx, cancel := context.WithTimeout(s.life, s.cfg.Renewal.TokenEndpointTimeout)
 	defer cancel()
 	started := time.Now()
