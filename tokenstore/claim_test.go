@@ -151,25 +151,17 @@ func TestAClaimThatTookTooLongToWriteIsNotRedeemed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
 		put(t, m, account("a"))
-		slow := true
+		var slow atomic.Int64 // how long the next write takes
 		m.Before = func(op string, _ tokenstore.AccountID) error {
-			if op == "swap" && slow {
-				slow = false
-				time.Sleep(9*time.Second + 900*time.Millisecond) // of a lease of 40 s, 30 s of which the grant may take
-			} else if op == "swap" {
-				time.Sleep(200 * time.Millisecond)
+			if op == "swap" {
+				time.Sleep(time.Duration(slow.Swap(0)))
 			}
 			return nil
 		}
 		w := open(t, m, m, d)
+		slow.Store(int64(9900 * time.Millisecond)) // of a lease of 40 s, 30 s of which the grant may take
 		w.force("a", tokenstore.Refreshed)
-		time.Sleep(time.Second) // it is saved
-		slow = true
-		m.After = func(tokenstore.AccountID) error {
-			m.After = nil
-			time.Sleep(200 * time.Millisecond) // 10.1 s in all
-			return nil
-		}
+		slow.Store(int64(10100 * time.Millisecond))
 		if res := w.force("a", tokenstore.Failed); res.Class != tokenstore.RefreshNotSent || !res.Retryable || d.Calls() != 1 {
 			t.Errorf("%+v after %d grants", res, d.Calls())
 		}
