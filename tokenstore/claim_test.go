@@ -170,3 +170,26 @@ func TestAClaimThatTookTooLongToWriteIsNotRedeemed(t *testing.T) {
 		}
 	})
 }
+
+func TestAnOperatorsForceIsNotAnsweredWithWhatTheScheduleHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
+		put(t, m, account("a", expired))
+		w := open(t, m, m, d)
+		first := true
+		d.OnRefresh = func(context.Context, tokenstore.Record) error {
+			if first {
+				first = false
+				time.Sleep(time.Second)
+				return &tokenstore.RefreshError{Class: tokenstore.RefreshTransient, Status: 503}
+			}
+			return nil
+		}
+		w.renew() // starts the refresh that the operator joins
+		synctest.Wait()
+		w.force("a", tokenstore.Refreshed)
+		if d.Calls() != 2 {
+			t.Errorf("%d grants", d.Calls())
+		}
+	})
+}

@@ -116,7 +116,8 @@ func (s *Store) replay() {
 	}
 	for id, es := range byAccount {
 		a := s.ensure(id)
-		f := &flight{done: make(chan struct{}), saving: true}
+		f := newFlight(TriggerSchedule)
+		f.saving = true
 		f.finish(RefreshResult{ID: id, Outcome: Adopted})
 		if !s.begin() {
 			return

@@ -12,10 +12,16 @@ import (
 // flight is the one running refresh of an account, shared by all who wait for it. It runs on the store's life, not on
 // any waiter's context: a client that leaves must not lose a rotated refresh token.
 type flight struct {
-	once   sync.Once
-	saving bool          // the token is installed, its record not saved yet; behind the account's mu
-	done   chan struct{} // closed when the result is known; saving it may still go on
-	result RefreshResult // valid after done
+	once    sync.Once
+	trigger Trigger       // of who started it
+	saving  bool          // the token is installed, its record not saved yet; behind the account's mu
+	done    chan struct{} // closed when the result is known; saving it may still go on
+	result  RefreshResult // valid after done
+	landed  chan struct{} // closed when all is saved and the account may fly again
+}
+
+func newFlight(trigger Trigger) *flight {
+	return &flight{trigger: trigger, done: make(chan struct{}), landed: make(chan struct{})}
 }
 
 func (f *flight) finish(r RefreshResult) {
@@ -47,14 +53,14 @@ func (s *Store) join(a *account, gen Generation, trigger Trigger) *flight {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t := a.token.Load(); t != nil && t.generation > gen && !t.refused.Load() && trigger != TriggerOperator {
-		f := &flight{done: make(chan struct{})}
+		f := newFlight(trigger)
 		f.finish(RefreshResult{ID: a.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.generation, ExpiresAt: t.expires})
 		return f
 	}
 	if a.flight != nil {
 		return a.flight
 	}
-	f := &flight{done: make(chan struct{})}
+	f := newFlight(trigger)
 	if !s.begin() {
 		f.finish(failed(a, &RefreshError{Class: RefreshNotSent, Message: errStopping.Error()}))
 		return f
@@ -76,6 +82,7 @@ func (s *Store) fly(a *account, f *flight, work func()) {
 		a.flight = nil
 		a.planLocked(s.cfg.Renewal.Lead)
 		a.mu.Unlock()
+		close(f.landed)
 		s.renewals.wake(a)
 	}()
 	work()

@@ -32,12 +32,21 @@ func (s *Store) RefreshAccount(ctx context.Context, id AccountID, force bool) (R
 		res.Outcome = Fresh
 		return res, nil
 	}
-	f := s.join(a, st.Generation, TriggerOperator)
-	select {
-	case <-f.done:
+	for {
+		f := s.join(a, st.Generation, TriggerOperator)
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return RefreshResult{}, context.Cause(ctx)
+		}
+		if force && f.trigger != TriggerOperator && f.result.Outcome == Failed {
+			select { // a schedule's refresh holds back where an operator's goes on
+			case <-f.landed:
+				continue
+			case <-ctx.Done():
+			}
+		}
 		return f.result, nil
-	case <-ctx.Done():
-		return RefreshResult{}, context.Cause(ctx)
 	}
 }
 
