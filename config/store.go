@@ -2,8 +2,6 @@ package config
 
 import (
 	"maps"
-	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -104,12 +102,11 @@ func (k *checker) checkStore() {
 	if k.values["store.sqlite"] != nil {
 		k.bad(line, "store", "", "has both sqlite and vault", "keep one")
 	}
-	u, err := url.Parse(v.Address)
+	u, ok := confidential(v.Address)
 	switch {
 	case v.Address == "":
 		k.bad(line, "store.vault.address", "", "must be given", "e.g. https://vault.example:8200, or set VAULT_ADDR")
-	case err != nil || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" ||
-		u.Scheme != "https" && (u.Scheme != "http" || !loopback(net.JoinHostPort(u.Hostname(), "0"))):
+	case !ok || strings.Trim(u.Path, "/") != "" || u.RawQuery != "":
 		k.bad(line, "store.vault.address", withoutSecrets(v.Address), "must be https://HOST[:PORT]", "http is only for loopback hosts")
 	}
 	for _, p := range []struct{ key, value string }{{"mount", v.Mount}, {"prefix", v.Prefix}} {

@@ -56,3 +56,9 @@ func TestTheProjectedTokenOfKubernetesIsFoundWithoutBeingNamed(t *testing.T) {
 		t.Errorf("got %q", c.Store.Vault.Auth.Kubernetes.TokenFile)
 	}
 }
+
+func TestAnAddressOfVaultWithAnImpossiblePortIsRefused(t *testing.T) {
+	if _, err := load(t, smallest+"store: { vault: { address: 'https://vault.example:99999', auth: { token_file: t } } }\n", noEnvironment); err == nil {
+		t.Error("accepted")
+	}
+}

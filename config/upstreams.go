@@ -27,8 +27,7 @@ func (k *checker) checkProviders() {
 		}
 		k.checkHeaders(p, path+".headers")
 		if p.TokenURL != "" {
-			u, err := url.Parse(p.TokenURL)
-			if err != nil || u.Hostname() == "" || !validPort(u) || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(net.JoinHostPort(u.Hostname(), "0"))) {
+			if _, ok := confidential(p.TokenURL); !ok {
 				k.bad(p.line, path+".token_url", withoutSecrets(p.TokenURL), "must be an https URL without user", "http is only for loopback hosts")
 			}
 		}
@@ -80,4 +79,13 @@ func validPort(u *url.URL) bool {
 	}
 	n, err := strconv.ParseUint(u.Port(), 10, 16)
 	return err == nil && n > 0
+}
+
+// confidential parses a URL that secrets are sent to, and reports whether they may be: https, or http to this machine, and no
+// user in the URL itself.
+func confidential(address string) (*url.URL, bool) {
+	u, err := url.Parse(address)
+	ok := err == nil && u.Hostname() != "" && validPort(u) && u.User == nil &&
+		(u.Scheme == "https" || u.Scheme == "http" && loopback(net.JoinHostPort(u.Hostname(), "0")))
+	return u, ok
 }

@@ -16,7 +16,8 @@ func (s *Store) journalise(a *account, e JournalEntry) {
 }
 
 // commit saves a rotation that is already used from memory, on top of the version that carries our claim; 0: of whatever is
-// stored now, if it still holds the credential that was spent. It gives up only when the account is gone, when somebody replaced the credential, or when the process's time is up: then the journal has it.
+// stored now, if it still holds the credential that was spent. It gives up only when the account is gone, when somebody
+// replaced the credential, or when the process's time is up: then the journal has it.
 func (s *Store) commit(a *account, e JournalEntry, version Version) {
 	next, waits := e.Record, 0
 	for s.life.Err() == nil {
