@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+	"golang.org/x/sys/unix"
 )
 
 // patience bounds every wait for the server; a loaded machine needs a few seconds.
@@ -163,8 +164,19 @@ func (s *Server) Kill() error {
 	return nil
 }
 
-// Pause stops the process as it stands (SIGSTOP): connections are taken and never answered. Resume lets it go on.
-func (s *Server) Pause() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
+// Pause stops the process as it stands (SIGSTOP): connections are taken and never answered. Resume lets it go on. It returns
+// when every thread has stopped: until then one of them may still answer.
+func (s *Server) Pause() error {
+	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for {
+		err := unix.Waitid(unix.P_PID, s.cmd.Process.Pid, nil, unix.WSTOPPED, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
 
 // Resume undoes Pause.
 func (s *Server) Resume() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
