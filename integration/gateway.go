@@ -24,7 +24,8 @@ import (
 
 // Options shape a gateway.
 type Options struct {
-	Binary   string // bin/tokenward
+	Binary   string   // bin/tokenward
+	Env      []string // further variables for it
 	Envoy    string
 	Folder   string
 	HTTP2    bool   // towards the provider
@@ -143,6 +144,7 @@ func (g *Gateway) config() string { return filepath.Join(g.Opts.Folder, "tokenwa
 // CLI runs a command of the binary with the gateway's configuration.
 func (g *Gateway) CLI(stdin string, args ...string) (string, error) {
 	cmd := exec.Command(g.Opts.Binary, append(args, "-c", g.config())...)
+	cmd.Env = append(os.Environ(), g.Opts.Env...)
 	cmd.Stdin = strings.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -205,6 +207,7 @@ func (g *Gateway) Service() *exec.Cmd { return g.service }
 
 func (g *Gateway) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), g.Opts.Env...)
 	var out io.Writer = g.Log
 	if g.Opts.LogFile != nil {
 		out = io.MultiWriter(g.Log, g.Opts.LogFile)

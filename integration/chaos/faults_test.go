@@ -89,6 +89,9 @@ var kinds = []kind{
 	{"provider: slow", 3, atGrant(false, "delay", 700*time.Millisecond)},
 	{"provider: no answer in time, nothing processed", 2, atGrant(false, "delay", 3*time.Second)},
 
+	{"clock: 10 minutes ahead", 3, clockShift(10 * time.Minute)},
+	{"clock: 10 minutes behind", 3, clockShift(-10 * time.Minute)},
+
 	{"operator: label", 6, edit("label")},
 	{"operator: new credential", 5, edit("credential")},
 	{"operator: whole record", 3, edit("put")},

@@ -21,6 +21,9 @@ type replica struct {
 	grants *gate
 	books  *ledger
 	mu     sync.Mutex // held by a fault that needs the process alive, or ends it
+
+	clock   string     // the file that says how far its clock is ahead, in seconds
+	clockMu sync.Mutex // held while its clock is shifted
 }
 
 // adjust shortens the deadlines in the configuration that the harness wrote, and leads token calls through the gate. The

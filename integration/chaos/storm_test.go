@@ -5,7 +5,6 @@
 //	make chaos SEED=7 FAULTS=1000
 //
 // The seed fixes which faults are drawn, in which order, against whom. When exactly they strike depends on the processes.
-// Not here: a shifted clock. The service is a static binary, which neither libfaketime nor a time namespace reaches.
 package chaos
 
 import (

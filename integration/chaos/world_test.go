@@ -54,13 +54,16 @@ func newWorld(t *testing.T) *world {
 		w.names, w.edits[name] = append(w.names, name), &sync.Mutex{}
 		check(t, w.put(t.Context(), name))
 	}
+	shiftable := buildShiftable(t)
 	for i := range replicas {
-		r := &replica{number: i, books: w.books, vault: newGate(v.Address, i, w.books), grants: newGate(p.URL(), i, w.books)}
+		folder := t.TempDir()
+		r := &replica{number: i, books: w.books, clock: filepath.Join(folder, "clock"), vault: newGate(v.Address, i, w.books), grants: newGate(p.URL(), i, w.books)}
+		check(t, r.setClock(0))
 		t.Cleanup(r.vault.Close)
 		t.Cleanup(r.grants.Close)
 		r.Gateway, err = integration.Prepare(integration.Options{
-			Binary: tool(t, "TOKENWARD", "../../bin/tokenward", "make build"), Envoy: tool(t, "ENVOY", "../../.tools/envoy/bin/envoy", "make tools"),
-			Folder: t.TempDir(), Serve: true, Share: p, Renewal: "  backoff: { min: 200ms, max: 2s }",
+			Binary: shiftable, Env: []string{"STORM_CLOCK=" + r.clock}, Envoy: tool(t, "ENVOY", "../../.tools/envoy/bin/envoy", "make tools"),
+			Folder: folder, Serve: true, Share: p, Renewal: "  backoff: { min: 200ms, max: 2s }",
 			Store: fmt.Sprintf("{ vault: { address: %q, poll: 1s, auth: { approle: { role_id: %q, secret_id_file: %q } } } }", r.vault.URL, role, secret),
 		})
 		check(t, err)
