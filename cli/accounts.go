@@ -26,6 +26,9 @@ func (a *app) accounts() *cobra.Command {
 	return c
 }
 
+// configError is shown in place of an operator's state of a record that cannot be used.
+const configError tokenstore.OperatorState = "config_error"
+
 // view is what may be shown of a stored record.
 type view struct {
 	ID           tokenstore.AccountID     `json:"accountId"`
@@ -50,7 +53,7 @@ func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokensto
 	case errors.Is(err, tokenstore.ErrDeleted):
 		return view{ID: id, Version: v, State: tokenstore.Paused, Problem: "marked deleted in the store: undelete it there, or remove the account"}
 	case err != nil:
-		return view{ID: id, Version: v, State: "config_error", Problem: err.Error()}
+		return view{ID: id, Version: v, State: configError, Problem: err.Error()}
 	}
 	out := view{
 		ID: id, Provider: r.Provider, Type: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, State: r.State, ClientID: r.ClientID,
@@ -61,7 +64,7 @@ func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokensto
 		out.State = tokenstore.Active
 	}
 	if err := check(s, r); err != nil {
-		out.Problem = err.Error()
+		out.State, out.Problem = configError, err.Error()
 	}
 	return out
 }
