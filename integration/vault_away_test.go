@@ -66,6 +66,7 @@ func TestWhileVaultFailsTokensServeAndNoneIsRedeemed(t *testing.T) {
 			}
 			eventually(t, 20*time.Second, "store_restored", func() bool { return strings.Contains(now(), `"event":"store_restored"`) })
 			eventually(t, 20*time.Second, "a refresh succeeds", func() bool { status, _ := g.force(t, "claude-1"); return status == 200 })
+			eventually(t, 10*time.Second, "it is saved", func() bool { return g.gauge(t, "tokenward_claims_held") == 0 })
 			redemptions++
 			expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, redemptions)
 			expect(t, "reuses", g.Provider.Account("claude-1").Reuses, 0)

@@ -193,9 +193,10 @@ func TestAnAccountIsGoneWithItsMetadataAndAStaleWriterDoesNotWin(t *testing.T) {
 	expect(t, "reuses", g.Provider.Account("claude-1").Reuses, 0)
 }
 
-func TestARotationDuringASealIsKeptAndSavedOnUnseal(t *testing.T) {
+func TestARotationDuringASealOfTwoMinutesIsKeptAndSavedOnUnseal(t *testing.T) {
 	for name, killed := range map[string]bool{"by the living process": false, "by the next process": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			v := startVault(t, vaultserver.StartRaft)
 			g := startWith(t, func(o *Options) { v.on(o); apart(o) }, one)
 			before := v.record(t, "claude-1")
@@ -205,6 +206,7 @@ func TestARotationDuringASealIsKeptAndSavedOnUnseal(t *testing.T) {
 			if err := v.Seal(); err != nil {
 				t.Fatal(err)
 			}
+			unseal := time.Now().Add(2 * time.Minute)
 			eventually(t, 10*time.Second, "the rotation is unsaved", func() bool { return g.gauge(t, "tokenward_unsaved_rotations") == 1 })
 			expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 1)
 			served(t, g.post(t, ""), "") // with the new token, from memory
@@ -214,6 +216,10 @@ func TestARotationDuringASealIsKeptAndSavedOnUnseal(t *testing.T) {
 			if killed {
 				_ = g.Service().Process.Kill()
 				_ = g.Service().Wait()
+				time.Sleep(time.Until(unseal))
+			} else {
+				noneLost(t, g.loadOf(t, time.Until(unseal), sound)())
+				expect(t, "unsaved rotations", g.gauge(t, "tokenward_unsaved_rotations"), 1)
 			}
 			if err := v.Unseal(); err != nil {
 				t.Fatal(err)

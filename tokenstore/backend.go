@@ -42,8 +42,10 @@ type Backend interface {
 
 	// Watch calls changed, one call at a time, for records that may have been created, changed or deleted since Watch
 	// was called, by this process or any other; it may over-report and must not miss one. changed must not block for
-	// long. Watch returns ctx.Err() when the context ends, another error when it cannot go on.
-	Watch(ctx context.Context, changed func(AccountID)) error
+	// long. looked, called like changed, hears how each look for changes ended: nil, or why it failed and is tried again;
+	// a backend that is told of changes does not call it. Watch returns ctx.Err() when the context ends, another error
+	// when it cannot go on.
+	Watch(ctx context.Context, changed func(AccountID), looked func(error)) error
 
 	// Close releases what the backend holds. No method may be called after it.
 	Close() error

@@ -1,8 +1,6 @@
 package tokenstore
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -83,33 +81,6 @@ func (s *Store) refused(r *route, ref *Refusal) {
 		name = r.name
 	}
 	s.log.Warn("request_refused", zap.String("event", "request_refused"), zap.String("route", name), zap.String("class", string(ref.Reason)), zap.String("message", ref.Message))
-}
-
-const (
-	downReads uint32 = 1 << iota
-	downWrites
-)
-
-// storeUp reports whether the latest read and the latest write were answered.
-func (s *Store) storeUp() bool { return s.down.Load() == 0 }
-
-// answered counts a call of the backend and tells when the store is lost and found.
-func (s *Store) answered(op string, started time.Time, err error) {
-	if errors.Is(err, context.Canceled) {
-		return // we stopped asking
-	}
-	ok, what := storeAnswered(err), downReads
-	if op == "write" {
-		what = downWrites
-	}
-	s.metrics.storeOp(op, ok, time.Since(started))
-	if ok {
-		if was := s.down.And(^what); was == what {
-			s.log.Warn("store_restored", zap.String("event", "store_restored"))
-		}
-	} else if was := s.down.Or(what); was == 0 {
-		s.log.Warn("store_lost", zap.String("event", "store_lost"), zap.String("op", op), zap.Error(err))
-	}
 }
 
 func (s *Store) panicked(where string, p any, stack []byte) {

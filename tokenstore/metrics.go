@@ -102,7 +102,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	up := 0.0
-	if c.store.storeUp() {
+	if c.store.contact.up() {
 		up = 1
 	}
 	gauge(c.up, up, c.metrics.backend)

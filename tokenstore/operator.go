@@ -80,7 +80,7 @@ func (s *Store) NotReady() []string {
 // Degraded returns what is wrong although the service serves; none: all is well.
 func (s *Store) Degraded() []string {
 	var why []string
-	if !s.storeUp() {
+	if !s.contact.up() {
 		why = append(why, "the store does not answer: tokens are served from memory until they expire")
 	}
 	if n := s.unsaved.Load(); n > 0 {

@@ -48,7 +48,7 @@ func TestTheInstantOfRenewalIsDrawnOnce(t *testing.T) {
 // deaf is a backend whose watch tells nothing.
 type deaf struct{ *tokenstoretest.Memory }
 
-func (deaf) Watch(ctx context.Context, _ func(tokenstore.AccountID)) error {
+func (deaf) Watch(ctx context.Context, _ func(tokenstore.AccountID), _ func(error)) error {
 	<-ctx.Done()
 	return ctx.Err()
 }

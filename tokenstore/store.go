@@ -26,8 +26,8 @@ type Store struct {
 	fallback Driver // shapes refusals where no route is known
 	renewals *Renewer
 	loaded   atomic.Bool
-	down     atomic.Uint32 // what the backend does not do: downReads, downWrites
-	unsaved  atomic.Int64  // rotations that are in memory and wait for the backend
+	contact  contact
+	unsaved  atomic.Int64 // rotations that are in memory and wait for the backend
 	journal  Journal
 
 	mu       sync.Mutex // guards accounts
@@ -185,6 +185,8 @@ func (s *Store) reload(id AccountID) {
 		s.log.Warn("account cannot be used", zap.String("account", string(id)), zap.Error(err))
 	case err == nil:
 		s.take(s.ensure(id), cur)
+	default:
+		s.contact.miss(id)
 	}
 }
 
@@ -193,12 +195,12 @@ func (s *Store) follow() {
 	for try := 1; s.stopping.Err() == nil; try++ {
 		err := errNotLoaded
 		if s.loaded.Load() {
-			err = s.backend.Watch(s.stopping, s.reload)
+			err = s.backend.Watch(s.stopping, s.reload, s.looked)
 		}
 		if s.stopping.Err() != nil {
 			return
 		}
-		if s.storeUp() {
+		if s.contact.up() {
 			s.log.Warn("following the store was interrupted; trying again", zap.Error(err))
 		}
 		pause(s.stopping, backoff(try, time.Second, 30*time.Second, 0, 0.5))

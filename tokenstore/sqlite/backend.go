@@ -232,7 +232,7 @@ func (b *Backend) Delete(ctx context.Context, id tokenstore.AccountID, expect to
 }
 
 // Watch implements tokenstore.Backend: it compares the heads, four times a second, when the file has changed.
-func (b *Backend) Watch(ctx context.Context, changed func(tokenstore.AccountID)) error {
+func (b *Backend) Watch(ctx context.Context, changed func(tokenstore.AccountID), looked func(error)) error {
 	conn, err := b.db.Conn(ctx) // never writes: its data_version moves with everybody else's commits
 	if err != nil {
 		return err
@@ -253,6 +253,7 @@ func (b *Backend) Watch(ctx context.Context, changed func(tokenstore.AccountID))
 		}
 		var at int64
 		if err := conn.QueryRowContext(ctx, "PRAGMA data_version").Scan(&at); err == nil && at == last {
+			looked(nil)
 			continue
 		}
 		last = at
@@ -274,6 +275,7 @@ func (b *Backend) Watch(ctx context.Context, changed func(tokenstore.AccountID))
 			}
 		}
 		seen = now
+		looked(nil)
 	}
 }
 

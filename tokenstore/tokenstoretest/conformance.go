@@ -212,6 +212,6 @@ func honoursContext(t *testing.T, b tokenstore.Backend) {
 	_, err = b.CompareAndSwap(ctx, "a", sample("late"), v)
 	wantError(t, err, context.Canceled)
 	wantError(t, b.Delete(ctx, "a", v), context.Canceled)
-	wantError(t, b.Watch(ctx, func(tokenstore.AccountID) {}), context.Canceled)
+	wantError(t, b.Watch(ctx, func(tokenstore.AccountID) {}, func(error) {}), context.Canceled)
 	wantStored(t, b, "a", "rt", v)
 }

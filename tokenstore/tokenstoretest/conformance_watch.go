@@ -31,6 +31,13 @@ func watch(t *testing.T, b tokenstore.Backend) *watcher {
 			}
 			w.reports <- id
 			inside.Add(-1)
+		}, func(err error) {
+			if inside.Load() > 0 {
+				t.Error("looked was called beside changed")
+			}
+			if err != nil && ctx.Err() == nil {
+				t.Errorf("a look for changes failed: %v", err)
+			}
 		})
 	}()
 	t.Cleanup(func() { cancel(); <-done })

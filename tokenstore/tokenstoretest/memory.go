@@ -138,7 +138,7 @@ func (m *Memory) tell(id tokenstore.AccountID) {
 }
 
 // Watch implements tokenstore.Backend.
-func (m *Memory) Watch(ctx context.Context, changed func(tokenstore.AccountID)) error {
+func (m *Memory) Watch(ctx context.Context, changed func(tokenstore.AccountID), _ func(error)) error {
 	w := make(chan tokenstore.AccountID, 10_000)
 	m.mu.Lock()
 	m.watchers[w] = true

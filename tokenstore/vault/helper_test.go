@@ -222,11 +222,16 @@ func eventually(t *testing.T, what string, f func() error) {
 // watch runs a Watch and returns what it reports.
 func watch(t *testing.T, b tokenstore.Backend) <-chan tokenstore.AccountID {
 	t.Helper()
+	return watchLooking(t, b, func(error) {})
+}
+
+func watchLooking(t *testing.T, b tokenstore.Backend, looked func(error)) <-chan tokenstore.AccountID {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	reports, done := make(chan tokenstore.AccountID, 1000), make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = b.Watch(ctx, func(id tokenstore.AccountID) { reports <- id })
+		_ = b.Watch(ctx, func(id tokenstore.AccountID) { reports <- id }, looked)
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 	return reports

@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
@@ -15,7 +13,7 @@ const pollPause = time.Second
 
 // Watch implements tokenstore.Backend by polling: it reports the difference from what the latest List saw, then from poll to
 // poll. It goes on while Vault is away, and reports after it what changed meanwhile.
-func (b *Backend) Watch(ctx context.Context, changed func(tokenstore.AccountID)) error {
+func (b *Backend) Watch(ctx context.Context, changed func(tokenstore.AccountID), looked func(error)) error {
 	nudge := make(chan struct{}, 1)
 	b.mu.Lock()
 	seen := b.listed // never changed once set
@@ -26,20 +24,17 @@ func (b *Backend) Watch(ctx context.Context, changed func(tokenstore.AccountID))
 		defer b.mu.Unlock()
 		delete(b.nudges, nudge)
 	}()
-	for failing := false; ; {
+	for {
 		now, err := b.marks(ctx)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return ctx.Err()
-		case err == nil:
+		}
+		if err == nil {
 			report(seen, now, changed)
 			seen = now
 		}
-		if (err != nil) != failing {
-			failing = err != nil
-			b.tellPolling(err)
-		}
-		if !b.waitForPoll(ctx, nudge, failing) {
+		looked(err)
+		if !b.waitForPoll(ctx, nudge, err != nil) {
 			return ctx.Err()
 		}
 	}
@@ -57,14 +52,6 @@ func report(before, now map[tokenstore.AccountID]mark, changed func(tokenstore.A
 			changed(id)
 		}
 	}
-}
-
-func (b *Backend) tellPolling(err error) {
-	if err != nil {
-		b.log.Warn("changes in Vault cannot be seen; trying on", zap.Error(err))
-		return
-	}
-	b.log.Info("changes in Vault are seen again")
 }
 
 // waitForPoll waits for the next poll's time or a nudge; false: the context ended.
