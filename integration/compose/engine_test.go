@@ -98,48 +98,11 @@ func (e *engine) start(t *testing.T, name string) {
 
 // create makes the container's root folder and says what runs in it.
 func (e *engine) create(name string, s service) (*container, []string, error) {
-	if owner, joins := strings.CutPrefix(s.NetworkMode, "service:"); s.NetworkMode != "none" && (joins == (len(s.Ports) > 0) || joins && len(e.Services[owner].Ports) == 0) {
-		return nil, nil, fmt.Errorf("network_mode %q: here is one network namespace, that of the service with ports", s.NetworkMode)
-	}
-	i := image{dir: "/", fill: e.vendor[s.Image]}
-	if s.Build != nil {
-		var err error
-		if i, err = e.builder.final(s.Build.Target); err != nil {
-			return nil, nil, err
-		}
-		if i.user != s.User {
-			return nil, nil, fmt.Errorf("the image is made for user %q", i.user)
-		}
-	}
-	if i.fill == nil {
-		return nil, nil, fmt.Errorf("the image %s: this test has nothing in its place", s.Image)
+	i, err := e.image(s)
+	if err != nil {
+		return nil, nil, err
 	}
 	c := &container{service: s, root: filepath.Join(e.folder, fmt.Sprintf("%s-%d", name, time.Now().UnixNano())), dir: i.dir, ended: make(chan struct{})}
-	if err := os.Mkdir(c.root, 0o755); err != nil {
-		return nil, nil, err
-	}
-	if err := i.fill(c.root); err != nil {
-		return nil, nil, err
-	}
-	// The mount that becomes read-only; the others go on top of it.
-	if err := syscall.Mount(c.root, c.root, "", syscall.MS_BIND|syscall.MS_REC, ""); err != nil {
-		return nil, nil, err
-	}
-	if _, err := os.Stat(filepath.Join(c.root, "proc")); err != nil {
-		if err := system(c.root); err != nil {
-			return nil, nil, err
-		}
-	}
-	for _, m := range s.Volumes {
-		if err := e.mount(c.root, m); err != nil {
-			return nil, nil, err
-		}
-	}
-	if s.ReadOnly {
-		if err := seal(c.root); err != nil {
-			return nil, nil, err
-		}
-	}
 	c.env = []string{"PATH=" + usualPath, "HOME=/", "HOSTNAME=" + name}
 	for _, key := range slices.Sorted(maps.Keys(s.Environment)) {
 		c.env = append(c.env, key+"="+s.Environment[key])
@@ -151,7 +114,52 @@ func (e *engine) create(name string, s service) (*container, []string, error) {
 	if s.Command != nil {
 		command = s.Command
 	}
-	return c, slices.Concat(entrypoint, command), nil
+	return c, slices.Concat(entrypoint, command), e.furnish(c, i)
+}
+
+// image is what a service starts from: a stage of the Dockerfile, or what stands in for somebody's image.
+func (e *engine) image(s service) (image, error) {
+	owner, joins := strings.CutPrefix(s.NetworkMode, "service:")
+	if s.NetworkMode != "none" && (joins == (len(s.Ports) > 0) || joins && len(e.Services[owner].Ports) == 0) {
+		return image{}, fmt.Errorf("network_mode %q: here is one network namespace, that of the service with ports", s.NetworkMode)
+	}
+	if s.Build == nil {
+		if e.vendor[s.Image] == nil {
+			return image{}, fmt.Errorf("the image %s: this test has nothing in its place", s.Image)
+		}
+		return image{dir: "/", fill: e.vendor[s.Image]}, nil
+	}
+	i, err := e.builder.final(s.Build.Target)
+	if err == nil && i.user != s.User {
+		err = fmt.Errorf("the image is made for user %q", i.user)
+	}
+	return i, err
+}
+
+// furnish fills the root folder and mounts what belongs there.
+func (e *engine) furnish(c *container, i image) error {
+	if err := os.Mkdir(c.root, 0o755); err != nil {
+		return err
+	}
+	if err := i.fill(c.root); err != nil {
+		return err
+	}
+	// A mount of its own, to become read-only; the others go on top of it.
+	if err := syscall.Mount(c.root, c.root, "", syscall.MS_BIND|syscall.MS_REC, ""); err != nil {
+		return err
+	}
+	if err := system(c.root); err != nil {
+		return err
+	}
+	for _, m := range c.Volumes {
+		if err := e.mount(c.root, m); err != nil {
+			return err
+		}
+	}
+	if c.ReadOnly {
+		return seal(c.root)
+	}
+	return nil
 }
 
 // mount mounts a bind or a volume. A fresh volume gets what the image has at its path, owner and mode included.

@@ -60,7 +60,7 @@ func debian(root string) error {
 			return err
 		}
 	}
-	return errors.Join(bind("/usr", filepath.Join(root, "usr"), true), system(root))
+	return bind("/usr", filepath.Join(root, "usr"), true)
 }
 
 // alpine makes a root of BusyBox and nothing else, in place of an image that is Alpine's.
