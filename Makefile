@@ -7,7 +7,7 @@ GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15
 GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS   := -s -w -X main.version=$(VERSION) -X main.commit=$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
-PACKAGES  := $(shell go list ./... 2>/dev/null | grep -v -e /integration$$ -e /integration/chaos$$)
+PACKAGES  := $(shell go list ./... 2>/dev/null | grep -v -e /integration$$ -e /integration/chaos$$ -e /integration/compose$$)
 
 ENVOY_VERSION := 1.40.0
 ENVOY_VENV    := .tools/envoy

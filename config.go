@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -166,7 +167,7 @@ func openSession(ctx context.Context, file string, withStore bool) (*cli.Session
 		scheme = "https://"
 	}
 	return &cli.Session{
-		Backend: b, StoreKind: backendName(c.Store), StoreAt: storeAt(c.Store), Drivers: t.Drivers, Pools: t.Pools, AdminURL: scheme + c.Admin.Listen, AdminTokenFile: c.Admin.TokenFile, AdminCAFile: c.Admin.TLS.CertFile,
+		Backend: b, StoreKind: backendName(c.Store), StoreAt: storeAt(c.Store), Drivers: t.Drivers, Pools: t.Pools, AdminURL: scheme + callable(c.Admin.Listen), AdminTokenFile: c.Admin.TokenFile, AdminCAFile: c.Admin.TLS.CertFile,
 		Domain: func() (*tokenstore.Store, error) {
 			if t.Journal, err = openJournal(c.Store); err != nil {
 				return nil, err
@@ -174,6 +175,15 @@ func openSession(ctx context.Context, file string, withStore bool) (*cli.Session
 			return tokenstore.New(t, b, tokenstore.NewMetrics(prometheus.NewRegistry(), backendName(c.Store), false), zap.NewNop())
 		},
 	}, nil
+}
+
+// callable is where a listening address of this machine answers: one for all interfaces is none to call.
+func callable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return net.JoinHostPort("localhost", port)
+	}
+	return listen
 }
 
 // checkOnline opens the store and asks every token endpoint for an answer.

@@ -38,3 +38,14 @@ func TestEveryDriverTheConfigurationKnowsCanBeBuilt(t *testing.T) {
 		}
 	}
 }
+
+func TestAServiceThatListensEverywhereIsCalledAtLocalhost(t *testing.T) {
+	for listen, want := range map[string]string{
+		"0.0.0.0:8980": "localhost:8980", "[::]:8980": "localhost:8980", ":8980": "localhost:8980",
+		"127.0.0.1:8980": "127.0.0.1:8980", "gateway.example:8980": "gateway.example:8980",
+	} {
+		if got := callable(listen); got != want {
+			t.Errorf("%s: got %s, want %s", listen, got, want)
+		}
+	}
+}

@@ -33,7 +33,7 @@ type statusAnswer struct {
 }
 
 func (a *app) status() *cobra.Command {
-	var watch bool
+	var watch, ready bool
 	c := &cobra.Command{Use: "status", Short: "what the running service knows of its accounts", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		return a.withService(cmd, func(ctx context.Context, s *Session) error {
 			for {
@@ -44,8 +44,16 @@ func (a *app) status() *cobra.Command {
 				if watch && a.output == "text" {
 					fmt.Fprint(cmd.OutOrStdout(), "\033[H\033[2J")
 				}
-				if err := a.printStatus(cmd.OutOrStdout(), raw); err != nil || !watch {
+				if err := a.printStatus(cmd.OutOrStdout(), raw); err != nil {
 					return err
+				}
+				if ready {
+					if err := askReady(ctx, s); err != nil {
+						return err
+					}
+				}
+				if !watch {
+					return nil
 				}
 				select {
 				case <-ctx.Done():
@@ -56,6 +64,7 @@ func (a *app) status() *cobra.Command {
 		})
 	}}
 	c.Flags().BoolVar(&watch, "watch", false, "again every two seconds, until Ctrl-C")
+	c.Flags().BoolVar(&ready, "ready", false, "fail while the service is not ready to serve: for health checks")
 	return c
 }
 
@@ -65,18 +74,9 @@ func ask(ctx context.Context, s *Session) (json.RawMessage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking the service: %w: is it running with this configuration?", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.AdminURL+"/api/admin/oauth/refresh", http.NoBody)
+	resp, err := call(ctx, s, "/api/admin/oauth/refresh", strings.TrimSpace(string(token)))
 	if err != nil {
 		return nil, err
-	}
-	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-	client, err := adminClient(s.AdminCAFile)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("asking the service at %s: it does not answer: start it with tokenward serve or tokenward run; tokenward accounts list works without it", s.AdminURL)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
@@ -89,6 +89,46 @@ func ask(ctx context.Context, s *Session) (json.RawMessage, error) {
 		return nil, fmt.Errorf("asking the service at %s: it answered %s", s.AdminURL, resp.Status)
 	}
 	return body, nil
+}
+
+// askReady asks as an orchestrator would.
+func askReady(ctx context.Context, s *Session) error {
+	resp, err := call(ctx, s, "/readyz", "")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var why struct {
+		Reasons []string `json:"reasons"`
+	}
+	err = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&why)
+	switch {
+	case err != nil:
+		return fmt.Errorf("asking the service whether it is ready: its answer cannot be read: %w", err)
+	case resp.StatusCode != http.StatusOK:
+		return fmt.Errorf("asking the service whether it is ready: it is not: %s: wait, and look into its log", strings.Join(why.Reasons, "; "))
+	}
+	return nil
+}
+
+// call sends a GET to the service.
+func call(ctx context.Context, s *Session, path, token string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.AdminURL+path, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	client, err := adminClient(s.AdminCAFile)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking the service at %s: it does not answer: start it with tokenward serve or tokenward run; tokenward accounts list works without it", s.AdminURL)
+	}
+	return resp, nil
 }
 
 func adminClient(caFile string) (*http.Client, error) {

@@ -103,3 +103,23 @@ func TestStatusTrustsTheServicesOwnCertificateOnly(t *testing.T) {
 	s.session.AdminCAFile = s.file(t, "cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: h.Certificate().Raw})))
 	has(t, s.good(t, "status"), "needs_reauth")
 }
+
+func TestStatusFailsWhenAskedForReadinessWhileThereIsNone(t *testing.T) {
+	s, status := newShell(t), http.StatusServiceUnavailable
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/readyz" {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, `{"status":"…","reasons":["accounts are not loaded yet"]}`)
+			return
+		}
+		answering(http.StatusOK, answer)(w, r)
+	}))
+	t.Cleanup(h.Close)
+	s.session.AdminURL, s.session.AdminTokenFile = h.URL, s.file(t, "admin.token", planted+"token\n")
+	s.good(t, "status")
+	r := s.run(t, "", "status", "--ready")
+	expect(t, "exit code", r.code, ExitFailed)
+	has(t, r.err, "whether it is ready", "accounts are not loaded yet", "look into its log")
+	status = http.StatusOK // what is degraded serves
+	s.good(t, "status", "--ready")
+}

@@ -1,12 +1,13 @@
-#!/usr/bin/env bash
+#!/bin/sh
 # Prepares a Vault for tokenward: a KV v2 mount, the policies of service and operators, an AppRole for the service. Safe to
-# run again. Needs the vault program with VAULT_ADDR and a VAULT_TOKEN that may do this.
+# run again. Needs the vault program with VAULT_ADDR and a VAULT_TOKEN that may do this. Plain POSIX shell: Vault's own image
+# has no other.
 #
 #   deploy/vault/setup.sh [folder for role_id and secret_id; default: .]
 #
 # MOUNT (secret), PREFIX (tokenward/accounts), NAME (tokenward) and VAULT (the program) may be set in the environment.
-set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
 out=${1:-.}
 vault=${VAULT:-vault}
 mount=${MOUNT:-secret} prefix=${PREFIX:-tokenward/accounts} name=${NAME:-tokenward}
@@ -19,15 +20,17 @@ if options=$("$vault" read -field=options "sys/mounts/$mount" 2>/dev/null); then
 	esac
 else
 	"$vault" secrets enable -path="$mount" -version=2 kv >/dev/null
-	for _ in {1..50}; do # a fresh mount is not ready at once
-		if "$vault" write "$mount/config" max_versions=30 >/dev/null 2>&1; then break; fi
+	tries=0
+	until "$vault" write "$mount/config" max_versions=30 >/dev/null 2>&1 || [ "$tries" -ge 50 ]; do # a fresh mount is not ready at once
+		tries=$((tries + 1))
 		sleep 0.2
 	done
 	echo "mount $mount/: enabled, KV v2, 30 versions are kept"
 fi
 
 for role in service operator; do
-	sed -e "s#\"secret/#\"$mount/#; s#/tokenward/accounts#/$prefix#" "$here/$role.hcl" | "$vault" policy write "$name-$role" - >/dev/null
+	policy=$(sed -e "s#\"secret/#\"$mount/#; s#/tokenward/accounts#/$prefix#" "$here/$role.hcl")
+	printf '%s\n' "$policy" | "$vault" policy write "$name-$role" - >/dev/null
 	echo "policy $name-$role: written"
 done
 
