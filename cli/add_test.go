@@ -36,7 +36,8 @@ func TestAddGivesAnExistingAccountANewCredentialAndForgetsTheOldOne(t *testing.T
 	s := newShell(t)
 	old := living()
 	old.State = tokenstore.Paused
-	old.Extra = map[string]json.RawMessage{"limits": json.RawMessage(`{"rpm":5}`)}
+	old.Limits.RPM = 5
+	old.Extra = map[string]json.RawMessage{"quota": json.RawMessage(`{"rpm":5}`)}
 	old.Rotation.Claim = &tokenstore.Claim{AttemptID: "x", Holder: "h", Ambiguous: true}
 	old.Rotation.Last = &tokenstore.Outcome{Result: "failed", Class: tokenstore.RefreshPermanent, Fingerprint: tokenstore.Fingerprint("a", old.RefreshToken)}
 	s.put(t, "a", old)
@@ -51,7 +52,8 @@ func TestAddGivesAnExistingAccountANewCredentialAndForgetsTheOldOne(t *testing.T
 	if got.Rotation.Incarnation == "first" || got.Rotation.Incarnation == "" {
 		t.Errorf("incarnation: %q", got.Rotation.Incarnation)
 	}
-	expect(t, "what was not given stays", got.Provider+got.Tenant+got.ClientID+got.Pools[0]+got.Labels["team"]+string(got.State)+string(got.Extra["limits"]), `pacmeclientspareapaused{"rpm":5}`)
+	expect(t, "what was not given stays", got.Provider+got.Tenant+got.ClientID+got.Pools[0]+got.Labels["team"]+string(got.State)+string(got.Extra["quota"]), `pacmeclientspareapaused{"rpm":5}`)
+	expect(t, "a limit that was not given stays", got.Limits.RPM, 5)
 }
 
 func TestAddReplacesARecordThatCannotBeRead(t *testing.T) {

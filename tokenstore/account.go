@@ -31,12 +31,13 @@ type token struct {
 type account struct {
 	id AccountID
 
-	token     atomic.Pointer[token] // nil: none yet; set by setTokenLocked
-	liveUntil atomic.Int64          // the token can serve before, Unix nanoseconds; 0: there is none, or it was refused
-	coolUntil atomic.Int64          // not selectable before, Unix nanoseconds; 0: no cooldown
-	wakeFrom  atomic.Int64          // earliest refresh for a pick that finds no living token; never: not refreshable
-	inflight  atomic.Int64          // attempts between pick and release
-	troubled  atomic.Bool           // strikes or suspicion are on file: the next success clears them
+	token     atomic.Pointer[token]   // nil: none yet; set by setTokenLocked
+	liveUntil atomic.Int64            // the token can serve before, Unix nanoseconds; 0: there is none, or it was refused
+	coolUntil atomic.Int64            // not selectable before, Unix nanoseconds; 0: no cooldown
+	wakeFrom  atomic.Int64            // earliest refresh for a pick that finds no living token; never: not refreshable
+	inflight  atomic.Int64            // attempts between pick and release
+	limits    atomic.Pointer[limiter] // nil: none
+	troubled  atomic.Bool             // strikes or suspicion are on file: the next success clears them
 	requests  atomic.Uint64
 	failovers atomic.Uint64
 
@@ -144,6 +145,9 @@ func (a *account) adopt(r stored, drivers map[string]Driver, lead time.Duration)
 		a.problem = &RecordError{Key: "provider", Rule: "names no provider of the configuration"}
 	}
 	changed = !known || before.State != a.record.State || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
+	if l := a.record.Limits; l.RPM != before.Limits.RPM || l.Concurrency != before.Limits.Concurrency {
+		a.limits.Store(newLimiter(l, a.limits.Load()))
+	}
 	if a.problem != nil {
 		a.setTokenLocked(nil)
 		a.wakeFrom.Store(never)
