@@ -56,6 +56,26 @@ func TestAddGivesAnExistingAccountANewCredentialAndForgetsTheOldOne(t *testing.T
 	expect(t, "a limit that was not given stays", got.Limits.RPM, 5)
 }
 
+func TestAddSetsLimitsAndZeroEndsThem(t *testing.T) {
+	s := newShell(t)
+	add := func(args ...string) result {
+		return s.run(t, planted+"refresh", append([]string{"accounts", "add", "a", "--provider", "p", "--type", "oauth_refresh", "--refresh-token-file", "-"}, args...)...)
+	}
+	expect(t, "exit code", add("--rpm", "60", "--concurrency", "4").code, 0)
+	has(t, s.good(t, "accounts", "show", "a"), "60 rpm, 4 at once")
+	has(t, s.good(t, "accounts", "show", "a", "-o", "json"), `"rpm": 60`, `"concurrency": 4`)
+	expect(t, "exit code", add("--rpm", "0").code, 0)
+	got := s.record(t, "a").Limits
+	expect(t, "rpm after 0", got.RPM, 0)
+	expect(t, "concurrency that was not given", got.Concurrency, 4)
+	for _, wrong := range []string{"-1", "100001"} {
+		r := add("--rpm", wrong)
+		expect(t, "exit code", r.code, ExitUsage)
+		has(t, r.err, "adding account a", "limits.rpm", "from 1 to 100000")
+	}
+	expect(t, "rpm after wrong ones", s.record(t, "a").Limits.RPM, 0)
+}
+
 func TestAddReplacesARecordThatCannotBeRead(t *testing.T) {
 	s := newShell(t)
 	s.put(t, "a", living())
