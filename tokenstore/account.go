@@ -137,14 +137,14 @@ func (a *account) adopt(r stored, drivers map[string]Driver, lead time.Duration)
 	if a.overtakenLocked(r) || a.flight != nil && a.flight.saving {
 		return false // old news; or a commit is under way, which meets the change as a conflict
 	}
-	before, known := a.record, a.version != 0
+	before, known, mended := a.record, a.version != 0, a.problem != nil // pools leave out an account with a problem
 	a.record, a.version, a.driver, a.problem, a.deleted = r.record, r.version, drivers[r.record.Provider], nil, false
 	if a.driver != nil {
 		a.problem = a.driver.Check(a.record)
 	} else {
 		a.problem = &RecordError{Key: "provider", Rule: "names no provider of the configuration"}
 	}
-	changed = !known || before.State != a.record.State || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
+	changed = !known || mended || before.State != a.record.State || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
 	if l := a.record.Limits; l.RPM != before.Limits.RPM || l.Concurrency != before.Limits.Concurrency {
 		a.limits.Store(newLimiter(l, a.limits.Load()))
 	}
