@@ -188,6 +188,14 @@ func TestAProvidersRateLimitPassesVerbatimWhenTheOthersAreAtTheirLimits(t *testi
 	})
 }
 
+func TestAnAccountWithLimitsThatCoolsIsWaitedForUntilItsReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStore(t, account("a", withLimits(5, 5)))
+		w.report(w.pick("r", nil), limited(90), nil)
+		w.full("r", 90)
+	})
+}
+
 func TestLimitsThatWereWrittenAsTextAreStoredAsAnObjectWithAllTheirKeys(t *testing.T) {
 	r, err := tokenstore.DecodeRecord([]byte(`{"provider":"p","type":"k","limits":"{\"rpm\":60,\"tpm\":{\"in\":9},\"concurrency\":0}"}`))
 	if err != nil {

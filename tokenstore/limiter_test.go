@@ -2,8 +2,64 @@ package tokenstore
 
 import (
 	"slices"
+	"sync"
 	"testing"
 )
+
+func limitedAccount(l Limits) *account {
+	a := &account{}
+	a.limits.Store(newLimiter(l, nil))
+	return a
+}
+
+func TestAPlaceThatTheRateRefusesIsGivenBack(t *testing.T) {
+	a := limitedAccount(Limits{RPM: 1, Concurrency: 2})
+	first, second := a.take(minute), a.take(minute)
+	if n := a.inflight.Load(); !first || second || n != 1 {
+		t.Errorf("taken %t, %t; %d attempts under way", first, second, n)
+	}
+}
+
+func TestTheLastPlaceIsGivenOnce(t *testing.T) {
+	for _, most := range []int64{1, 3} {
+		a := limitedAccount(Limits{Concurrency: int(most)})
+		var group sync.WaitGroup
+		for range 4 {
+			group.Go(func() {
+				for range 200_000 {
+					if !a.take(minute) {
+						continue
+					}
+					if n := a.inflight.Load(); n > most {
+						t.Errorf("%d attempts at once, %d allowed", n, most)
+						return
+					}
+					a.inflight.Add(-1)
+				}
+			})
+		}
+		group.Wait()
+		if n := a.inflight.Load(); n != 0 {
+			t.Errorf("%d attempts under way after the last", n)
+		}
+	}
+}
+
+func TestTheRateIsExactUnderContention(t *testing.T) {
+	a := limitedAccount(Limits{RPM: 50_000})
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for range 50_000 {
+				a.take(minute)
+			}
+		})
+	}
+	group.Wait()
+	if n := a.inflight.Load(); n != 50_000 {
+		t.Errorf("%d attempts in a minute, want 50000", n)
+	}
+}
 
 func TestAWindowLetsThroughItsNumberInAnyMinute(t *testing.T) {
 	const s = minute / 60
