@@ -51,10 +51,10 @@ func newLimiter(l Limits, old *limiter) *limiter {
 // fits reports whether the limits leave room for one attempt more. own: one of those under way ends before it begins.
 func (a *account) fits(now int64, own bool) bool {
 	l := a.limits.Load()
-	if l == nil {
-		return true
-	}
-	load := a.inflight.Load()
+	return l == nil || l.fits(a.inflight.Load(), now, own)
+}
+
+func (l *limiter) fits(load, now int64, own bool) bool {
 	if own {
 		load--
 	}
@@ -63,24 +63,27 @@ func (a *account) fits(now int64, own bool) bool {
 
 // take reserves the room for one attempt; false: somebody else has taken the last.
 func (a *account) take(now int64) bool {
-	l := a.limits.Load()
-	if l == nil {
-		a.inflight.Add(1)
-		return true
+	if l := a.limits.Load(); l != nil {
+		return l.take(&a.inflight, now)
 	}
+	a.inflight.Add(1)
+	return true
+}
+
+func (l *limiter) take(inflight *atomic.Int64, now int64) bool {
 	for {
-		load := a.inflight.Load()
+		load := inflight.Load()
 		if l.concurrency > 0 && load >= l.concurrency {
 			return false
 		}
-		if a.inflight.CompareAndSwap(load, load+1) {
+		if inflight.CompareAndSwap(load, load+1) {
 			break
 		}
 	}
 	if l.window == nil || l.window.take(now) {
 		return true
 	}
-	a.inflight.Add(-1)
+	inflight.Add(-1)
 	return false
 }
 
