@@ -92,7 +92,7 @@ func TestAccountAndResultKeepThePromisedFields(t *testing.T) {
 		return strings.Join(names, " ")
 	}
 	for want, v := range map[string]any{
-		"accountId provider type pools tenant labels state routable refreshable reason expiresAt expiresInSeconds nextRefreshAt generation version fingerprint cooldowns lastRefresh failovers requests": Account{},
+		"accountId provider type pools tenant labels limits state routable refreshable reason expiresAt expiresInSeconds nextRefreshAt generation version fingerprint cooldowns lastRefresh failovers requests": Account{},
 		"scope until reason":                           Cooldown{},
 		"at trigger result class upstreamStatus error": LastRefresh{},
 		"accountId result generationBefore generationAfter expiresAt class upstreamStatus retryable error durationMs": Result{},

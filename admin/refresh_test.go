@@ -27,7 +27,7 @@ func TestGetShowsEveryAccountWithASummaryByState(t *testing.T) {
 		State: tokenstore.StateCooling, Refreshable: true, Reason: "rate limited", ExpiresAt: at.Add(90 * time.Minute), NextRefresh: at.Add(time.Hour),
 		Generation: 4, Version: 9, Fingerprint: "fp-1", Cooldowns: []tokenstore.Cooldown{{Scope: tokenstore.ScopeAccount, Until: at.Add(time.Minute), Reason: "429"}},
 		Last:     &tokenstore.Outcome{At: at, Trigger: tokenstore.TriggerSchedule, Result: "failed", Class: tokenstore.RefreshTransient, Status: 503, Error: "overloaded", Fingerprint: "fp-0"},
-		Requests: 12, Failovers: 2,
+		Requests: 12, Failovers: 2, Limits: tokenstore.Limits{RPM: 60},
 	}
 	s := server(t, &fakeTokens{accounts: append([]tokenstore.AccountStatus{one, {ID: "bare", State: tokenstore.StateConfigError}}, accountsNamed("z")...)})
 	a := send(s, "GET", refreshPath, "")
@@ -48,7 +48,7 @@ func TestGetShowsEveryAccountWithASummaryByState(t *testing.T) {
 		ID: "claude-1", Provider: "anthropic", Type: "CLAUDE_CODE", Pools: []string{"claude"}, Tenant: "acme", Labels: map[string]string{"team": "a"},
 		State: "cooling", Refreshable: true, Reason: "rate limited", ExpiresAt: &expires, ExpiresInSeconds: &left, NextRefreshAt: &next, Generation: 4, Version: 9,
 		Fingerprint: "fp-1", Cooldowns: []Cooldown{{"account", utc(time.Minute), "429"}},
-		LastRefresh: &LastRefresh{utc(0), "schedule", "failed", "refused_transient", 503, "overloaded"}, Requests: 12, Failovers: 2,
+		LastRefresh: &LastRefresh{utc(0), "schedule", "failed", "refused_transient", 503, "overloaded"}, Requests: 12, Failovers: 2, Limits: &Limits{RPM: 60},
 	}
 	if diff := cmp.Diff(want, got.Accounts[0]); diff != "" {
 		t.Error("account:", diff)
@@ -56,7 +56,7 @@ func TestGetShowsEveryAccountWithASummaryByState(t *testing.T) {
 	if strings.Contains(a.body, "+02:00") {
 		t.Error("times are not in UTC:", a.body)
 	}
-	for _, promised := range []string{`"pools":[]`, `"cooldowns":[]`, `"expiresAt":null`, `"expiresInSeconds":null`, `"lastRefresh":null`} {
+	for _, promised := range []string{`"pools":[]`, `"cooldowns":[]`, `"expiresAt":null`, `"expiresInSeconds":null`, `"lastRefresh":null`, `"limits":null`} {
 		if !strings.Contains(a.body, promised) {
 			t.Errorf("an account that knows nothing lacks %s: %s", promised, a.body)
 		}

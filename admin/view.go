@@ -14,6 +14,7 @@ type Account struct {
 	Pools            []string                `json:"pools"`
 	Tenant           string                  `json:"tenant"`
 	Labels           map[string]string       `json:"labels"`
+	Limits           *Limits                 `json:"limits"` // null: none
 	State            tokenstore.AccountState `json:"state"`
 	Routable         bool                    `json:"routable"`
 	Refreshable      bool                    `json:"refreshable"`
@@ -28,6 +29,12 @@ type Account struct {
 	LastRefresh      *LastRefresh            `json:"lastRefresh"`
 	Failovers        uint64                  `json:"failovers"`
 	Requests         uint64                  `json:"requests"`
+}
+
+// Limits is the API's limits object; 0: no such limit.
+type Limits struct {
+	RPM         int `json:"rpm"`
+	Concurrency int `json:"concurrency"`
 }
 
 // Cooldown is the API's cooldown object.
@@ -70,6 +77,9 @@ func accountView(s tokenstore.AccountStatus, now time.Time) Account {
 	if a.ExpiresAt != nil {
 		left := int64(s.ExpiresAt.Sub(now) / time.Second)
 		a.ExpiresInSeconds = &left
+	}
+	if l := s.Limits; l.RPM > 0 || l.Concurrency > 0 {
+		a.Limits = &Limits{l.RPM, l.Concurrency}
 	}
 	if a.Pools == nil {
 		a.Pools = []string{} // the contract promises a list

@@ -37,6 +37,7 @@ type view struct {
 	Pools        []string                 `json:"pools"`
 	Tenant       string                   `json:"tenant,omitempty"`
 	Labels       map[string]string        `json:"labels,omitempty"`
+	Limits       *limitsView              `json:"limits,omitempty"`
 	State        tokenstore.OperatorState `json:"state"`
 	ClientID     string                   `json:"clientId,omitempty"`
 	AccessToken  string                   `json:"accessTokenFingerprint,omitempty"`
@@ -46,6 +47,22 @@ type view struct {
 	Version      tokenstore.Version       `json:"version"`
 	Last         *tokenstore.Outcome      `json:"lastRefresh,omitempty"`
 	Problem      string                   `json:"problem,omitempty"`
+}
+
+type limitsView struct {
+	RPM         int `json:"rpm,omitempty"`
+	Concurrency int `json:"concurrency,omitempty"`
+}
+
+func (l *limitsView) String() string {
+	var parts []string
+	if l != nil && l.RPM > 0 {
+		parts = append(parts, fmt.Sprintf("%d rpm", l.RPM))
+	}
+	if l != nil && l.Concurrency > 0 {
+		parts = append(parts, fmt.Sprintf("%d at once", l.Concurrency))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokenstore.Version, err error) view {
@@ -62,6 +79,9 @@ func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokensto
 	}
 	if out.State == "" {
 		out.State = tokenstore.Active
+	}
+	if l := r.Limits; l.RPM > 0 || l.Concurrency > 0 {
+		out.Limits = &limitsView{l.RPM, l.Concurrency}
 	}
 	if err := check(s, r); err != nil {
 		out.State, out.Problem = configError, err.Error()
@@ -89,7 +109,7 @@ func check(s *Session, r tokenstore.Record) error {
 			return fmt.Errorf("pool %q takes accounts of provider %s, not %s", name, p.Provider, r.Provider)
 		}
 	}
-	return d.Check(r)
+	return errors.Join(r.Limits.Validate(), d.Check(r))
 }
 
 func (a *app) list() *cobra.Command {
@@ -140,6 +160,7 @@ func (a *app) show() *cobra.Command {
 					{"type", string(shown.Type)},
 					{"pools", dash(strings.Join(shown.Pools, ","))},
 					{"tenant", dash(shown.Tenant)},
+					{"limits", dash(shown.Limits.String())},
 					{"state", string(shown.State)},
 					{"client id", dash(shown.ClientID)},
 					{"refresh token", dash(shown.RefreshToken)},

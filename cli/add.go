@@ -16,6 +16,7 @@ type newAccount struct {
 	provider, kind, tenant, clientID, scope                    string
 	pools                                                      []string
 	labels                                                     map[string]string
+	limits                                                     tokenstore.Limits
 	refreshToken, clientSecret, apiKey, accessToken, expiresAt string
 }
 
@@ -38,6 +39,8 @@ func (a *app) add() *cobra.Command {
 	f.StringSliceVar(&n.pools, "pool", nil, "pool to serve; repeatable (default: the pool with the provider's name)")
 	f.StringVar(&n.tenant, "tenant", "", "the only tenant to serve")
 	f.StringToStringVar(&n.labels, "label", nil, "key=value; repeatable")
+	f.IntVar(&n.limits.RPM, "rpm", 0, "most attempts in any 60 seconds that each process gives to it; 0 ends the limit")
+	f.IntVar(&n.limits.Concurrency, "concurrency", 0, "most attempts at once, until response headers, that each process gives to it; 0 ends the limit")
 	f.StringVar(&n.clientID, "client-id", "", "OAuth client id")
 	f.StringVar(&n.scope, "scope", "", "OAuth scope")
 	f.StringVar(&n.refreshToken, "refresh-token-file", "", "file with the refresh token, - for standard input")
@@ -110,7 +113,14 @@ func (n newAccount) read(cmd *cobra.Command) (func(*tokenstore.Record), error) {
 			return nil, Usagef("--expires-at %q: use RFC 3339, e.g. 2030-01-31T12:00:00Z", n.expiresAt)
 		}
 	}
+	rpm, concurrency := cmd.Flags().Changed("rpm"), cmd.Flags().Changed("concurrency")
 	return func(r *tokenstore.Record) {
+		if rpm {
+			r.Limits.RPM = n.limits.RPM
+		}
+		if concurrency {
+			r.Limits.Concurrency = n.limits.Concurrency
+		}
 		for dst, v := range map[*string]string{&r.Provider: n.provider, &r.Tenant: n.tenant, &r.ClientID: n.clientID, &r.Scope: n.scope} {
 			if v != "" {
 				*dst = v

@@ -36,7 +36,8 @@ func TestAddGivesAnExistingAccountANewCredentialAndForgetsTheOldOne(t *testing.T
 	s := newShell(t)
 	old := living()
 	old.State = tokenstore.Paused
-	old.Extra = map[string]json.RawMessage{"limits": json.RawMessage(`{"rpm":5}`)}
+	old.Limits.RPM = 5
+	old.Extra = map[string]json.RawMessage{"quota": json.RawMessage(`{"rpm":5}`)}
 	old.Rotation.Claim = &tokenstore.Claim{AttemptID: "x", Holder: "h", Ambiguous: true}
 	old.Rotation.Last = &tokenstore.Outcome{Result: "failed", Class: tokenstore.RefreshPermanent, Fingerprint: tokenstore.Fingerprint("a", old.RefreshToken)}
 	s.put(t, "a", old)
@@ -51,7 +52,28 @@ func TestAddGivesAnExistingAccountANewCredentialAndForgetsTheOldOne(t *testing.T
 	if got.Rotation.Incarnation == "first" || got.Rotation.Incarnation == "" {
 		t.Errorf("incarnation: %q", got.Rotation.Incarnation)
 	}
-	expect(t, "what was not given stays", got.Provider+got.Tenant+got.ClientID+got.Pools[0]+got.Labels["team"]+string(got.State)+string(got.Extra["limits"]), `pacmeclientspareapaused{"rpm":5}`)
+	expect(t, "what was not given stays", got.Provider+got.Tenant+got.ClientID+got.Pools[0]+got.Labels["team"]+string(got.State)+string(got.Extra["quota"]), `pacmeclientspareapaused{"rpm":5}`)
+	expect(t, "a limit that was not given stays", got.Limits.RPM, 5)
+}
+
+func TestAddSetsLimitsAndZeroEndsThem(t *testing.T) {
+	s := newShell(t)
+	add := func(args ...string) result {
+		return s.run(t, planted+"refresh", append([]string{"accounts", "add", "a", "--provider", "p", "--type", "oauth_refresh", "--refresh-token-file", "-"}, args...)...)
+	}
+	expect(t, "exit code", add("--rpm", "60", "--concurrency", "4").code, 0)
+	has(t, s.good(t, "accounts", "show", "a"), "60 rpm, 4 at once")
+	has(t, s.good(t, "accounts", "show", "a", "-o", "json"), `"rpm": 60`, `"concurrency": 4`)
+	expect(t, "exit code", add("--rpm", "0").code, 0)
+	got := s.record(t, "a").Limits
+	expect(t, "rpm after 0", got.RPM, 0)
+	expect(t, "concurrency that was not given", got.Concurrency, 4)
+	for _, wrong := range []string{"-1", "100001"} {
+		r := add("--rpm", wrong)
+		expect(t, "exit code", r.code, ExitUsage)
+		has(t, r.err, "adding account a", "limits.rpm", "from 1 to 100000")
+	}
+	expect(t, "rpm after wrong ones", s.record(t, "a").Limits.RPM, 0)
 }
 
 func TestAddReplacesARecordThatCannotBeRead(t *testing.T) {

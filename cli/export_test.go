@@ -26,7 +26,7 @@ func sealedShell(t *testing.T) (s *shell, pass, file string) {
 	quick(t)
 	s = newShell(t)
 	r := living()
-	r.Extra = map[string]json.RawMessage{"limits": json.RawMessage(`{"rpm":5}`)}
+	r.Extra = map[string]json.RawMessage{"quota": json.RawMessage(`{"rpm":5}`)}
 	r.Rotation.Claim = &tokenstore.Claim{AttemptID: "x", Holder: "gw"}
 	s.put(t, "a", r)
 	r.State, r.RefreshToken = tokenstore.Paused, tokenstore.NewSecret(planted+"b")

@@ -85,7 +85,7 @@ func TestImportOfRecordsTakesTheGoodOnesAndNamesTheOthers(t *testing.T) {
 	s := newShell(t)
 	s.put(t, "b", living())
 	file := s.file(t, "records", `{
-		"b": {"provider":"p","type":"oauth_refresh","pools":"p, spare","refresh_token":"`+planted+`b","limits":{"rpm":5}},
+		"b": {"provider":"p","type":"oauth_refresh","pools":"p, spare","refresh_token":"`+planted+`b","limits":{"rpm":5,"tpm":9}},
 		"a": {"provider":"p","type":"oauth_refresh","refresh_token":"`+planted+`a","state":"paused"},
 		"c": {"provider":7}, "d": {"provider":"p","type":"oauth_refresh"}}`)
 	r := s.run(t, "", "accounts", "import", "--from", "json", "--file", file)
@@ -98,7 +98,8 @@ func TestImportOfRecordsTakesTheGoodOnesAndNamesTheOthers(t *testing.T) {
 	expect(t, "state of a", a.State, tokenstore.Paused)
 	expect(t, "refresh token of b", b.RefreshToken.Reveal(), planted+"b")
 	expect(t, "pools of b", slices.Equal(b.Pools, []string{"p", "spare"}), true)
-	expect(t, "unknown keys of b", string(b.Extra["limits"]), `{"rpm":5}`)
+	expect(t, "limit of b", b.Limits.RPM, 5)
+	expect(t, "unknown limit of b", string(b.Limits.Extra["tpm"]), "9")
 	expect(t, "the old tenant of b", b.Tenant, "")
 	expect(t, "the old access token of b is gone", b.AccessToken.IsZero(), true)
 	expect(t, "generation of b", b.Rotation.Generation, 7)

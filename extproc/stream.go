@@ -27,6 +27,7 @@ type attempt struct {
 	response tokenstore.Response
 	number   int  // of this attempt, from 1
 	picked   bool // the request headers are answered
+	released bool // the account's place is free again
 	judged   bool // the request's fate is counted
 }
 
@@ -141,8 +142,10 @@ func (a *attempt) peek() (bool, error) {
 	return false, nil
 }
 
-// conclude keeps the trail of a request that goes on and counts one that is decided.
+// conclude keeps the trail of a request that goes on and counts one that is decided. The account's place is free before
+// Envoy hears of the decision: its next attempt may need it.
 func (a *attempt) conclude(d tokenstore.Decision) {
+	a.release()
 	m := a.server.metrics
 	m.attempts.WithLabelValues(a.facts.route, a.pick.Upstream, d.Verdict.Class.String()).Inc()
 	switch {
@@ -178,9 +181,16 @@ func (a *attempt) ended(err error) error {
 }
 
 func (a *attempt) end() {
-	a.pick.Release()
+	a.release()
 	if a.facts.route != "" {
 		a.count("canceled")
+	}
+}
+
+func (a *attempt) release() {
+	if !a.released {
+		a.released = true
+		a.pick.Release()
 	}
 }
 

@@ -31,12 +31,13 @@ type token struct {
 type account struct {
 	id AccountID
 
-	token     atomic.Pointer[token] // nil: none yet; set by setTokenLocked
-	liveUntil atomic.Int64          // the token can serve before, Unix nanoseconds; 0: there is none, or it was refused
-	coolUntil atomic.Int64          // not selectable before, Unix nanoseconds; 0: no cooldown
-	wakeFrom  atomic.Int64          // earliest refresh for a pick that finds no living token; never: not refreshable
-	inflight  atomic.Int64          // attempts between pick and release
-	troubled  atomic.Bool           // strikes or suspicion are on file: the next success clears them
+	token     atomic.Pointer[token]   // nil: none yet; set by setTokenLocked
+	liveUntil atomic.Int64            // the token can serve before, Unix nanoseconds; 0: there is none, or it was refused
+	coolUntil atomic.Int64            // not selectable before, Unix nanoseconds; 0: no cooldown
+	wakeFrom  atomic.Int64            // earliest refresh for a pick that finds no living token; never: not refreshable
+	inflight  atomic.Int64            // attempts between pick and release
+	limits    atomic.Pointer[limiter] // nil: none
+	troubled  atomic.Bool             // strikes or suspicion are on file: the next success clears them
 	requests  atomic.Uint64
 	failovers atomic.Uint64
 
@@ -136,14 +137,17 @@ func (a *account) adopt(r stored, drivers map[string]Driver, lead time.Duration)
 	if a.overtakenLocked(r) || a.flight != nil && a.flight.saving {
 		return false // old news; or a commit is under way, which meets the change as a conflict
 	}
-	before, known := a.record, a.version != 0
+	before, known, mended := a.record, a.version != 0, a.problem != nil // pools leave out an account with a problem
 	a.record, a.version, a.driver, a.problem, a.deleted = r.record, r.version, drivers[r.record.Provider], nil, false
 	if a.driver != nil {
 		a.problem = a.driver.Check(a.record)
 	} else {
 		a.problem = &RecordError{Key: "provider", Rule: "names no provider of the configuration"}
 	}
-	changed = !known || before.State != a.record.State || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
+	changed = !known || mended || before.State != a.record.State || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
+	if l := a.record.Limits; l.RPM != before.Limits.RPM || l.Concurrency != before.Limits.Concurrency {
+		a.limits.Store(newLimiter(l, a.limits.Load()))
+	}
 	if a.problem != nil {
 		a.setTokenLocked(nil)
 		a.wakeFrom.Store(never)

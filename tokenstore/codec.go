@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -14,6 +15,7 @@ type wireRecord struct {
 	Pools        stringList        `json:"pools,omitempty"`
 	Tenant       string            `json:"tenant,omitempty"`
 	Labels       map[string]string `json:"labels,omitempty"`
+	Limits       wireLimits        `json:"limits,omitempty"`
 	State        OperatorState     `json:"state,omitempty"`
 	Kind         Kind              `json:"type"`
 	ClientID     string            `json:"client_id,omitempty"`
@@ -45,6 +47,7 @@ func (w *wireRecord) fields() []field {
 		{"pools", &w.Pools, "must be a list of strings or a comma-separated string"},
 		{"tenant", &w.Tenant, text},
 		{"labels", &w.Labels, "must be an object of strings"},
+		{"limits", &w.Limits, `must be an object, e.g. {"rpm":60,"concurrency":4}`},
 		{"state", &w.State, text},
 		{"type", &w.Kind, text},
 		{"client_id", &w.ClientID, text},
@@ -64,7 +67,7 @@ func (w *wireRecord) fields() []field {
 // equal records give equal bytes. Only backends and sealed exports may call it.
 func EncodeRecord(r Record) ([]byte, error) {
 	w := wireRecord{
-		Provider: r.Provider, Pools: r.Pools, Tenant: r.Tenant, Labels: r.Labels, State: r.State, Kind: r.Kind, ClientID: r.ClientID,
+		Provider: r.Provider, Pools: r.Pools, Tenant: r.Tenant, Labels: r.Labels, Limits: limitsToWire(r.Limits), State: r.State, Kind: r.Kind, ClientID: r.ClientID,
 		ClientSecret: r.ClientSecret.Reveal(), RefreshToken: r.RefreshToken.Reveal(), APIKey: r.APIKey.Reveal(), Scope: r.Scope,
 		AccessToken: r.AccessToken.Reveal(), TokenType: r.TokenType, ExpiresAt: instant{r.ExpiresAt}, ObtainedAt: instant{r.ObtainedAt}, Rotation: r.Rotation,
 	}
@@ -113,8 +116,12 @@ func DecodeRecord(data []byte) (Record, error) {
 	case w.Rotation.Claim != nil && (w.Rotation.Claim.AttemptID == "" || w.Rotation.Claim.Holder == ""):
 		return Record{}, &RecordError{Key: "rotation.claim", Rule: "must name its attempt_id and holder: remove rotation.claim if no process refreshes this account"}
 	}
+	limits, err := w.Limits.read()
+	if err != nil {
+		return Record{}, err
+	}
 	r := Record{
-		Provider: w.Provider, Pools: w.Pools, Tenant: w.Tenant, Labels: w.Labels, State: w.State, Kind: w.Kind, ClientID: w.ClientID,
+		Provider: w.Provider, Pools: w.Pools, Tenant: w.Tenant, Labels: w.Labels, Limits: limits, State: w.State, Kind: w.Kind, ClientID: w.ClientID,
 		ClientSecret: trimmed(w.ClientSecret), RefreshToken: trimmed(w.RefreshToken), APIKey: trimmed(w.APIKey), Scope: w.Scope,
 		AccessToken: trimmed(w.AccessToken), TokenType: w.TokenType, ExpiresAt: w.ExpiresAt.Time, ObtainedAt: w.ObtainedAt.Time, Rotation: w.Rotation,
 	}
@@ -155,6 +162,37 @@ func (l *stringList) UnmarshalJSON(data []byte) error {
 		}
 	}
 	return nil
+}
+
+// wireLimits is the record's limits by key.
+type wireLimits map[string]json.RawMessage
+
+func limitsToWire(l Limits) wireLimits {
+	w := wireLimits{}
+	for k, v := range l.Extra {
+		w[k] = v
+	}
+	for k, n := range map[string]int{"rpm": l.RPM, "concurrency": l.Concurrency} {
+		if delete(w, k); n != 0 {
+			w[k] = strconv.AppendInt(nil, int64(n), 10)
+		}
+	}
+	return w
+}
+
+func (w wireLimits) read() (Limits, error) {
+	var l Limits
+	for key, n := range map[string]*int{"rpm": &l.RPM, "concurrency": &l.Concurrency} {
+		raw, ok := w[key]
+		delete(w, key)
+		if ok && string(raw) != `""` && json.Unmarshal(raw, n) != nil {
+			return Limits{}, limitError(key)
+		}
+	}
+	if len(w) > 0 {
+		l.Extra = w
+	}
+	return l, l.Validate()
 }
 
 // instant is a time as an RFC 3339 string, "" for none.

@@ -34,12 +34,13 @@ func fullRecord() tokenstore.Record {
 			Claim: &tokenstore.Claim{AttemptID: "a", Holder: "h", Fingerprint: "f", StartedAt: at, Ambiguous: true},
 			Last:  &tokenstore.Outcome{At: at, Trigger: "schedule", Result: "failed", Class: tokenstore.RefreshTransient, Status: 503, Error: "e", Fingerprint: "f"},
 		},
-		Extra: map[string]json.RawMessage{"limits": json.RawMessage(`{"rpm":60}`), "private_key": json.RawMessage(`"pem"`)},
+		Limits: tokenstore.Limits{RPM: 60, Concurrency: 4, Extra: map[string]json.RawMessage{"tpm": json.RawMessage(`9`)}},
+		Extra:  map[string]json.RawMessage{"private_key": json.RawMessage(`"pem"`)},
 	}
 }
 
 const fullRecordStored = `{"access_token":"at-1","api_key":"ak-1","client_id":"id-1","client_secret":"cs-1","expires_at":"2026-03-04T06:06:07.891Z",` +
-	`"labels":{"env":"b","team":"a"},"limits":{"rpm":60},"obtained_at":"2026-03-04T05:06:07.891Z","pools":["claude","spare"],"private_key":"pem",` +
+	`"labels":{"env":"b","team":"a"},"limits":{"concurrency":4,"rpm":60,"tpm":9},"obtained_at":"2026-03-04T05:06:07.891Z","pools":["claude","spare"],"private_key":"pem",` +
 	`"provider":"anthropic","refresh_token":"rt-1","rotation":{"incarnation":"i","generation":7,"write_id":"w","writer":"host",` +
 	`"claim":{"attempt_id":"a","holder":"h","fingerprint":"f","started_at":"2026-03-04T05:06:07.891Z","ambiguous":true},` +
 	`"last":{"at":"2026-03-04T05:06:07.891Z","trigger":"schedule","result":"failed","class":"refused_transient","upstream_status":503,"error":"e","fingerprint":"f"}},` +
@@ -116,8 +117,16 @@ func TestWhatOperatorsWriteByHandIsReadLeniently(t *testing.T) {
 		"rotation null":                     {`"rotation":null`, base},
 		"state empty":                       {`"state":""`, base},
 		"state active":                      {`"state":"active"`, with(func(r *tokenstore.Record) { r.State = tokenstore.Active })},
-		"a key of the future": {`"limits": {"rpm" : 1}`, with(func(r *tokenstore.Record) {
-			r.Extra = map[string]json.RawMessage{"limits": json.RawMessage(`{"rpm" : 1}`)}
+		"limits":                            {`"limits":{"rpm":60,"concurrency":4}`, with(func(r *tokenstore.Record) { r.Limits = tokenstore.Limits{RPM: 60, Concurrency: 4} })},
+		"limits as JSON text":               {`"limits":"{\"rpm\":60}"`, with(func(r *tokenstore.Record) { r.Limits = tokenstore.Limits{RPM: 60} })},
+		"limits emptied with vault kv":      {`"limits":""`, base},
+		"limits null":                       {`"limits":null`, base},
+		"limits with nothing in them":       {`"limits":{}`, base},
+		"limits that are zero and null":     {`"limits":{"rpm":0,"concurrency":null}`, base},
+		"limits emptied one by one":         {`"limits":{"rpm":"","concurrency":4}`, with(func(r *tokenstore.Record) { r.Limits = tokenstore.Limits{Concurrency: 4} })},
+		"a key of the future in limits":     {`"limits":"{\"tpm\" : 9}"`, with(func(r *tokenstore.Record) { r.Limits.Extra = map[string]json.RawMessage{"tpm": json.RawMessage(`9`)} })},
+		"a key of the future": {`"quota": {"rpm" : 1}`, with(func(r *tokenstore.Record) {
+			r.Extra = map[string]json.RawMessage{"quota": json.RawMessage(`{"rpm" : 1}`)}
 		})},
 		"a key in other letters": {`"Tenant":"x"`, with(func(r *tokenstore.Record) { r.Extra = map[string]json.RawMessage{"Tenant": json.RawMessage(`"x"`)} })},
 	} {
@@ -152,6 +161,14 @@ func TestAWrongRecordIsRefusedByKeyAndRuleWithoutItsValue(t *testing.T) {
 		"labels of numbers":         {`{"provider":"p","type":"k","labels":{"a":4711}}`, "labels"},
 		"labels a text":             {`{"provider":"p","type":"k","labels":"` + hidden + `"}`, "labels"},
 		"labels as text of numbers": {`{"provider":"p","type":"k","labels":"{\"a\":4711}"}`, "labels"},
+		"limits a number":           {`{"provider":"p","type":"k","limits":4711}`, "limits"},
+		"limits a list":             {`{"provider":"p","type":"k","limits":"[4711]"}`, "limits"},
+		"limits in words":           {`{"provider":"p","type":"k","limits":"rpm=4711"}`, "limits"},
+		"a limit below zero":        {`{"provider":"p","type":"k","limits":{"rpm":-4711}}`, "limits.rpm"},
+		"a limit with a fraction":   {`{"provider":"p","type":"k","limits":"{\"concurrency\":4711.5}"}`, "limits.concurrency"},
+		"a limit as a text":         {`{"provider":"p","type":"k","limits":{"rpm":"4711"}}`, "limits.rpm"},
+		"a limit beyond measure":    {`{"provider":"p","type":"k","limits":{"concurrency":4711471147114711471147}}`, "limits.concurrency"},
+		"a limit above its most":    {`{"provider":"p","type":"k","limits":{"rpm":100001}}`, "limits.rpm"},
 		"a time in words":           {`{"provider":"p","type":"k","expires_at":"` + hidden + `"}`, "expires_at"},
 		"a time as a number":        {`{"provider":"p","type":"k","obtained_at":4711}`, "obtained_at"},
 		"a time past year 9999":     {`{"provider":"p","type":"k","expires_at":"9999-12-31T23:59:59-01:00"}`, "expires_at"},

@@ -17,6 +17,7 @@
 //     a storm of refusals of one token costs one refresh.
 //   - routable (may serve attempts) and refreshable (may get a new token) are separate: a dead refresh token with a
 //     living access token keeps serving.
+//   - A pick is within the account's limits: its place is reserved first, and whoever loses the last one chooses again.
 //   - An account of one tenant never serves another tenant.
 //   - One unreadable record or failing account never stops another.
 //   - Secret values exist only as [Secret], which no formatter prints.

@@ -94,7 +94,7 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 	defer a.mu.Unlock()
 	r, t := a.record, a.token.Load()
 	st := AccountStatus{
-		ID: a.id, Provider: r.Provider, Kind: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, Version: a.version,
+		ID: a.id, Provider: r.Provider, Kind: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, Limits: r.Limits, Version: a.version,
 		Last: r.Rotation.Last, NextRefresh: a.due, Failovers: a.failovers.Load(), Requests: a.requests.Load(),
 	}
 	if t != nil {

@@ -39,7 +39,7 @@ type Pick struct {
 	tenant   string
 }
 
-// Release ends the attempt's share of the account's load. Safe on the zero Pick.
+// Release ends the attempt's share of the account's load and its place in the limit of concurrency. Safe on the zero Pick.
 func (p Pick) Release() {
 	if p.account != nil {
 		p.account.inflight.Add(-1)
@@ -60,12 +60,12 @@ func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
 	var deadline time.Time
 	for {
 		now := time.Now()
-		u, a, living := r.choose(now.UnixNano(), q.Tenant, q.Trail)
+		u, a, living := r.choose(now.UnixNano(), q.Tenant, q.Trail, nil)
 		if a == nil {
 			return Pick{}, s.nobody(r, q.Tenant, q.Trail, now)
 		}
 		if living {
-			if p, ok := s.pick(r, u, a, q); ok {
+			if p, ok := s.pick(r, u, a, q, now.UnixNano()); ok {
 				return p, nil
 			}
 			continue
@@ -101,12 +101,11 @@ func (s *Store) await(ctx context.Context, a *account, limit time.Duration) erro
 	return nil // out of time: the caller's deadline says so
 }
 
-func (s *Store) pick(r *route, u *upstream, a *account, q PickRequest) (Pick, bool) {
+func (s *Store) pick(r *route, u *upstream, a *account, q PickRequest, now int64) (Pick, bool) {
 	t := a.token.Load()
-	if t == nil {
-		return Pick{}, false // gone since the choice
+	if t == nil || !a.take(now) {
+		return Pick{}, false // gone or taken since the choice
 	}
-	a.inflight.Add(1)
 	a.requests.Add(1)
 	if q.Trail.Attempts() > 0 {
 		s.noteFailover(q.Trail, u, a)
@@ -148,14 +147,15 @@ type segment struct {
 }
 
 // choose walks the upstreams in order of preference, those that were unreachable lately last, and at each one prefers an
-// account with a living token to one that needs a refresh first.
-func (r *route) choose(now int64, tenant string, trail *Trail) (*upstream, *account, bool) {
+// account with a living token to one that needs a refresh first. own, if any, serves an attempt that ends before the chosen
+// one begins.
+func (r *route) choose(now int64, tenant string, trail *Trail, own *account) (*upstream, *account, bool) {
 	for _, down := range [2]bool{false, true} {
 		for _, u := range r.upstreams {
 			if (u.downUntil.Load() > now) != down || trail.unreachable(u.name) {
 				continue
 			}
-			if a, living := u.pool.choose(now, tenant, trail); a != nil {
+			if a, living := u.pool.choose(now, tenant, trail, own); a != nil {
 				return u, a, living
 			}
 		}
@@ -163,7 +163,7 @@ func (r *route) choose(now int64, tenant string, trail *Trail) (*upstream, *acco
 	return nil, nil, false
 }
 
-func (p *pool) choose(now int64, tenant string, trail *Trail) (chosen *account, living bool) {
+func (p *pool) choose(now int64, tenant string, trail *Trail, own *account) (chosen *account, living bool) {
 	seg := (*p.tenants.Load())[tenant]
 	if seg == nil {
 		return nil, false
@@ -188,7 +188,7 @@ func (p *pool) choose(now int64, tenant string, trail *Trail) (chosen *account, 
 		wakeable := a.wakeable(now) // read before living: a refresh that ends meanwhile sets what living reads first
 		switch {
 		case a.living(now):
-			if !trail.admits(a.id, a.generation()) {
+			if !trail.admits(a.id, a.generation()) || !a.fits(now, a == own) {
 				continue
 			}
 			if a.id == prefer {
@@ -201,7 +201,7 @@ func (p *pool) choose(now int64, tenant string, trail *Trail) (chosen *account, 
 			if compare--; prefer == "" && (compare <= 0 || load == 0) { // nothing beats an idle account
 				return chosen, true
 			}
-		case asleep == nil && wakeable && trail.fresh(a.id):
+		case asleep == nil && wakeable && trail.fresh(a.id) && a.fits(now, a == own):
 			asleep = a
 		}
 	}

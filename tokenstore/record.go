@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"time"
 )
@@ -54,6 +55,7 @@ type Record struct {
 	Pools    []string          // pools it serves; none: the pool with the provider's name
 	Tenant   string            // "" or the only tenant it serves
 	Labels   map[string]string // free, for people
+	Limits   Limits            // what one process may give it
 	State    OperatorState     // "" means active
 	Kind     Kind              // key `type`
 
@@ -70,9 +72,16 @@ type Record struct {
 
 	Rotation Rotation
 
-	// Extra holds the keys that this version does not know (and `limits`, `private_key` and the like that belong to
+	// Extra holds the keys that this version does not know (and `private_key` and the like that belong to
 	// later drivers). They are kept on every write and never shown, since they may be secret.
 	Extra map[string]json.RawMessage
+}
+
+// Limits are what each process may give to an account: replicas know nothing of each other's attempts.
+type Limits struct {
+	RPM         int                        // attempts begun in any 60 seconds, 1 to 100000; 0: any number
+	Concurrency int                        // attempts at once, until the provider's response headers are in, 1 to 100000; 0: any number
+	Extra       map[string]json.RawMessage // keys inside limits that this version does not know, kept like Record.Extra
 }
 
 // Rotation is the service's bookkeeping in the record.
@@ -116,12 +125,7 @@ func (r Record) Clone() Record {
 			c.Labels[k] = v
 		}
 	}
-	if r.Extra != nil {
-		c.Extra = make(map[string]json.RawMessage, len(r.Extra))
-		for k, v := range r.Extra {
-			c.Extra[k] = append(json.RawMessage(nil), v...)
-		}
-	}
+	c.Extra, c.Limits.Extra = cloneExtra(r.Extra), cloneExtra(r.Limits.Extra)
 	if r.Rotation.Claim != nil {
 		claim := *r.Rotation.Claim
 		c.Rotation.Claim = &claim
@@ -129,6 +133,14 @@ func (r Record) Clone() Record {
 	if r.Rotation.Last != nil {
 		last := *r.Rotation.Last
 		c.Rotation.Last = &last
+	}
+	return c
+}
+
+func cloneExtra(extra map[string]json.RawMessage) map[string]json.RawMessage {
+	c := maps.Clone(extra)
+	for k, v := range c {
+		c[k] = append(json.RawMessage(nil), v...)
 	}
 	return c
 }

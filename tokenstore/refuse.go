@@ -7,6 +7,9 @@ import (
 
 // nobody explains why no account can serve a route's attempt.
 func (s *Store) nobody(r *route, tenant string, trail *Trail, now time.Time) *Refusal {
+	if ref := s.full(r, tenant, trail, now); ref != nil {
+		return ref
+	}
 	if trail != nil && trail.status != 0 {
 		return s.credentialsRefused(r, r.upstreams[0].pool.driver, trail.status, trail.message, "no account is left to try")
 	}
@@ -42,6 +45,38 @@ func (s *Store) nobody(r *route, tenant string, trail *Trail, now time.Time) *Re
 		return s.refuse(r, ReasonNoHealthyAccount, "route "+r.name+" has no account: add one with tokenward accounts add", 0)
 	}
 	return s.refuse(r, ReasonNoHealthyAccount, fmt.Sprintf("none of the %d accounts of route %s can serve: see tokenward status", seen, r.name), retry)
+}
+
+// full is the answer when accounts could serve but for their limits; nil: limits are not what is in the way. An account
+// that has room again by now is counted too: it had none when the attempt asked.
+func (s *Store) full(r *route, tenant string, trail *Trail, now time.Time) *Refusal {
+	var full int
+	var wait time.Duration
+	for _, u := range r.upstreams {
+		seg := (*u.pool.tenants.Load())[tenant]
+		if seg == nil || trail.unreachable(u.name) {
+			continue
+		}
+		for _, a := range seg.members {
+			l := a.limits.Load()
+			if l == nil || !a.eligible(now.UnixNano(), trail) {
+				continue
+			}
+			w := max(time.Duration(l.wait(now.UnixNano())), time.Second) // when attempts under way end, nobody knows
+			if full++; full == 1 || w < wait {
+				wait = w
+			}
+		}
+	}
+	if full == 0 {
+		return nil
+	}
+	return s.refuse(r, ReasonAllCooling, fmt.Sprintf("all accounts that could serve route %s are at their limits (rpm or concurrency of their records), %d in all: try again later, raise the limits or add accounts", r.name, full), wait)
+}
+
+// eligible reports whether nothing but its limits keeps the account from an attempt.
+func (a *account) eligible(now int64, trail *Trail) bool {
+	return a.living(now) && trail.admits(a.id, a.generation()) || a.wakeable(now) && trail.fresh(a.id)
 }
 
 // refuse makes an answer of our own, in the dialect of the route's first provider.

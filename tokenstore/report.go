@@ -64,7 +64,10 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 			trail.prefer = p.Account
 		}
 	}
-	if _, a, _ := p.route.choose(time.Now().UnixNano(), p.tenant, trail); a == nil {
+	if _, a, _ := p.route.choose(time.Now().UnixNano(), p.tenant, trail, p.account); a == nil {
+		if v.Class.ours() && !p.route.PassAuthFailure {
+			d.Refusal = s.full(p.route, p.tenant, trail, time.Now())
+		}
 		return s.final(d, p, resp.Status, "no account is left to try"), nil
 	}
 	d.Action = Retry
@@ -89,6 +92,8 @@ func (a *account) situation(gen Generation, trail *Trail) situation {
 func (s *Store) final(d Decision, p Pick, status int, why string) Decision {
 	d.Action, d.Trail = Pass, nil
 	switch c := d.Verdict.Class; {
+	case d.Refusal != nil:
+		d.Action = Refuse
 	case c == ClassUnreachable:
 		d.Action = Refuse
 		d.Refusal = s.unreachable(p.route, p.upstream)

@@ -39,6 +39,7 @@ type AccountStatus struct {
 	Pools       []string
 	Tenant      string
 	Labels      map[string]string
+	Limits      Limits // an account that is at its limits is active and routable all the same
 	State       AccountState
 	Routable    bool
 	Refreshable bool

@@ -294,3 +294,21 @@ func TestAStoreThatIsNotStartedRefusesPicks(t *testing.T) {
 		t.Errorf("%v; not ready: %v", err, s.NotReady())
 	}
 }
+
+func TestARecordThatCouldNotBeReadServesAgainOnceItIsMended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		given := account("a")
+		w := newStore(t, given)
+		w.memory.Corrupt("a")
+		synctest.Wait()
+		time.Sleep(time.Second)
+		w.noPick("r", "", tokenstore.ReasonNoHealthyAccount)
+		_, v, _ := w.memory.Load(t.Context(), "a")
+		if _, err := w.memory.CompareAndSwap(t.Context(), "a", given.record, v); err != nil { // just as it was
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		time.Sleep(time.Second)
+		w.pick("r", nil)
+	})
+}

@@ -20,7 +20,7 @@ func listsNothing(t *testing.T, b tokenstore.Backend) {
 func readsBack(t *testing.T, b tokenstore.Backend) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 891_000_000, time.UTC)
 	want := tokenstore.Record{
-		Provider: "p", Pools: []string{"a", "b"}, Tenant: "t", Labels: map[string]string{"k": "v"}, State: tokenstore.Paused,
+		Provider: "p", Pools: []string{"a", "b"}, Tenant: "t", Labels: map[string]string{"k": "v"}, Limits: tokenstore.Limits{RPM: 60, Concurrency: 4}, State: tokenstore.Paused,
 		Kind: tokenstore.KindOAuthRefresh, ClientID: "c", ClientSecret: tokenstore.NewSecret("cs"), RefreshToken: tokenstore.NewSecret("rt"),
 		APIKey: tokenstore.NewSecret("ak"), Scope: "s", AccessToken: tokenstore.NewSecret("at"), TokenType: "Bearer", ExpiresAt: at.Add(time.Hour), ObtainedAt: at,
 		Rotation: tokenstore.Rotation{
@@ -40,12 +40,13 @@ func readsBack(t *testing.T, b tokenstore.Backend) {
 
 func keepsExtra(t *testing.T, b tokenstore.Backend) {
 	r := sample("rt")
-	r.Extra = map[string]json.RawMessage{"limits": json.RawMessage(`{"rpm":60}`), "note": json.RawMessage(`"x"`)}
+	r.Limits.Extra = map[string]json.RawMessage{"tpm": json.RawMessage(`9`)}
+	r.Extra = map[string]json.RawMessage{"quota": json.RawMessage(`{"rpm":60}`), "note": json.RawMessage(`"x"`)}
 	v := mustSwap(t, b, "a", r, 0)
 	got, _ := mustLoad(t, b, "a")
 	mustSwap(t, b, "a", got, v)
 	got, _ = mustLoad(t, b, "a")
-	if diff := cmp.Diff(r.Extra, got.Extra); diff != "" {
+	if diff := cmp.Diff(r, got); diff != "" {
 		t.Errorf("unknown keys differ (-want +got):\n%s", diff)
 	}
 }

@@ -1,0 +1,143 @@
+package tokenstore
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// minute is the window of Limits.RPM in nanoseconds.
+const minute = int64(time.Minute)
+
+// limitMost bounds both limits; a window takes 8 bytes for each attempt that it counts.
+const limitMost = 100_000
+
+// Validate reports a limit that is out of range, as a *RecordError.
+func (l Limits) Validate() error {
+	for key, n := range map[string]int{"rpm": l.RPM, "concurrency": l.Concurrency} {
+		if n < 0 || n > limitMost {
+			return limitError(key)
+		}
+	}
+	return nil
+}
+
+func limitError(key string) *RecordError {
+	return &RecordError{Key: "limits." + key, Rule: fmt.Sprintf("must be a whole number from 1 to %d; 0, null or no %s means no limit", limitMost, key)}
+}
+
+// limiter holds an account to its limits in this process. Immutable but for the window.
+type limiter struct {
+	concurrency int64   // 0: any
+	window      *window // nil: any rate
+}
+
+// newLimiter returns what enforces the limits, nil when there are none. What old counted still counts.
+func newLimiter(l Limits, old *limiter) *limiter {
+	if l.RPM == 0 && l.Concurrency == 0 {
+		return nil
+	}
+	next := &limiter{concurrency: int64(l.Concurrency)}
+	if l.RPM > 0 {
+		next.window = &window{times: make([]int64, l.RPM)}
+		if old != nil && old.window != nil {
+			next.window.inherit(old.window)
+		}
+	}
+	return next
+}
+
+// fits reports whether the limits leave room for one attempt more. own: one of those under way ends before it begins.
+func (a *account) fits(now int64, own bool) bool {
+	l := a.limits.Load()
+	return l == nil || l.fits(a.inflight.Load(), now, own)
+}
+
+func (l *limiter) fits(load, now int64, own bool) bool {
+	if own {
+		load--
+	}
+	return (l.concurrency == 0 || load < l.concurrency) && l.wait(now) == 0
+}
+
+// take reserves the room for one attempt; false: somebody else has taken the last.
+func (a *account) take(now int64) bool {
+	if l := a.limits.Load(); l != nil {
+		return l.take(&a.inflight, now)
+	}
+	a.inflight.Add(1)
+	return true
+}
+
+func (l *limiter) take(inflight *atomic.Int64, now int64) bool {
+	for {
+		load := inflight.Load()
+		if l.concurrency > 0 && load >= l.concurrency {
+			return false
+		}
+		if inflight.CompareAndSwap(load, load+1) {
+			break
+		}
+	}
+	if l.window == nil || l.window.take(now) {
+		return true
+	}
+	inflight.Add(-1)
+	return false
+}
+
+// wait is how long the rate leaves no room, in nanoseconds.
+func (l *limiter) wait(now int64) int64 {
+	if l.window == nil {
+		return 0
+	}
+	return left(l.window.free.Load(), now)
+}
+
+// left is the time until then. More than a minute can only come from a clock that was set back, and nobody waits for it.
+func left(then, now int64) int64 {
+	if d := then - now; d > 0 && d <= minute {
+		return d
+	}
+	return 0
+}
+
+// window lets through as many attempts as it has times in any 60 seconds, at once or spread.
+type window struct {
+	free atomic.Int64 // when there is room next, for readers without the lock; Unix nanoseconds
+
+	mu    sync.Mutex // guards what follows
+	times []int64    // the latest attempts, a ring; 0: none yet
+	next  int        // the oldest of them
+}
+
+func (w *window) take(now int64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if left(w.free.Load(), now) > 0 {
+		return false
+	}
+	w.noteLocked(now)
+	return true
+}
+
+func (w *window) noteLocked(at int64) {
+	w.times[w.next] = at
+	w.next = (w.next + 1) % len(w.times)
+	w.free.Store(0)
+	if oldest := w.times[w.next]; oldest != 0 {
+		w.free.Store(oldest + minute)
+	}
+}
+
+// inherit takes over what another window counted. w is not in use yet.
+func (w *window) inherit(old *window) {
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	for i := range old.times {
+		if at := old.times[(old.next+i)%len(old.times)]; at != 0 {
+			w.noteLocked(at)
+		}
+	}
+}
