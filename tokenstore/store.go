@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,8 +31,11 @@ type Store struct {
 	unsaved  atomic.Int64  // rotations that are in memory and wait for the backend
 	journal  Journal
 
-	mu       sync.Mutex // guards accounts
+	loading  atomic.Pointer[string] // how far the loading of accounts is, in words
+
+	mu       sync.Mutex // guards what follows
 	accounts map[AccountID]*account
+	unread   map[AccountID]bool // the latest read failed: to be read again
 
 	life     context.Context // ends when the last commit is done
 	end      context.CancelFunc
@@ -47,7 +51,7 @@ type Store struct {
 func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store, error) {
 	s := &Store{
 		cfg: cfg, backend: backend, log: log, metrics: metrics, routes: map[string]*route{}, pools: map[string]*pool{},
-		accounts: map[AccountID]*account{}, dirty: make(chan struct{}, 1),
+		accounts: map[AccountID]*account{}, unread: map[AccountID]bool{}, dirty: make(chan struct{}, 1),
 	}
 	if s.cfg.Holder == "" {
 		s.cfg.Holder = newID()
@@ -108,6 +112,7 @@ func (s *Store) Start(ctx context.Context) error {
 	}
 	s.loops.Go(s.follow)
 	s.loops.Go(s.rebuildLoop)
+	s.loops.Go(s.rereadLoop)
 	s.loops.Go(func() { // what changed between the listing and the first look of the watch
 		pause(s.stopping, time.Second)
 		_ = s.sync(s.stopping) // a lost store is noted by follow
@@ -115,6 +120,9 @@ func (s *Store) Start(ctx context.Context) error {
 	s.event("config_loaded", nil, zap.Int("accounts", len(s.all())), zap.Int("routes", len(s.routes)))
 	return nil
 }
+
+// rereadPause is how long a record that could not be read is left alone.
+const rereadPause = 10 * time.Second
 
 var errNotLoaded = errors.New("accounts are not loaded yet")
 
@@ -142,7 +150,8 @@ func (s *Store) Stop(ctx context.Context) error {
 	}
 }
 
-// sync compares the backend's list with memory and loads what is new or changed.
+// sync compares the backend's list with memory and loads what is new or changed. It fails if the backend does: then what it
+// did not come to is as it was.
 func (s *Store) sync(ctx context.Context) error {
 	started := time.Now()
 	heads, err := s.backend.List(ctx)
@@ -151,30 +160,46 @@ func (s *Store) sync(ctx context.Context) error {
 		return err
 	}
 	listed := make(map[AccountID]bool, len(heads))
-	var g errgroup.Group
+	told := time.Now()
+	g, going := errgroup.WithContext(ctx)
 	g.SetLimit(16)
-	for _, h := range heads {
+	for i, h := range heads {
+		if going.Err() != nil {
+			break
+		}
+		if time.Since(told) > 3*time.Second {
+			told = time.Now()
+			s.tellLoading(i, len(heads))
+		}
 		listed[h.ID] = true
 		if a := s.account(h.ID); a != nil && a.at() == h.Version {
 			continue
 		}
-		g.Go(func() error {
-			s.reload(h.ID)
-			return nil
-		})
+		g.Go(func() error { return s.reload(h.ID) })
 	}
-	_ = g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
 	for _, a := range s.all() {
 		if !listed[a.id] {
-			s.reload(a.id) // deleted, or created after the listing
+			_ = s.reload(a.id) // deleted, or created after the listing
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
-// reload reads one record again and adopts what it says.
-func (s *Store) reload(id AccountID) {
+func (s *Store) tellLoading(done, of int) {
+	words := fmt.Sprintf("%d of %d", done, of)
+	s.loading.Store(&words)
+	s.log.Info("loading accounts", zap.Int("loaded", done), zap.Int("of", of))
+}
+
+// reload reads one record again and adopts what it says. It fails if the backend does; then, and while the record is withheld,
+// it is tried again later. An account that memory knows goes on meanwhile with what memory has.
+func (s *Store) reload(id AccountID) error {
 	cur, err := s.load(id)
+	withheld := errors.Is(err, ErrWithheld)
+	again := s.mark(id, withheld || !storeAnswered(err))
 	switch {
 	case errors.Is(err, ErrNotFound):
 		s.remove(id)
@@ -183,8 +208,45 @@ func (s *Store) reload(id AccountID) {
 	case errors.Is(err, ErrUnreadable):
 		s.unusable(s.ensure(id), err, cur)
 		s.log.Warn("account cannot be used", zap.String("account", string(id)), zap.Error(err))
-	case err == nil:
+	case withheld:
+		if a := s.ensure(id); a.at() == 0 {
+			s.unusable(a, err, cur)
+		}
+		if !again {
+			s.log.Warn("account cannot be read; what is known of it is kept", zap.String("account", string(id)), zap.Error(err))
+		}
+	case err != nil:
+		return err
+	default:
 		s.take(s.ensure(id), cur)
+	}
+	return nil
+}
+
+// mark notes whether an account is to be read again, and returns what was noted before.
+func (s *Store) mark(id AccountID, unread bool) (was bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was = s.unread[id]
+	delete(s.unread, id)
+	if unread {
+		s.unread[id] = true
+	}
+	return was
+}
+
+// rereadLoop reads again what could not be read, until the backend fails once more.
+func (s *Store) rereadLoop() {
+	for s.stopping.Err() == nil {
+		pause(s.stopping, rereadPause)
+		s.mu.Lock()
+		ids := slices.Collect(maps.Keys(s.unread))
+		s.mu.Unlock()
+		for _, id := range ids {
+			if s.stopping.Err() != nil || s.reload(id) != nil {
+				break
+			}
+		}
 	}
 }
 
@@ -193,7 +255,7 @@ func (s *Store) follow() {
 	for try := 1; s.stopping.Err() == nil; try++ {
 		err := errNotLoaded
 		if s.loaded.Load() {
-			err = s.backend.Watch(s.stopping, s.reload)
+			err = s.backend.Watch(s.stopping, func(id AccountID) { _ = s.reload(id) }) // one that fails is read again
 		}
 		if s.stopping.Err() != nil {
 			return

@@ -27,7 +27,7 @@ type Backend struct {
 	stopped chan struct{} // closed when the session's goroutine has ended
 
 	mu      sync.Mutex                    // guards what follows
-	listed  map[tokenstore.AccountID]mark // what the latest List saw, where a Watch begins
+	listed  map[tokenstore.AccountID]sight // what the latest List saw, where a Watch begins; not changed once set
 	ignored map[string]bool               // names that were warned of
 	nudges  map[chan struct{}]bool        // one per running Watch
 }
@@ -96,7 +96,7 @@ func (b *Backend) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore
 	v := secret.Metadata.Version
 	switch {
 	case err != nil:
-		return tokenstore.Record{}, 0, err
+		return tokenstore.Record{}, 0, b.blame(ctx, id, err)
 	case v == 0:
 		return tokenstore.Record{}, 0, tokenstore.ErrNotFound
 	case len(secret.Data) == 0 || string(secret.Data) == "null" || isTombstone(secret.Data):
@@ -104,6 +104,20 @@ func (b *Backend) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore
 	}
 	r, err := tokenstore.DecodeRecord(secret.Data)
 	return r, v, err
+}
+
+// blame returns the error of a failed read, as ErrWithheld when the cause is in that account alone.
+func (b *Backend) blame(ctx context.Context, id tokenstore.AccountID, err error) error {
+	b.mu.Lock()
+	listed := b.listed
+	b.mu.Unlock()
+	var f *failure
+	if !isOwn(err) || !errors.As(err, &f) || !b.vouched(ctx, id, listed) {
+		return err
+	}
+	own := *f
+	own.cause = tokenstore.ErrWithheld
+	return &own
 }
 
 // CompareAndSwap implements tokenstore.Backend. It makes one request, and repeats it only after Vault refused our token.
@@ -140,7 +154,7 @@ func (b *Backend) Delete(ctx context.Context, id tokenstore.AccountID, expect to
 	}
 	tried := "deleting account " + string(id) + " in Vault"
 	path := b.metadataPath(id)
-	if m, err := b.mark(ctx, id); err != nil || m.version != expect || expect == 0 {
+	if m, err := b.see(ctx, id, sight{}); err != nil || m.version != expect || expect == 0 {
 		switch {
 		case err != nil:
 			return err
