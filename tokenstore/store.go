@@ -31,7 +31,7 @@ type Store struct {
 	unsaved  atomic.Int64  // rotations that are in memory and wait for the backend
 	journal  Journal
 
-	loading  atomic.Pointer[string] // how far the loading of accounts is, in words
+	loading atomic.Pointer[string] // how far the loading of accounts is, in words
 
 	mu       sync.Mutex // guards what follows
 	accounts map[AccountID]*account

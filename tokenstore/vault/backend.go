@@ -26,10 +26,10 @@ type Backend struct {
 	stop    context.CancelFunc
 	stopped chan struct{} // closed when the session's goroutine has ended
 
-	mu      sync.Mutex                    // guards what follows
+	mu      sync.Mutex                     // guards what follows
 	listed  map[tokenstore.AccountID]sight // what the latest List saw, where a Watch begins; not changed once set
-	ignored map[string]bool               // names that were warned of
-	nudges  map[chan struct{}]bool        // one per running Watch
+	ignored map[string]bool                // names that were warned of
+	nudges  map[chan struct{}]bool         // one per running Watch
 }
 
 // Open makes a backend and logs in. It fails at once for what only another configuration can mend: impossible values, bad

@@ -25,13 +25,13 @@ const (
 // dialer makes clients: one per token and purpose, on shared connections.
 type dialer struct {
 	cfg    Config
-	base   *url.URL // of the API
+	base   *url.URL // of the API; paths are appended
 	shared *http.Client
 	fresh  *http.Client // for logins: a new connection each time, so that a renewed client certificate is shown
 }
 
 func newDialer(cfg Config) (*dialer, error) {
-	base, err := base(cfg.Address)
+	base, err := url.Parse(strings.TrimRight(cfg.Address, "/") + "/v1/")
 	if err != nil {
 		return nil, err
 	}

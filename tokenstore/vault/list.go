@@ -14,11 +14,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// How many reads one listing has under way, and one slice of a poll.
-const (
-	parallel     = 16
-	parallelPoll = 4
-)
+// parallel is how many metadata reads are under way at most.
+const parallel = 16
 
 // tellEvery is between two lines of progress of a long listing.
 const tellEvery = 3 * time.Second
@@ -30,7 +27,7 @@ func (b *Backend) List(ctx context.Context) ([]tokenstore.Head, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, withheld, err := b.look(ctx, ids, nil, parallel)
+	found, withheld, err := b.look(ctx, ids, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -57,28 +54,39 @@ func (b *Backend) List(ctx context.Context) ([]tokenstore.Head, error) {
 
 // look sees what the accounts are now, compared with what was seen before. withheld are those that could not be seen for a
 // reason of their own; an error means that none of the result is to be used.
-func (b *Backend) look(ctx context.Context, ids []tokenstore.AccountID, before map[tokenstore.AccountID]sight, width int) (found map[tokenstore.AccountID]sight, withheld map[tokenstore.AccountID]error, err error) {
+func (b *Backend) look(ctx context.Context, ids []tokenstore.AccountID, before map[tokenstore.AccountID]sight) (found map[tokenstore.AccountID]sight, withheld map[tokenstore.AccountID]error, err error) {
 	found, withheld = make(map[tokenstore.AccountID]sight, len(ids)), map[tokenstore.AccountID]error{}
 	var mu sync.Mutex // guards both
-	g, all := errgroup.WithContext(ctx)
-	g.SetLimit(width)
-	told := time.Now()
-	for i, id := range ids {
+	next, told := 0, time.Now()
+	take := func() (id tokenstore.AccountID, ok bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if next == len(ids) {
+			return "", false
+		}
 		if time.Since(told) > tellEvery {
 			told = time.Now()
-			b.log.Info("looking at the accounts in Vault", zap.Int("seen", i), zap.Int("of", len(ids)))
+			b.log.Info("looking at the accounts in Vault", zap.Int("seen", next), zap.Int("of", len(ids)))
 		}
+		next++
+		return ids[next-1], true
+	}
+	g, going := errgroup.WithContext(ctx)
+	for range min(parallel, len(ids)) {
 		g.Go(func() error {
-			s, err := b.see(all, id, before[id])
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case err == nil:
-				found[id] = s
-			case isOwn(err):
-				withheld[id] = err
-			default:
-				return err
+			for id, ok := take(); ok; id, ok = take() {
+				s, err := b.see(going, id, before[id])
+				mu.Lock()
+				switch {
+				case err == nil:
+					found[id] = s
+				case isOwn(err):
+					withheld[id] = err
+				}
+				mu.Unlock()
+				if err != nil && !isOwn(err) {
+					return err
+				}
 			}
 			return nil
 		})

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"hash/maphash"
 	"net/http"
-	"net/url"
 	"sync"
 	"time"
 
@@ -103,15 +102,4 @@ func (d *dialer) glance(ctx context.Context, token, path string, before sight) (
 	s := answer.Data.sight()
 	s.sum = sum
 	return s, true
-}
-
-// base is the URL that paths are appended to.
-func base(address string) (*url.URL, error) {
-	u, err := url.Parse(address)
-	if err != nil {
-		return nil, err
-	}
-	u = u.JoinPath("v1")
-	u.Path += "/"
-	return u, nil
 }

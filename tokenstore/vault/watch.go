@@ -95,19 +95,16 @@ func (p *poller) poll(ctx context.Context, begun time.Time, spread time.Duration
 	slices.Sort(known) // the same order each time: equal times between two looks
 	p.drop(ids)
 	withheld := map[tokenstore.AccountID]error{}
-	if err = p.take(ctx, unknown, parallel, withheld); err != nil {
+	if err = p.take(ctx, unknown, withheld); err != nil {
 		return false, err
 	}
-	size, width := (len(known)+parts-1)/parts, parallelPoll
-	if spread == 0 {
-		width = parallel
-	}
+	size := (len(known) + parts - 1) / parts
 	for done := 0; done < len(known); done += size {
 		due := begun.Add(time.Duration(float64(spread) * float64(done) / float64(len(known))))
 		if spread > 0 && wait(ctx, time.Until(due), p.nudge) {
 			return true, nil
 		}
-		if err = p.take(ctx, known[done:min(done+size, len(known))], width, withheld); err != nil {
+		if err = p.take(ctx, known[done:min(done+size, len(known))], withheld); err != nil {
 			return false, err
 		}
 	}
@@ -116,8 +113,8 @@ func (p *poller) poll(ctx context.Context, begun time.Time, spread time.Duration
 }
 
 // take looks at some accounts and reports those that differ. One that is withheld keeps what was seen of it.
-func (p *poller) take(ctx context.Context, ids []tokenstore.AccountID, width int, withheld map[tokenstore.AccountID]error) error {
-	found, hidden, err := p.look(ctx, ids, p.seen, width)
+func (p *poller) take(ctx context.Context, ids []tokenstore.AccountID, withheld map[tokenstore.AccountID]error) error {
+	found, hidden, err := p.look(ctx, ids, p.seen)
 	if err != nil {
 		return err
 	}
