@@ -20,16 +20,18 @@ var (
 	ErrNotFound = errors.New("account not found")
 	ErrDeleted  = errors.New("account deleted")            // a version exists but is marked deleted (Vault's soft delete)
 	ErrConflict = errors.New("record changed by somebody") // the expected version is not the current one
+	ErrWithheld = errors.New("record withheld")            // the backend works and does not give this one record: denied or broken
 )
 
 // Backend keeps account records. Implementations are safe for concurrent use, also by several processes, and pass
 // the conformance suite in tokenstoretest. All methods honour their context.
 type Backend interface {
-	// List returns the heads of all records, in no particular order.
+	// List returns the heads of all records, in no particular order. Version 0: there, but only Load can say what it is. A
+	// record is left out only if it does not exist.
 	List(ctx context.Context) ([]Head, error)
 
-	// Load returns a record and its version. ErrNotFound, ErrDeleted; an error matching ErrUnreadable together with
-	// the valid version for a record that is there but cannot be decoded.
+	// Load returns a record and its version. ErrNotFound, ErrDeleted, ErrWithheld; an error matching ErrUnreadable together
+	// with the valid version for a record that is there but cannot be decoded.
 	Load(ctx context.Context, id AccountID) (Record, Version, error)
 
 	// CompareAndSwap stores r if the current version is expect (0: if the record does not exist) and returns the new

@@ -16,7 +16,6 @@ type contact struct {
 	readFailed   bool       // the latest one
 	writeFailed  bool
 	writeFailure time.Time
-	missed       map[AccountID]bool // records that could not be read although they may have changed
 }
 
 // up reports whether the latest read and the latest write were answered.
@@ -45,23 +44,6 @@ func (c *contact) note(write, ok bool, longestRetry time.Duration) (lost, found 
 	return was && !is, !was && is
 }
 
-func (c *contact) miss(id AccountID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.missed == nil {
-		c.missed = map[AccountID]bool{}
-	}
-	c.missed[id] = true
-}
-
-func (c *contact) takeMissed() map[AccountID]bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	m := c.missed
-	c.missed = nil
-	return m
-}
-
 // answered counts a call of the backend and tells when the store is lost and found.
 func (s *Store) answered(op string, started time.Time, err error) {
 	if errors.Is(err, context.Canceled) {
@@ -71,16 +53,10 @@ func (s *Store) answered(op string, started time.Time, err error) {
 	s.heard(op, err)
 }
 
-// looked hears how the backend's looks for changes end. After a good one, records that could not be read are tried again.
+// looked hears how the backend's looks for changes end.
 func (s *Store) looked(err error) {
-	if errors.Is(err, context.Canceled) {
-		return
-	}
-	s.heard("watch", err)
-	if err == nil {
-		for id := range s.contact.takeMissed() {
-			s.reload(id)
-		}
+	if !errors.Is(err, context.Canceled) {
+		s.heard("watch", err)
 	}
 }
 

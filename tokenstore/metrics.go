@@ -58,7 +58,7 @@ func (m *Metrics) storeOp(op string, ok bool, d time.Duration) {
 
 // storeAnswered reports whether the backend did its work: a conflict or a missing record is an answer.
 func storeAnswered(err error) bool {
-	return err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDeleted) || errors.Is(err, ErrConflict) || errors.Is(err, ErrUnreadable)
+	return err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDeleted) || errors.Is(err, ErrConflict) || errors.Is(err, ErrUnreadable) || errors.Is(err, ErrWithheld)
 }
 
 func result(err error) string {

@@ -12,7 +12,7 @@ import (
 func (s *Store) RefreshAccount(ctx context.Context, id AccountID, force bool) (RefreshResult, error) {
 	a := s.account(id)
 	if a == nil {
-		s.reload(id) // perhaps it was added this very moment
+		_ = s.reload(id) // perhaps it was added this very moment
 		if a = s.account(id); a == nil {
 			return RefreshResult{}, fmt.Errorf("%w: %s", ErrUnknownAccount, id)
 		}
@@ -72,7 +72,10 @@ func (s *Store) Status(id AccountID) (AccountStatus, error) {
 // NotReady returns why the service should not get traffic; none: it is ready.
 func (s *Store) NotReady() []string {
 	if !s.loaded.Load() {
-		return []string{"accounts are not loaded yet"}
+		if far := s.loading.Load(); far != nil {
+			return []string{errNotLoaded.Error() + ": " + *far}
+		}
+		return []string{errNotLoaded.Error()}
 	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 )
 
 // Store is the domain's one object: it knows all accounts, serves picks and reports, and refreshes tokens. Create it with
@@ -30,8 +29,11 @@ type Store struct {
 	unsaved  atomic.Int64 // rotations that are in memory and wait for the backend
 	journal  Journal
 
-	mu       sync.Mutex // guards accounts
+	loading atomic.Pointer[string] // how far the loading of accounts is, in words
+
+	mu       sync.Mutex // guards what follows
 	accounts map[AccountID]*account
+	unread   map[AccountID]bool // the latest read failed: to be read again
 
 	life     context.Context // ends when the last commit is done
 	end      context.CancelFunc
@@ -47,7 +49,7 @@ type Store struct {
 func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store, error) {
 	s := &Store{
 		cfg: cfg, backend: backend, log: log, metrics: metrics, routes: map[string]*route{}, pools: map[string]*pool{},
-		accounts: map[AccountID]*account{}, dirty: make(chan struct{}, 1),
+		accounts: map[AccountID]*account{}, unread: map[AccountID]bool{}, dirty: make(chan struct{}, 1),
 	}
 	if s.cfg.Holder == "" {
 		s.cfg.Holder = newID()
@@ -108,6 +110,7 @@ func (s *Store) Start(ctx context.Context) error {
 	}
 	s.loops.Go(s.follow)
 	s.loops.Go(s.rebuildLoop)
+	s.loops.Go(s.rereadLoop)
 	s.loops.Go(func() { // what changed between the listing and the first look of the watch
 		pause(s.stopping, time.Second)
 		_ = s.sync(s.stopping) // a lost store is noted by follow
@@ -115,8 +118,6 @@ func (s *Store) Start(ctx context.Context) error {
 	s.event("config_loaded", nil, zap.Int("accounts", len(s.all())), zap.Int("routes", len(s.routes)))
 	return nil
 }
-
-var errNotLoaded = errors.New("accounts are not loaded yet")
 
 // Stop refuses new refreshes and waits until the running ones are finished and saved, or the context ends: a rotated
 // refresh token that was received but not saved is a lost account.
@@ -139,76 +140,6 @@ func (s *Store) Stop(ctx context.Context) error {
 			return fmt.Errorf("stopping: the store did not take %d rotated credentials in time: they are in the journal, and the next start saves them", n)
 		}
 		return errors.New("stopping: refreshes were still running or being saved when the time was up; their accounts may need a new login")
-	}
-}
-
-// sync compares the backend's list with memory and loads what is new or changed.
-func (s *Store) sync(ctx context.Context) error {
-	started := time.Now()
-	heads, err := s.backend.List(ctx)
-	s.answered("list", started, err)
-	if err != nil {
-		return err
-	}
-	listed := make(map[AccountID]bool, len(heads))
-	var g errgroup.Group
-	g.SetLimit(16)
-	for _, h := range heads {
-		listed[h.ID] = true
-		if a := s.account(h.ID); a != nil && a.at() == h.Version {
-			continue
-		}
-		g.Go(func() error {
-			s.reload(h.ID)
-			return nil
-		})
-	}
-	_ = g.Wait()
-	for _, a := range s.all() {
-		if !listed[a.id] {
-			s.reload(a.id) // deleted, or created after the listing
-		}
-	}
-	return nil
-}
-
-// reload reads one record again and adopts what it says.
-func (s *Store) reload(id AccountID) {
-	cur, err := s.load(id)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		s.remove(id)
-	case errors.Is(err, ErrDeleted):
-		s.unusable(s.ensure(id), err, cur)
-	case errors.Is(err, ErrUnreadable):
-		s.unusable(s.ensure(id), err, cur)
-		s.log.Warn("account cannot be used", zap.String("account", string(id)), zap.Error(err))
-	case err == nil:
-		s.take(s.ensure(id), cur)
-	default:
-		s.contact.miss(id)
-	}
-}
-
-// follow adopts changes by others for as long as the store lives.
-func (s *Store) follow() {
-	for try := 1; s.stopping.Err() == nil; try++ {
-		err := errNotLoaded
-		if s.loaded.Load() {
-			err = s.backend.Watch(s.stopping, s.reload, s.looked)
-		}
-		if s.stopping.Err() != nil {
-			return
-		}
-		if s.contact.up() {
-			s.log.Warn("following the store was interrupted; trying again", zap.Error(err))
-		}
-		pause(s.stopping, backoff(try, time.Second, 30*time.Second, 0, 0.5))
-		if s.sync(s.stopping) == nil {
-			try = 0
-			s.loaded.Store(true)
-			s.rebuildSoon()
-		}
 	}
 }
 

@@ -181,6 +181,9 @@ func (s *Server) Pause() error {
 // Resume undoes Pause.
 func (s *Server) Resume() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
 
+// PID is the process's id.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
 // Stop kills the server and removes its folder.
 func (s *Server) Stop() error { return errors.Join(s.Kill(), os.RemoveAll(s.folder)) }
 

@@ -26,10 +26,9 @@ type Backend struct {
 	stop    context.CancelFunc
 	stopped chan struct{} // closed when the session's goroutine has ended
 
-	mu      sync.Mutex                    // guards what follows
-	listed  map[tokenstore.AccountID]mark // what the latest List saw, where a Watch begins
-	ignored map[string]bool               // names that were warned of
-	nudges  map[chan struct{}]bool        // one per running Watch
+	mu      sync.Mutex                     // guards what follows
+	listed  map[tokenstore.AccountID]sight // what the latest List saw, where a Watch begins; not changed once set
+	ignored map[string]bool                // names that were warned of
 }
 
 // Open makes a backend and logs in. It fails at once for what only another configuration can mend: impossible values, bad
@@ -49,7 +48,7 @@ func Open(ctx context.Context, cfg Config, log *zap.Logger) (*Backend, error) {
 	c := &checker{cfg: cfg, dialer: d}
 	b := &Backend{
 		cfg: cfg, dialer: d, session: newSession(d, c.check, log), log: log, stop: stop, stopped: make(chan struct{}),
-		ignored: map[string]bool{}, nudges: map[chan struct{}]bool{},
+		ignored: map[string]bool{},
 	}
 	go func() {
 		defer close(b.stopped)
@@ -96,7 +95,7 @@ func (b *Backend) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore
 	v := secret.Metadata.Version
 	switch {
 	case err != nil:
-		return tokenstore.Record{}, 0, err
+		return tokenstore.Record{}, 0, b.blame(ctx, id, err)
 	case v == 0:
 		return tokenstore.Record{}, 0, tokenstore.ErrNotFound
 	case len(secret.Data) == 0 || string(secret.Data) == "null" || isTombstone(secret.Data):
@@ -104,6 +103,20 @@ func (b *Backend) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore
 	}
 	r, err := tokenstore.DecodeRecord(secret.Data)
 	return r, v, err
+}
+
+// blame returns the error of a failed read, as ErrWithheld when the cause is in that account alone.
+func (b *Backend) blame(ctx context.Context, id tokenstore.AccountID, err error) error {
+	b.mu.Lock()
+	listed := b.listed
+	b.mu.Unlock()
+	var f *failure
+	if !isOwn(err) || !errors.As(err, &f) || !b.vouched(ctx, id, listed) {
+		return err
+	}
+	own := *f
+	own.cause = tokenstore.ErrWithheld
+	return &own
 }
 
 // CompareAndSwap implements tokenstore.Backend. It makes one request, and repeats it only after Vault refused our token.
@@ -140,7 +153,7 @@ func (b *Backend) Delete(ctx context.Context, id tokenstore.AccountID, expect to
 	}
 	tried := "deleting account " + string(id) + " in Vault"
 	path := b.metadataPath(id)
-	if m, err := b.mark(ctx, id); err != nil || m.version != expect || expect == 0 {
+	if m, err := b.see(ctx, id, sight{}); err != nil || m.version != expect || expect == 0 {
 		switch {
 		case err != nil:
 			return err

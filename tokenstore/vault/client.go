@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -24,11 +25,16 @@ const (
 // dialer makes clients: one per token and purpose, on shared connections.
 type dialer struct {
 	cfg    Config
+	base   *url.URL // of the API; paths are appended
 	shared *http.Client
 	fresh  *http.Client // for logins: a new connection each time, so that a renewed client certificate is shown
 }
 
 func newDialer(cfg Config) (*dialer, error) {
+	base, err := url.Parse(strings.TrimRight(cfg.Address, "/") + "/v1/")
+	if err != nil {
+		return nil, err
+	}
 	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
 	if cfg.CAFile != "" {
 		pem, err := os.ReadFile(cfg.CAFile)
@@ -59,7 +65,7 @@ func newDialer(cfg Config) (*dialer, error) {
 	}
 	fresh := shared.Clone()
 	fresh.DisableKeepAlives = true
-	return &dialer{cfg: cfg, shared: noRedirects(shared), fresh: noRedirects(fresh)}, nil
+	return &dialer{cfg: cfg, base: base, shared: noRedirects(shared), fresh: noRedirects(fresh)}, nil
 }
 
 // noRedirects leaves redirects to the Vault client, which follows one, and never from https to http.

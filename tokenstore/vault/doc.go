@@ -16,6 +16,8 @@
 //     it: a refresh that was under way is saved rather than lost. Use `state=paused` to pause with a conflict for running writes.
 //   - The service's own token is renewed, and replaced when Vault calls it dead; a call that met the dead token is made once
 //     more with the new one. A policy's refusal is not a dead token: it is reported with the path and capability that lack.
+//   - An account whose own path is denied or whose entry is broken stops no other: it is listed with version 0, loads as
+//     ErrWithheld, and is never taken for deleted. It counts as the account's own trouble only if a neighbour can be read.
 //   - Vault may be away, also at the start: calls fail until it is back, nothing needs a restart.
 //   - Errors name what was tried, what is wrong and what to do. They hold no token, no credential, no body of a response.
 package vault

@@ -29,6 +29,7 @@ const (
 // failure is a failed call in words. It never wraps what Vault sent: that may hold secrets.
 type failure struct {
 	kind   kind
+	status int // of Vault's answer; 0: there was none
 	tried  string
 	wrong  string
 	remedy string
@@ -62,6 +63,7 @@ func explain(ctx context.Context, err error, tried string, n need) error {
 		f.connection(ctx, err)
 		return f
 	}
+	f.status = answer.StatusCode
 	text := ""
 	if !answer.RawError {
 		text = strings.Join(answer.Errors, "\n")

@@ -2,7 +2,8 @@ package vault
 
 import (
 	"context"
-	"maps"
+	"errors"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -13,61 +14,113 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// parallel is how many metadata reads one listing has under way.
+// parallel is how many metadata reads are under way at most.
 const parallel = 16
 
-// mark is what tells two states of a secret apart without reading it. The creation time shows a secret that was removed and
-// created anew up to the same number.
-type mark struct {
-	version tokenstore.Version // 0: there is none
-	created string
-	gone    bool // deleted or destroyed
-}
+// tellEvery is between two lines of progress of a long listing.
+const tellEvery = 3 * time.Second
 
-// List implements tokenstore.Backend. A record whose latest version is deleted or destroyed is listed with version 0: it is
-// there, and loading it says ErrDeleted. Listing costs one request, and one more per account.
+// List implements tokenstore.Backend. Listing costs one request, and one more per account. Version 0 has what is there and has
+// no version to tell: the latest is deleted or destroyed, or Vault does not let us see it. Loading it says which.
 func (b *Backend) List(ctx context.Context) ([]tokenstore.Head, error) {
-	marks, err := b.marks(ctx)
-	if err != nil {
-		return nil, err
-	}
-	b.mu.Lock()
-	b.listed = maps.Clone(marks)
-	b.mu.Unlock()
-	heads := make([]tokenstore.Head, 0, len(marks))
-	for id, m := range marks {
-		h := tokenstore.Head{ID: id, Version: m.version}
-		if m.gone {
-			h.Version = 0
-		}
-		heads = append(heads, h)
-	}
-	return heads, nil
-}
-
-// marks reads the mark of every account.
-func (b *Backend) marks(ctx context.Context) (map[tokenstore.AccountID]mark, error) {
 	ids, err := b.ids(ctx)
 	if err != nil {
 		return nil, err
 	}
-	marks := make(map[tokenstore.AccountID]mark, len(ids))
-	var mu sync.Mutex // guards marks
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
-	for _, id := range ids {
+	found, withheld, err := b.look(ctx, ids, nil)
+	if err != nil {
+		return nil, err
+	}
+	for id := range withheld {
+		found[id] = sight{}
+	}
+	heads := make([]tokenstore.Head, 0, len(found))
+	for id, s := range found {
+		if _, there := withheld[id]; s.version == 0 && !there {
+			delete(found, id) // removed since, or metadata without a version
+			continue
+		}
+		h := tokenstore.Head{ID: id, Version: s.version}
+		if s.gone {
+			h.Version = 0
+		}
+		heads = append(heads, h)
+	}
+	b.mu.Lock()
+	b.listed = found
+	b.mu.Unlock()
+	return heads, nil
+}
+
+// look sees what the accounts are now, compared with what was seen before. withheld are those that could not be seen for a
+// reason of their own; an error means that none of the result is to be used.
+func (b *Backend) look(ctx context.Context, ids []tokenstore.AccountID, before map[tokenstore.AccountID]sight) (found map[tokenstore.AccountID]sight, withheld map[tokenstore.AccountID]error, err error) {
+	found, withheld = make(map[tokenstore.AccountID]sight, len(ids)), map[tokenstore.AccountID]error{}
+	var mu sync.Mutex // guards both
+	next, told := 0, time.Now()
+	take := func() (id tokenstore.AccountID, ok bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if next == len(ids) {
+			return "", false
+		}
+		if time.Since(told) > tellEvery {
+			told = time.Now()
+			b.log.Info("looking at the accounts in Vault", zap.Int("seen", next), zap.Int("of", len(ids)))
+		}
+		next++
+		return ids[next-1], true
+	}
+	g, going := errgroup.WithContext(ctx)
+	for range min(parallel, len(ids)) {
 		g.Go(func() error {
-			m, err := b.mark(ctx, id)
-			if err != nil || m.version == 0 { // removed since, or metadata without a version
-				return err
+			for id, ok := take(); ok; id, ok = take() {
+				s, err := b.see(going, id, before[id])
+				mu.Lock()
+				switch {
+				case err == nil:
+					found[id] = s
+				case isOwn(err):
+					withheld[id] = err
+				}
+				mu.Unlock()
+				if err != nil && !isOwn(err) {
+					return err
+				}
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			marks[id] = m
 			return nil
 		})
 	}
-	return marks, g.Wait()
+	if err = g.Wait(); err != nil || len(withheld) == 0 {
+		return found, withheld, err
+	}
+	for id, err := range withheld {
+		if !b.vouched(ctx, id, found, before) {
+			return nil, nil, err
+		}
+		break
+	}
+	return found, withheld, nil
+}
+
+// isOwn reports whether a failed read may be that account's own trouble, if others can be read: the policy denies its path, or
+// its entry is broken, which Vault answers with status 500.
+func isOwn(err error) bool {
+	var f *failure
+	return errors.As(err, &f) && (f.kind == denied || f.kind == other || f.status == http.StatusInternalServerError)
+}
+
+// vouched reports whether a neighbour of id can be read now, so that Vault works and our policy grants something.
+func (b *Backend) vouched(ctx context.Context, id tokenstore.AccountID, known ...map[tokenstore.AccountID]sight) bool {
+	for _, m := range known {
+		for neighbour, s := range m {
+			if neighbour != id && s.version != 0 {
+				_, err := b.see(ctx, neighbour, sight{})
+				return err == nil
+			}
+		}
+	}
+	return false
 }
 
 // ids lists the names under the prefix that are account ids.
@@ -109,23 +162,4 @@ func (b *Backend) warnOfIgnored(names []string) {
 		b.log.Warn("these names under store.vault.prefix are ignored: account ids are 1 to 128 of a-z A-Z 0-9 . _ -, without folders",
 			zap.Int("count", len(names)), zap.Strings("names", names[:min(len(names), 10)]))
 	}
-}
-
-// mark reads the metadata of one account; the zero mark if there is none.
-func (b *Backend) mark(ctx context.Context, id tokenstore.AccountID) (mark, error) {
-	path := b.metadataPath(id)
-	var metadata struct {
-		Current  tokenstore.Version `json:"current_version"`
-		Versions map[tokenstore.Version]struct {
-			Created   string `json:"created_time"`
-			Deleted   string `json:"deletion_time"` // "", or when the version ends or ended
-			Destroyed bool   `json:"destroyed"`
-		} `json:"versions"`
-	}
-	if _, err := b.get(ctx, call{"looking at account " + string(id) + " in Vault", path, need{"read", path}}, nil, &metadata); err != nil {
-		return mark{}, err
-	}
-	v := metadata.Versions[metadata.Current]
-	end, err := time.Parse(time.RFC3339Nano, v.Deleted)
-	return mark{metadata.Current, v.Created, v.Destroyed || err == nil && !end.After(time.Now())}, nil
 }

@@ -122,18 +122,6 @@ func TestARecordThatIsRemovedAndCreatedAnewToTheSameVersionIsNoticed(t *testing.
 	}
 }
 
-func TestANudgeLooksForChangesAtOnce(t *testing.T) {
-	f := prepare(t, server(t))
-	f.cfg.Poll = time.Hour
-	b, _ := open(t, f.cfg)
-	put(t, b, "a", "rt-1", 0)
-	reports := watch(t, b)
-	wantReport(t, reports, "a", "what no listing saw")
-	f.kv(t, []string{"patch"}, "a", "refresh_token=rt-2")
-	b.Nudge()
-	wantReport(t, reports, "a", "the change")
-}
-
 func TestDeletingLeavesNothingBehind(t *testing.T) {
 	f := prepare(t, server(t))
 	b, _ := open(t, f.cfg)

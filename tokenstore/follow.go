@@ -1,0 +1,140 @@
+package tokenstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+)
+
+var errNotLoaded = errors.New("accounts are not loaded yet")
+
+// rereadPause is how long a record that could not be read is left alone.
+const rereadPause = 10 * time.Second
+
+// sync compares the backend's list with memory and loads what is new or changed. It fails if the backend does: then what it
+// did not come to is as it was.
+func (s *Store) sync(ctx context.Context) error {
+	started := time.Now()
+	heads, err := s.backend.List(ctx)
+	s.answered("list", started, err)
+	if err != nil {
+		return err
+	}
+	listed := make(map[AccountID]bool, len(heads))
+	told := time.Now()
+	g, going := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for i, h := range heads {
+		if going.Err() != nil {
+			break
+		}
+		if time.Since(told) > 3*time.Second {
+			told = time.Now()
+			s.tellLoading(i, len(heads))
+		}
+		listed[h.ID] = true
+		if a := s.account(h.ID); a != nil && a.at() == h.Version {
+			continue
+		}
+		g.Go(func() error { return s.reload(h.ID) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, a := range s.all() {
+		if !listed[a.id] {
+			_ = s.reload(a.id) // deleted, or created after the listing
+		}
+	}
+	return ctx.Err()
+}
+
+func (s *Store) tellLoading(done, of int) {
+	words := fmt.Sprintf("%d of %d", done, of)
+	s.loading.Store(&words)
+	s.log.Info("loading accounts", zap.Int("loaded", done), zap.Int("of", of))
+}
+
+// reload reads one record again and adopts what it says. It fails if the backend does; then, and while the record is withheld,
+// it is tried again later. An account that memory knows goes on meanwhile with what memory has.
+func (s *Store) reload(id AccountID) error {
+	cur, err := s.load(id)
+	withheld := errors.Is(err, ErrWithheld)
+	again := s.mark(id, withheld || !storeAnswered(err))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		s.remove(id)
+	case errors.Is(err, ErrDeleted):
+		s.unusable(s.ensure(id), err, cur)
+	case errors.Is(err, ErrUnreadable):
+		s.unusable(s.ensure(id), err, cur)
+		s.log.Warn("account cannot be used", zap.String("account", string(id)), zap.Error(err))
+	case withheld:
+		if a := s.ensure(id); a.at() == 0 {
+			s.unusable(a, err, cur)
+		}
+		if !again {
+			s.log.Warn("account cannot be read; what is known of it is kept", zap.String("account", string(id)), zap.Error(err))
+		}
+	case err != nil:
+		return err
+	default:
+		s.take(s.ensure(id), cur)
+	}
+	return nil
+}
+
+// mark notes whether an account is to be read again, and returns what was noted before.
+func (s *Store) mark(id AccountID, unread bool) (was bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was = s.unread[id]
+	delete(s.unread, id)
+	if unread {
+		s.unread[id] = true
+	}
+	return was
+}
+
+// rereadLoop reads again what could not be read, until the backend fails once more.
+func (s *Store) rereadLoop() {
+	for s.stopping.Err() == nil {
+		pause(s.stopping, rereadPause)
+		s.mu.Lock()
+		ids := slices.Collect(maps.Keys(s.unread))
+		s.mu.Unlock()
+		for _, id := range ids {
+			if s.stopping.Err() != nil || s.reload(id) != nil {
+				break
+			}
+		}
+	}
+}
+
+// follow adopts changes by others for as long as the store lives.
+func (s *Store) follow() {
+	for try := 1; s.stopping.Err() == nil; try++ {
+		err := errNotLoaded
+		if s.loaded.Load() {
+			err = s.backend.Watch(s.stopping, func(id AccountID) { _ = s.reload(id) }, s.looked) // one that fails is read again
+		}
+		if s.stopping.Err() != nil {
+			return
+		}
+		if s.contact.up() {
+			s.log.Warn("following the store was interrupted; trying again", zap.Error(err))
+		}
+		pause(s.stopping, backoff(try, time.Second, 30*time.Second, 0, 0.5))
+		if s.sync(s.stopping) == nil {
+			try = 0
+			s.loaded.Store(true)
+			s.rebuildSoon()
+		}
+	}
+}
