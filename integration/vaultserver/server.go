@@ -115,7 +115,7 @@ func (s *Server) Start() error {
 // connect makes the root client. Its connections are not kept, so that none outlives a restart or a test.
 func (s *Server) connect() error {
 	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
-	cfg := &api.Config{Address: s.Address, HttpClient: &http.Client{Transport: transport}, Timeout: 10 * time.Second, MaxRetries: 0}
+	cfg := &api.Config{Address: s.Address, HttpClient: &http.Client{Transport: transport}, Timeout: patience, MaxRetries: 0}
 	if s.CAFile != "" {
 		if _, err := os.Stat(s.CAFile); err != nil {
 			return err // the server has not written it yet
