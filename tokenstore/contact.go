@@ -25,6 +25,19 @@ func (c *contact) up() bool {
 	return !c.readFailed && !c.writeFailed
 }
 
+// trouble is what is wrong with the backend, for people; "": nothing.
+func (c *contact) trouble() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.readFailed:
+		return "the store does not answer: tokens are served from memory until they expire"
+	case c.writeFailed:
+		return "the store answers but did not take the latest write: tokens are served, and cannot be refreshed until it does; store_lost in the log has the reason"
+	}
+	return ""
+}
+
 // note takes in how a call ended. A failed write that nobody made again for so long that no retry of it can be pending says
 // nothing of now, if reads are answered.
 func (c *contact) note(write, ok bool, longestRetry time.Duration) (lost, found bool) {

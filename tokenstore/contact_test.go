@@ -60,7 +60,7 @@ func (p *polled) Watch(ctx context.Context, changed func(tokenstore.AccountID), 
 }
 
 func degraded(w *world) bool {
-	return strings.Contains(strings.Join(w.Degraded(), ";"), "does not answer")
+	return strings.Contains(strings.Join(w.Degraded(), ";"), "the store ")
 }
 
 func openPolled(t *testing.T) (*world, *polled) {
@@ -116,6 +116,9 @@ func TestAFailedWriteIsForgottenOnceItsRetriesWouldHaveShownMore(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		if !degraded(w) {
 			t.Error("a look for changes hides that writes fail")
+		}
+		if why := w.Degraded(); !strings.Contains(why[0], "did not take the latest write") {
+			t.Errorf("degraded: %q", why)
 		}
 		time.Sleep(6 * time.Minute)
 		if degraded(w) {

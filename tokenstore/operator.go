@@ -87,8 +87,8 @@ func (s *Store) NotReady() []string {
 // Degraded returns what is wrong although the service serves; none: all is well.
 func (s *Store) Degraded() []string {
 	var why []string
-	if !s.contact.up() {
-		why = append(why, "the store does not answer: tokens are served from memory until they expire")
+	if trouble := s.contact.trouble(); trouble != "" {
+		why = append(why, trouble)
 	}
 	if n := s.unsaved.Load(); n > 0 {
 		why = append(why, fmt.Sprintf("%d rotated credentials are in memory and not yet in the store", n))
