@@ -70,7 +70,7 @@ func (a *app) exportTo(cmd *cobra.Command, ctx context.Context, s *Session, name
 }
 
 // importSealed reads a sealed file back: all its accounts, or those named.
-func (a *app) importSealed(cmd *cobra.Command, ctx context.Context, s *Session, names []string, file, pass string, replace bool) error {
+func (a *app) importSealed(cmd *cobra.Command, ctx context.Context, s *Session, names []string, file, pass string, o over) error {
 	if file == "" {
 		return Usagef("import --from sealed: give --file")
 	}
@@ -100,7 +100,7 @@ func (a *app) importSealed(cmd *cobra.Command, ctx context.Context, s *Session, 
 		}
 		r, err := tokenstore.DecodeRecord(raw)
 		if err == nil {
-			err = restore(ctx, s, id, r, replace)
+			err = restore(ctx, s, id, r, o)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("importing account %s: %w", id, err))
@@ -112,17 +112,16 @@ func (a *app) importSealed(cmd *cobra.Command, ctx context.Context, s *Session, 
 }
 
 // restore writes a record from a backup. It is a new incarnation: claims and write ids in it are another life's.
-func restore(ctx context.Context, s *Session, id tokenstore.AccountID, r tokenstore.Record, replace bool) error {
+func restore(ctx context.Context, s *Session, id tokenstore.AccountID, r tokenstore.Record, o over) error {
 	if err := check(s, r); err != nil {
 		return err
 	}
 	there, v, err := s.Backend.Load(ctx, id)
-	switch {
-	case errors.Is(err, tokenstore.ErrNotFound):
-	case err != nil && !absent(err) && !errors.Is(err, tokenstore.ErrUnreadable):
+	if err != nil && !absent(err) && !errors.Is(err, tokenstore.ErrUnreadable) {
 		return fmt.Errorf("reading it: %w", err)
-	case !replace:
-		return refusedf("it exists, and its refresh token may be newer than the file's: give --replace to overwrite it")
+	}
+	if err := o.refuse(there, err); err != nil {
+		return err
 	}
 	r.Rotation = tokenstore.Rotation{
 		Incarnation: tokenstore.NewIncarnation(), Generation: max(r.Rotation.Generation, there.Rotation.Generation), Last: r.Rotation.Last,

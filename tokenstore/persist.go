@@ -67,7 +67,7 @@ func (s *Store) write(id AccountID, r Record, expect Version, writeID string) (s
 
 // take adopts a record into memory and rebuilds the pools if the operator's fields changed.
 func (s *Store) take(a *account, r stored) {
-	if a.adopt(r, s.cfg.Drivers, s.cfg.Renewal.Lead) {
+	if a.adopt(r, &s.cfg) {
 		s.rebuildSoon()
 	}
 	s.renewals.wake(a)
