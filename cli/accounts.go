@@ -65,7 +65,7 @@ func (l *limitsView) String() string {
 func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokenstore.Version, err error) view {
 	switch {
 	case errors.Is(err, tokenstore.ErrDeleted):
-		return view{ID: id, Version: v, State: tokenstore.StatePaused, Problem: "marked deleted in the store: undelete it there, or remove the account"}
+		return view{ID: id, Version: v, State: tokenstore.StatePaused, Problem: tokenstore.WhyDeleted}
 	case err != nil:
 		return view{ID: id, Version: v, State: tokenstore.StateConfigError, Problem: err.Error()}
 	}

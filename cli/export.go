@@ -23,6 +23,9 @@ func (a *app) export() *cobra.Command {
 			if file == "" {
 				return Usagef("export: give -o FILE")
 			}
+			if file == "json" || file == "text" {
+				return Usagef("export -o %s: here -o names the file to write, and there is no output format: give e.g. -o accounts.age, or ./%s for a file of that name", file, file)
+			}
 			if _, err := os.Lstat(file); err == nil {
 				return existing(file) // before anybody is asked for a passphrase
 			}

@@ -89,7 +89,7 @@ func (h *handover) settled(ctx context.Context) (half, error) {
 		case errors.Is(err, tokenstore.ErrNotFound):
 			return half{}, notFound(h.id)
 		case errors.Is(err, tokenstore.ErrDeleted):
-			return half{}, errors.New("it is marked deleted in the source: undelete it there first")
+			return half{}, errors.New("its latest version is deleted or destroyed in the source: undelete it there, or write it anew, first")
 		case err != nil:
 			return half{}, fmt.Errorf("reading it from the source: %w", err)
 		}
@@ -124,7 +124,7 @@ func (h *handover) vacancy(ctx context.Context, r tokenstore.Record) (half, bool
 	case errors.Is(err, tokenstore.ErrNotFound):
 		return half{}, false, nil
 	case errors.Is(err, tokenstore.ErrDeleted):
-		return half{}, false, errors.New("the target has it, marked deleted: undelete it there, or remove it first")
+		return half{}, false, errors.New("the target has it, its latest version deleted or destroyed: undelete it there, or remove it first")
 	case err != nil:
 		return half{}, false, fmt.Errorf("reading it from the target: %w", err)
 	case there.Labels[copiedTo] == h.source.StoreAt:

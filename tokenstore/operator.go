@@ -118,7 +118,7 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 // condition names the account's state and why it is not active, or remarks on it.
 func (a *account) condition(r Record, t *token, alive bool, now time.Time, remark string) (AccountState, string) {
 	if a.deleted && a.problem == nil {
-		return StatePaused, "its record is marked deleted in the store: undelete it there, or remove the account"
+		return StatePaused, WhyDeleted
 	}
 	if state, why := standing(r, a.problem, a.quarantine); state != StateActive {
 		return state, why

@@ -13,6 +13,9 @@ const (
 	LabelCopiedState = "copied-state"
 )
 
+// WhyDeleted is why an account is paused whose record loads as [ErrDeleted].
+const WhyDeleted = "its latest version is deleted or destroyed in the store: undelete it there if it was deleted, write it anew, or remove the account"
+
 // OnHold reports whether the account must neither serve nor refresh: an operator paused it, or its live copy is in another
 // store. The label wins over a state that somebody patches: a refresh token must not have two owners.
 func (r Record) OnHold() bool { return r.State == Paused || r.Labels[LabelCopiedTo] != "" }
