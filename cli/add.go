@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,14 +103,15 @@ func (a *app) put(cmd *cobra.Command, ctx context.Context, s *Session, id tokens
 		if r.Labels[copiedTo] != "" && r.Labels[copiedState] != string(tokenstore.Paused) {
 			r.State = tokenstore.Active // as before it was moved
 		}
+		pools := r.Pools
 		delete(r.Labels, copiedTo)
 		delete(r.Labels, copiedState)
 		apply(&r)
 		if err := check(s, r); err != nil {
 			return Usagef("adding account %s: %w", id, err)
 		}
-		if strange := tokenstore.StrangePools(r, s.Pools); len(strange) > 0 {
-			return Usagef("adding account %s: %s: name pools that are, or add them under pools", id, strings.Join(strange, ", "))
+		if strange := tokenstore.StrangePools(r, s.Pools); len(strange) > 0 && !slices.Equal(pools, r.Pools) { // the old ones may be another service's
+			return Usagef("adding account %s: %s: name others, or add it under pools", id, strings.Join(strange, ", "))
 		}
 		switch _, err = s.Backend.CompareAndSwap(ctx, id, r, v); {
 		case err == nil:

@@ -190,3 +190,18 @@ func TestAStoreThatFailsIsNamedAndNothingIsPretended(t *testing.T) {
 		}
 	}
 }
+
+func TestAddRefusesAPoolThatItIsGivenAndKeepsThoseOfOtherServices(t *testing.T) {
+	s := newShell(t)
+	shared := living()
+	shared.Pools = []string{"spare", "elsewhere"}
+	s.put(t, "a", shared)
+	token := s.file(t, "token", planted+"new")
+	r := s.run(t, "", "accounts", "add", "a", "--refresh-token-file", token, "--pool", "spare", "--pool", "nope")
+	expect(t, "exit code", r.code, ExitUsage)
+	has(t, r.err, "adding account a", `pool "nope" is not in the configuration`)
+	s.good(t, "accounts", "add", "a", "--refresh-token-file", token)
+	got := s.record(t, "a")
+	expect(t, "pools", slices.Equal(got.Pools, []string{"spare", "elsewhere"}), true)
+	expect(t, "refresh token", got.RefreshToken.Reveal(), planted+"new")
+}
