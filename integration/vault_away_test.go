@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,8 @@ func TestWhileVaultFailsTokensServeAndNoneIsRedeemed(t *testing.T) {
 		"answering after 5 s":       {delay: 5 * time.Second},
 		"answering 403":             {status: 403, body: `{"errors":["1 error occurred:\n\t* permission denied\n\n"]}`},
 		"answering 429":             {status: 429, body: `{"errors":["request path rate limit quota exceeded"]}`},
+		"a gateway's 404":           {status: 404, body: `{"message":"no Route matched with those values"}`},
+		"a gateway's 200":           {status: 200, body: `{"message":"welcome"}`},
 		"answering 500":             {status: 500, body: `{"errors":["internal error"]}`},
 		"answering 502 with a page": {status: 502, body: `<html>bad gateway</html>`},
 	} {
@@ -155,6 +158,61 @@ func TestARotationIsAdoptedAtOnceWhenTheOldTokenIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	served(t, g.post(t, ""), "")
+	expect(t, "reuses", g.Provider.Account("claude-1").Reuses, 0)
+}
+
+// A snapshot of yesterday holds refresh tokens that are spent. The living ones are in memory.
+func TestARestoredSnapshotCostsNoAccount(t *testing.T) {
+	v := startVault(t, vaultserver.StartRaft)
+	g := startWith(t, v.on, one)
+	var snapshot bytes.Buffer
+	if err := v.Root.Sys().RaftSnapshotWithContext(t.Context(), &snapshot); err != nil {
+		t.Fatal(err)
+	}
+	old := v.record(t, "claude-1")["refresh_token"]
+	for range 2 {
+		status, _ := g.force(t, "claude-1")
+		expect(t, "status of a refresh", status, 200)
+		eventually(t, 10*time.Second, "it is saved", func() bool { return g.gauge(t, "tokenward_claims_held") == 0 })
+	}
+	living := v.record(t, "claude-1")["refresh_token"]
+	if err := v.Root.Sys().RaftSnapshotRestoreWithContext(t.Context(), &snapshot, true); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 30*time.Second, "the living token is in Vault again", func() bool {
+		s, err := v.Root.KVv2("secret").Get(t.Context(), accountsPath+"claude-1")
+		return err == nil && s.Data["refresh_token"] == living && living != old
+	})
+	served(t, g.post(t, ""), "")
+	eventually(t, 30*time.Second, "a refresh succeeds", func() bool { status, _ := g.force(t, "claude-1"); return status == 200 })
+	expect(t, "reuses", g.Provider.Account("claude-1").Reuses, 0)
+}
+
+// What was read before a rotation is written after it: a whole record, to change its pools, say.
+func TestAPutOfTheRecordFromBeforeARotationCostsNoAccount(t *testing.T) {
+	v := startVault(t, vaultserver.StartDev)
+	g := startWith(t, v.on, one)
+	record := v.record(t, "claude-1")
+	delete(record, "rotation")
+	record["labels"] = map[string]any{"team": "blue"}
+	g.Provider.Script("claude-1", provider.Script{After: time.Second})
+	done := make(chan int, 1)
+	go func() { _, _ = g.forceQuietly("claude-1"); done <- 1 }()
+	eventually(t, 5*time.Second, "the grant is processed", func() bool { return g.Provider.Account("claude-1").Redemptions == 1 })
+	for range 2 { // during the grant, and after it is saved
+		if _, err := v.Root.KVv2("secret").Put(t.Context(), accountsPath+"claude-1", record); err != nil {
+			t.Fatal(err)
+		}
+		g.Provider.Script("claude-1", provider.Script{})
+		eventually(t, 10*time.Second, "rotation and edit are both there", func() bool {
+			now := v.record(t, "claude-1")
+			labels, _ := now["labels"].(map[string]any)
+			return now["refresh_token"] != record["refresh_token"] && labels["team"] == "blue"
+		})
+	}
+	<-done
+	status, _ := g.force(t, "claude-1")
+	expect(t, "status of a refresh", status, 200)
 	expect(t, "reuses", g.Provider.Account("claude-1").Reuses, 0)
 }
 

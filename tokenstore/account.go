@@ -63,6 +63,11 @@ type account struct {
 	doubtful   string    // attempt id of a refresh that ended without a readable answer: its credential may be spent
 	doubtSince time.Time // monotonic
 	deleted    bool      // the backend keeps the record but marks it deleted
+	spent      []string  // fingerprints of credentials that were exchanged for others, the latest last
+	lost       *lost     // to be saved again
+	orphans    []string  // attempts whose rotations wait in the journal for the record to come back
+	awaits     bool      // the latest refresh failed for want of the store
+	goneAt     time.Time // when the record was found gone
 }
 
 // living reports whether the account can serve an attempt at once.
@@ -130,15 +135,19 @@ func (t *token) lifetime() time.Duration {
 }
 
 // adopt takes over a record read from or written to the backend. It reports whether the operator changed what the
-// account may do, so that pools have to be rebuilt. What was read before something newer was adopted is ignored.
-func (a *account) adopt(r stored, cfg *Config) (changed bool) {
+// account may do, so that pools have to be rebuilt, and what the record has lost. What was read before something newer was
+// adopted is ignored.
+func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.overtakenLocked(r) || a.flight != nil && a.flight.saving {
-		return false // old news; or a commit is under way, which meets the change as a conflict
+		return false, nil // old news; or a commit is under way, which meets the change as a conflict
+	}
+	if l = a.regainLocked(r); l != nil {
+		r.record, a.lost = l.entry.Record, l
 	}
 	before, known, mended := a.record, a.version != 0, a.problem != nil // pools leave out an account with a problem
-	a.record, a.version, a.driver, a.problem, a.deleted = r.record, r.version, cfg.Drivers[r.record.Provider], Check(r.record, cfg.Drivers, cfg.Pools), false
+	a.record, a.version, a.driver, a.problem, a.deleted, a.removed = r.record, r.version, cfg.Drivers[r.record.Provider], Check(r.record, cfg.Drivers, cfg.Pools), false, false
 	changed = !known || mended || before.OnHold() != a.record.OnHold() || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
 	if l := a.record.Limits; l.RPM != before.Limits.RPM || l.Concurrency != before.Limits.Concurrency {
 		a.limits.Store(newLimiter(l, a.limits.Load()))
@@ -147,11 +156,14 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool) {
 		a.setTokenLocked(nil)
 		a.wakeFrom.Store(never)
 		a.due = time.Time{}
-		return true
+		return true, l
 	}
-	if known && !before.Credential().Equal(a.record.Credential()) {
+	if before.Provider != "" && !before.Credential().Equal(a.record.Credential()) {
 		a.failures, a.suspect, a.retryAt, a.doubtful = 0, false, time.Time{}, "" // a new credential starts with a clean sheet
 		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation
+		if !a.rotated && !before.Credential().IsZero() { // a peer's refresh
+			a.spendLocked(Fingerprint(a.id, before.Credential()))
+		}
 		if a.rotated && a.cooldown.Reason != "rate_limited" { // the provider's limits outlive a new credential
 			a.cooldown = Cooldown{}
 			a.coolUntil.Store(0)
@@ -159,7 +171,7 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool) {
 	}
 	a.quarantine = quarantined(a.id, a.record)
 	a.installLocked(a.record, cfg.Renewal.Lead)
-	return changed
+	return changed, l
 }
 
 // overtakenLocked reports whether memory has moved on since the read or write began, to the same version or a newer one.
@@ -241,11 +253,11 @@ func (a *account) static() bool {
 	return a.driver != nil && !a.driver.Refreshable(a.record)
 }
 
-// flying reports whether a refresh is under way whose result is not known yet.
+// flying reports whether a refresh is under way, or its save, after which another can follow.
 func (a *account) flying() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.flight != nil && !a.flight.saving
+	return a.flight != nil && !a.flight.stuck
 }
 
 func later(a, b time.Time) time.Time {

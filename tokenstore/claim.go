@@ -2,13 +2,14 @@ package tokenstore
 
 import (
 	"errors"
+	"math/rand/v2"
 	"time"
 )
 
 // claim reads the record and writes our claim into it. It returns the claim, or nil and why there is nothing to redeem.
 func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 	before := a.generation()
-	for {
+	for conflicts := 0; ; {
 		if s.stopping.Err() != nil {
 			return nil, failed(a, &RefreshError{Class: RefreshNotSent, Message: errStopping.Error()})
 		}
@@ -21,9 +22,9 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 			s.unusable(a, err, cur)
 			return nil, failed(a, &RefreshError{Class: RefreshMisconfigured, Message: err.Error()})
 		case err != nil:
-			return nil, s.postpone(a, &RefreshError{Class: RefreshNotSent, Message: "the store is not available: " + err.Error()})
+			return nil, s.postponeForStore(a, "the store is not available: "+err.Error())
 		}
-		s.take(a, cur)
+		cur = s.take(a, cur)
 		if early, ok := s.needless(a, cur.record, before, trigger); ok {
 			return nil, early
 		}
@@ -36,15 +37,19 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 		}
 		c := &claimed{began: time.Now(), driver: s.cfg.Drivers[cur.record.Provider], fingerprint: Fingerprint(a.id, cur.record.Credential()), trigger: trigger}
 		next := cur.record.Clone()
-		next.Rotation.Claim = &Claim{AttemptID: newID(), Holder: s.cfg.Holder, Fingerprint: c.fingerprint, StartedAt: time.Now().UTC()}
+		next.Rotation.Claim = &Claim{AttemptID: newID(), Holder: s.cfg.Holder, Fingerprint: c.fingerprint, StartedAt: time.Now().UTC(), LeaseSeconds: int(s.cfg.Renewal.ClaimLease.Seconds())}
 		c.stored, err = s.write(a.id, next, cur.version, newID())
 		switch {
 		case errors.Is(err, ErrConflict):
 			s.metrics.conflicts.Inc()
+			if conflicts++; conflicts > 3 { // more in a row is a store that shows us old news
+				pause(s.stopping, backoff(conflicts-3, 50*time.Millisecond, 5*time.Second, 0, rand.Float64())) //nolint:gosec // jitter
+			}
 			continue
 		case err != nil:
-			return nil, s.postpone(a, &RefreshError{Class: RefreshNotSent, Message: "the claim could not be written: " + err.Error()})
+			return nil, s.postponeForStore(a, "the claim could not be written: "+err.Error())
 		}
+		a.regained()
 		s.take(a, c.stored)
 		return c, RefreshResult{}
 	}
@@ -72,6 +77,9 @@ func (s *Store) needless(a *account, r Record, before Generation, trigger Trigge
 	return RefreshResult{}, false
 }
 
+// longestLease bounds how long another process's claim is respected.
+const longestLease = 10 * time.Minute
+
 // foreign returns how long to wait before looking again at another process's claim; 0: there is none, or it is dead. A
 // claim is dead when this process has itself seen it unchanged for the lease: clocks of two machines are never compared.
 func (s *Store) foreign(a *account, c *Claim) time.Duration {
@@ -84,7 +92,7 @@ func (s *Store) foreign(a *account, c *Claim) time.Duration {
 	if a.claimSeen != c.AttemptID {
 		a.claimSeen, a.claimSince = c.AttemptID, time.Now()
 	}
-	left := s.cfg.Renewal.ClaimLease - time.Since(a.claimSince)
+	left := max(s.cfg.Renewal.ClaimLease, min(time.Duration(c.LeaseSeconds)*time.Second, longestLease)) - time.Since(a.claimSince)
 	return min(max(left, 0), 200*time.Millisecond)
 }
 
@@ -92,11 +100,14 @@ func (s *Store) foreign(a *account, c *Claim) time.Duration {
 // got no readable answer. The provider's replay policy says whether to use the living token up first.
 func (s *Store) ambiguous(a *account, r Record, trigger Trigger) (RefreshResult, bool) {
 	c, t := r.Rotation.Claim, a.token.Load()
-	if c == nil || c.Fingerprint != Fingerprint(a.id, r.Credential()) || t == nil || trigger == TriggerOperator {
+	if c == nil || c.Fingerprint != Fingerprint(a.id, r.Credential()) || t == nil {
 		return RefreshResult{}, false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if c.Holder == s.cfg.Holder && trigger == TriggerOperator {
+		return RefreshResult{}, false // we know that nobody has the answer; another process may only be cut off from the store
+	}
 	if c.Holder == s.cfg.Holder && c.AttemptID != a.doubtful {
 		return RefreshResult{}, false // it could not be cleared, but nothing was spent
 	}
@@ -108,7 +119,7 @@ func (s *Store) ambiguous(a *account, r Record, trigger Trigger) (RefreshResult,
 		return RefreshResult{}, false
 	}
 	a.retryAt = at
-	return failed(a, &RefreshError{Class: RefreshUnknown, Message: "an earlier refresh ended without a readable answer; its refresh token is tried again shortly before the access token ends"}), true
+	return failed(a, &RefreshError{Class: RefreshUnknown, Message: "an earlier refresh ended without a readable answer, or was not saved yet by the process that made it; its refresh token is tried again shortly before the access token ends, at " + at.UTC().Format(time.RFC3339)}), true
 }
 
 // replayAtLocked is when the doubtful credential may be presented again; zero: now.

@@ -8,18 +8,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// journalise writes a received rotation to the journal. If that fails the commit is the only way to keep it.
-func (s *Store) journalise(a *account, e JournalEntry) {
-	if err := s.journal.Append(e); err != nil {
-		s.log.Error("the journal cannot be written: a crash before the rotation is saved would lose this account", zap.String("account", string(a.id)), zap.Error(err))
-	}
-}
-
 // commit saves a rotation that is already used from memory, on top of the version that carries our claim; 0: of whatever is
-// stored now, if it still holds the credential that was spent. It gives up only when the account is gone, when somebody
-// replaced the credential, or when the process's time is up: then the journal has it.
-func (s *Store) commit(a *account, e JournalEntry, version Version) {
-	next, waits := e.Record, 0
+// stored now, if it still holds a credential that is spent. It gives up only when the account is gone, when somebody replaced
+// the credential, or when the process's time is up: then the journal has it.
+func (s *Store) commit(a *account, e JournalEntry, version Version, j *journalling) {
+	next, waits, conflicts := e.Record, 0, 0
 	for s.life.Err() == nil {
 		saved, err := stored{}, ErrConflict
 		if version != 0 {
@@ -28,42 +21,63 @@ func (s *Store) commit(a *account, e JournalEntry, version Version) {
 		if err == nil {
 			s.landed(a)
 			s.take(a, saved)
-			s.committed(a, e, waits, "rotation_saved")
+			s.committed(a, e, waits, j, "rotation_saved")
 			return
 		}
 		if errors.Is(err, ErrConflict) {
 			s.metrics.conflicts.Inc()
-			cur, void, rerr := s.rebase(a, e)
-			if void {
-				s.committed(a, e, waits, "account_adopted")
+			cur, found, rerr := s.rebase(a, e)
+			switch {
+			case rerr != nil:
+				err = rerr
+			case found == foundGone:
+				s.orphan(a, e, waits)
 				return
-			}
-			if rerr == nil {
+			case found == foundDone:
+				s.committed(a, e, waits, j, "account_adopted")
+				return
+			default:
 				next, version = graft(cur.record, e.Record), cur.version
-				continue
+				if conflicts++; conflicts <= 3 { // more in a row is a store that shows us old news
+					continue
+				}
 			}
-			err = rerr
 		}
 		if waits++; waits == 1 {
+			s.stuck(a)
 			s.unsaved.Add(1)
 			s.metrics.unsaved.Inc()
 			s.event("rotation_unsaved", a, zapError(err))
+		}
+		if j.failed() {
+			j = s.journalise(a, e)
 		}
 		pause(s.life, backoff(waits, 50*time.Millisecond, 5*time.Second, 0, rand.Float64())) //nolint:gosec // jitter
 	}
 }
 
-// committed ends a commit. Nothing is said of one that took no waiting: the steady state is silent.
-func (s *Store) committed(a *account, e JournalEntry, waits int, event string) {
-	if waits > 0 {
-		s.unsaved.Add(-1)
-		s.metrics.unsaved.Dec()
+// stuck marks a save that takes long: picks and reports do not wait for its end.
+func (s *Store) stuck(a *account) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.flight != nil {
+		a.flight.stuck = true
 	}
+}
+
+// committed ends a commit. Nothing is said of one that took no waiting: the steady state is silent.
+func (s *Store) committed(a *account, e JournalEntry, waits int, j *journalling, event string) {
+	s.noLongerUnsaved(waits)
 	if waits > 0 || event != "rotation_saved" {
 		s.event(event, a)
 	}
-	if err := s.journal.Remove(e.Attempt); err != nil {
-		s.log.Warn("a saved rotation could not be taken out of the journal; the next start finds it done", zap.String("account", string(a.id)), zap.Error(err))
+	j.then(func() { s.unjournal(a, e.Attempt) })
+}
+
+func (s *Store) noLongerUnsaved(waits int) {
+	if waits > 0 {
+		s.unsaved.Add(-1)
+		s.metrics.unsaved.Dec()
 	}
 }
 
@@ -76,33 +90,43 @@ func graft(onto, rotated Record) Record {
 	return next
 }
 
-// rebase reads what stands in the way of a commit. void means that there is nothing to save any more: the account is gone,
-// it is saved already, or the operator or a peer replaced the credential that we spent. An error means: try again later. A
-// record that is deleted for now (undelete brings it back) or cannot be read is waited for, since it may come back with the
-// credential that we spent.
-func (s *Store) rebase(a *account, e JournalEntry) (cur stored, void bool, err error) {
+// What a commit finds in its way.
+type foundThere int
+
+const (
+	foundOld  foundThere = iota // what we spent: to be replaced
+	foundDone                   // nothing to save any more: it is saved, or the credential was replaced by the operator or a peer
+	foundGone                   // no record
+)
+
+// rebase reads what stands in the way of a commit. An error means: try again later. A record that is deleted for now
+// (undelete brings it back) or cannot be read is waited for, since it may come back with the credential that we spent.
+func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere, err error) {
 	cur, err = s.load(a.id)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		s.remove(a.id)
-		return cur, true, nil
+		return cur, foundGone, nil
 	case errors.Is(err, ErrDeleted), errors.Is(err, ErrUnreadable):
 		s.landed(a)
 		s.unusable(a, err, cur)
-		return cur, false, err
+		return cur, foundOld, err
 	case err != nil:
-		return cur, false, err
+		return cur, foundOld, err
 	}
 	now, ours := cur.record.Rotation, e.Record.Rotation
+	credential := Fingerprint(a.id, cur.record.Credential())
+	rotated := Fingerprint(a.id, e.Record.Credential()) != e.Spent
 	switch {
 	case now.WriteID == e.Attempt: // saved, and its answer was lost
-	case now.Incarnation != ours.Incarnation, Fingerprint(a.id, cur.record.Credential()) != e.Spent, now.Generation >= ours.Generation:
+	case rotated && (credential == e.Spent || a.isSpent(credential)): // whoever wrote it, and in whichever incarnation
+		return cur, foundOld, nil
+	case now.Incarnation != ours.Incarnation, credential != e.Spent, now.Generation >= ours.Generation:
 	default:
-		return cur, false, nil
+		return cur, foundOld, nil
 	}
 	s.landed(a)
 	s.take(a, cur)
-	return cur, true, nil
+	return cur, foundDone, nil
 }
 
 // replay finishes what an earlier process left in the journal: the flights' last step, for as long as it takes.
@@ -117,22 +141,27 @@ func (s *Store) replay() {
 	}
 	for id, es := range byAccount {
 		a := s.ensure(id)
-		f := newFlight(TriggerSchedule)
-		f.saving = true
-		f.finish(RefreshResult{ID: id, Outcome: Adopted})
-		if !s.begin() {
-			return
-		}
-		a.mu.Lock()
-		a.flight = f
-		a.planLocked(s.cfg.Renewal.Lead)
-		a.mu.Unlock()
-		s.renewals.wake(a)
-		go s.fly(a, f, func() {
+		s.save(a, func() {
 			for _, e := range es {
 				s.log.Warn("a rotation was left in the journal by an earlier process: saving it", zap.String("account", string(id)))
-				s.commit(a, e, 0)
+				s.commit(a, e, 0, nil)
 			}
 		})
 	}
+}
+
+// save runs a flight that has nothing to do but to save, unless the store is stopping.
+func (s *Store) save(a *account, work func()) {
+	f := newFlight(TriggerSchedule)
+	f.saving = true
+	f.finish(RefreshResult{ID: a.id, Outcome: Adopted})
+	if !s.begin() {
+		return
+	}
+	a.mu.Lock()
+	a.flight = f
+	a.planLocked(s.cfg.Renewal.Lead)
+	a.mu.Unlock()
+	s.renewals.wake(a)
+	go s.fly(a, f, work)
 }

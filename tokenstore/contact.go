@@ -67,5 +67,7 @@ func (s *Store) heard(op string, err error) {
 		s.log.Warn("store_lost", zap.String("event", "store_lost"), zap.String("op", op), zap.Error(err))
 	case found:
 		s.log.Warn("store_restored", zap.String("event", "store_restored"))
+		s.resume()
+		s.found.Store(true)
 	}
 }

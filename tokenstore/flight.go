@@ -14,7 +14,9 @@ import (
 type flight struct {
 	once    sync.Once
 	trigger Trigger       // of who started it
-	saving  bool          // the token is installed, its record not saved yet; behind the account's mu
+	saving  bool          // the token is installed, its record not saved yet; behind the account's mu, as the two that follow
+	stuck   bool          // saving takes long: nobody waits for it
+	next    *flight       // of those who found the new token wanting too, begun when this one has landed
 	done    chan struct{} // closed when the result is known; saving it may still go on
 	result  RefreshResult // valid after done
 	landed  chan struct{} // closed when all is saved and the account may fly again
@@ -29,6 +31,15 @@ func (f *flight) finish(r RefreshResult) {
 		f.result = r
 		close(f.done)
 	})
+}
+
+func (f *flight) ended() bool {
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // wait reports whether the flight ended within the limit and the context.
@@ -57,12 +68,21 @@ func (s *Store) join(a *account, gen Generation, trigger Trigger) *flight {
 		f.finish(RefreshResult{ID: a.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.generation, ExpiresAt: t.expires})
 		return f
 	}
-	if a.flight != nil {
-		return a.flight
+	cur := a.flight
+	switch {
+	case cur == nil:
+	case !cur.ended() || cur.stuck:
+		return cur
+	case cur.next != nil:
+		return cur.next
 	}
 	f := newFlight(trigger)
 	if !s.begin() {
 		f.finish(failed(a, &RefreshError{Class: RefreshNotSent, Message: errStopping.Error()}))
+		return f
+	}
+	if cur != nil {
+		cur.next = f
 		return f
 	}
 	a.flight = f
@@ -79,10 +99,14 @@ func (s *Store) fly(a *account, f *flight, work func()) {
 			f.finish(failed(a, &RefreshError{Class: RefreshUnknown, Message: fmt.Sprint("internal error: ", p)}))
 		}
 		a.mu.Lock()
-		a.flight = nil
+		a.flight = f.next
 		a.planLocked(s.cfg.Renewal.Lead)
 		a.mu.Unlock()
 		close(f.landed)
+		s.regain(a)
+		if next := f.next; next != nil {
+			go s.fly(a, next, func() { s.refreshInFlight(a, next, next.trigger) })
+		}
 		s.renewals.wake(a)
 	}()
 	work()

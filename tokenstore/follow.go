@@ -102,10 +102,21 @@ func (s *Store) mark(id AccountID, unread bool) (was bool) {
 	return was
 }
 
-// rereadLoop reads again what could not be read, until the backend fails once more.
+// rereadLoop reads again what could not be read, until the backend fails once more. A backend that was away may come back with
+// other contents than it went with: then all is compared.
 func (s *Store) rereadLoop() {
-	for s.stopping.Err() == nil {
-		pause(s.stopping, rereadPause)
+	tick := time.NewTicker(rereadPause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stopping.Done():
+			return
+		case <-tick.C:
+		}
+		if s.found.Swap(false) {
+			_ = s.sync(s.stopping) // a store that is lost again is found again
+			continue
+		}
 		s.mu.Lock()
 		ids := slices.Collect(maps.Keys(s.unread))
 		s.mu.Unlock()

@@ -1,5 +1,10 @@
 package tokenstore
 
+import (
+	"errors"
+	"time"
+)
+
 // Journal keeps rotations that were received and are not yet in the backend, so that they outlive the process.
 // Implementations are safe for concurrent use, also by several processes that share one.
 type Journal interface {
@@ -16,8 +21,11 @@ type JournalEntry struct {
 	Attempt string    // the claim's attempt id; also the write id of the commit, which recognises it in the backend
 	Account AccountID //
 	Spent   string    // fingerprint of the credential that was redeemed
+	At      time.Time // when, UTC
 	Record  Record    // as it is to be saved: the new tokens in it, the claim cleared
 }
+
+var errJournalHangs = errors.New("it does not answer")
 
 // noJournal stands for a journal that was switched off.
 type noJournal struct{}

@@ -93,34 +93,61 @@ func TestAJournalledRotationIsKeptOnTopOfAnOperatorsEdit(t *testing.T) {
 }
 
 func TestAJournalledRotationYieldsToANewCredential(t *testing.T) {
-	for name, change := range map[string]func(*tokenstore.Record){
-		"credential":  func(r *tokenstore.Record) { r.RefreshToken = tokenstore.NewSecret("theirs") },
-		"incarnation": func(r *tokenstore.Record) { r.Rotation.Incarnation = "another" },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := crash(t)
-				edit(t, c.memory, "a", change)
-				before, _, _ := c.memory.Load(t.Context(), "a")
-				w := c.open(t)
-				if r := w.stored("a"); !r.RefreshToken.Equal(before.RefreshToken) || c.left(t) != 0 {
-					t.Errorf("the operator's credential was overwritten, or %d entries are left", c.left(t))
-				}
-			})
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		c := crash(t)
+		edit(t, c.memory, "a", func(r *tokenstore.Record) { r.RefreshToken = tokenstore.NewSecret("theirs") })
+		w := c.open(t)
+		if r := w.stored("a"); r.RefreshToken.Reveal() != "theirs" || c.left(t) != 0 {
+			t.Errorf("the operator's credential was overwritten, or %d entries are left", c.left(t))
+		}
+	})
 }
 
-func TestAJournalledRotationOfARemovedAccountIsForgotten(t *testing.T) {
+func TestAJournalledRotationReplacesWhatItSpentInWhicheverIncarnation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := crash(t)
+		edit(t, c.memory, "a", func(r *tokenstore.Record) { r.Rotation = tokenstore.Rotation{} }) // kv put of what was read before
+		w := c.open(t)
+		if r := w.stored("a"); r.RefreshToken.Reveal() != "rt-1" || c.left(t) != 0 {
+			t.Errorf("the spent credential is still there, or %d entries are left", c.left(t))
+		}
+	})
+}
+
+func TestTheJournalledRotationOfAnAccountThatIsGoneWaitsAWeekForItToComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := crash(t)
+		r, v, _ := c.memory.Load(t.Context(), "a")
+		if err := c.memory.Delete(t.Context(), "a", v); err != nil {
+			t.Fatal(err)
+		}
+		w := c.open(t)
+		if _, err := w.Status("a"); err == nil || c.left(t) != 1 || w.metric("unsaved_rotations") != 0 {
+			t.Errorf("status error %v, %d entries left", err, c.left(t))
+		}
+		w.stop()
+		w = c.open(t)
+		if _, err := c.memory.CompareAndSwap(t.Context(), "a", r, 0); err != nil { // the mount is back
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if r := w.stored("a"); r.RefreshToken.Reveal() != "rt-1" || c.left(t) != 0 {
+			t.Errorf("the spent credential is back, or %d entries are left", c.left(t))
+		}
+		w.force("a", tokenstore.Refreshed)
+		if c.driver.MostSpent() != 1 {
+			t.Error("a refresh token was spent twice")
+		}
+	})
 	synctest.Test(t, func(t *testing.T) {
 		c := crash(t)
 		_, v, _ := c.memory.Load(t.Context(), "a")
 		if err := c.memory.Delete(t.Context(), "a", v); err != nil {
 			t.Fatal(err)
 		}
-		w := c.open(t)
-		if _, err := w.Status("a"); err == nil || c.left(t) != 0 {
-			t.Errorf("status error %v, %d entries left", err, c.left(t))
+		time.Sleep(8 * 24 * time.Hour)
+		if c.open(t); c.left(t) != 0 {
+			t.Errorf("after a week %d entries are left", c.left(t))
 		}
 	})
 }

@@ -14,7 +14,7 @@ import (
 
 // Drawn up front and run in a bubble of its own: rapid's control flow may not leave its goroutine.
 func TestNoHistorySpendsATokenTwiceLowersAGenerationOrPicksADeadToken(t *testing.T) {
-	step := rapid.SampledFrom([]string{"ok", "401", "401", "429", "refresh", "rotate", "erase", "second", "minute", "hour"})
+	step := rapid.SampledFrom([]string{"ok", "401", "401", "429", "refresh", "rotate", "erase", "back", "second", "minute", "hour"})
 	rapid.Check(t, func(r *rapid.T) {
 		steps := rapid.SliceOfN(step, 1, 40).Draw(r, "steps")
 		problem := ""
@@ -27,6 +27,7 @@ func TestNoHistorySpendsATokenTwiceLowersAGenerationOrPicksADeadToken(t *testing
 
 func play(w *world, steps []string) string {
 	refused, highest := map[string]bool{}, map[tokenstore.AccountID]tokenstore.Generation{}
+	early := map[tokenstore.AccountID]tokenstore.Record{"a": w.stored("a"), "b": w.stored("b")}
 	for i, step := range steps {
 		id := tokenstore.AccountID("ab"[i%2 : i%2+1])
 		switch step {
@@ -38,6 +39,10 @@ func play(w *world, steps []string) string {
 			edit(w.t, w.memory, id, func(r *tokenstore.Record) {
 				*r = tokenstore.Record{Provider: "p", Kind: r.Kind, RefreshToken: tokenstore.NewSecret(fmt.Sprint("erased-", i))}
 			})
+		case "back": // the store goes back in time; with a dead successor the old token is all there is
+			if st, _ := w.Status(id); st.State != tokenstore.StateNeedsReauth {
+				edit(w.t, w.memory, id, func(r *tokenstore.Record) { *r, early[id] = early[id], *r; r.AccessToken = tokenstore.Secret{} })
+			}
 		case "second":
 			time.Sleep(time.Second)
 		case "minute":

@@ -75,23 +75,24 @@ func (m *Metrics) watch(s *Store) {
 	}
 	m.reg.MustRegister(&collector{
 		store: s, metrics: m,
-		state:  label("account_state", "1 for the state an account is in.", "account", "state"),
-		expiry: label("token_expiry_timestamp_seconds", "When the access token ends.", "account"),
-		due:    label("token_refresh_due_timestamp_seconds", "When the next renewal is planned.", "account"),
-		pool:   label("pool_accounts", "Accounts of a pool by state.", "pool", "state"),
-		up:     label("store_up", "1 while the store answers.", "backend"),
+		state:   label("account_state", "1 for the state an account is in.", "account", "state"),
+		expiry:  label("token_expiry_timestamp_seconds", "When the access token ends.", "account"),
+		due:     label("token_refresh_due_timestamp_seconds", "When the next renewal is planned.", "account"),
+		pool:    label("pool_accounts", "Accounts of a pool by state.", "pool", "state"),
+		up:      label("store_up", "1 while the store answers.", "backend"),
+		journal: label("journal_up", "1 unless the latest rotation could not be written to the journal."),
 	})
 }
 
 type collector struct {
-	store                        *Store
-	metrics                      *Metrics
-	state, expiry, due, pool, up *prometheus.Desc
+	store                                 *Store
+	metrics                               *Metrics
+	state, expiry, due, pool, up, journal *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.state, c.expiry, c.due, c.pool, c.up} {
+	for _, d := range []*prometheus.Desc{c.state, c.expiry, c.due, c.pool, c.up, c.journal} {
 		ch <- d
 	}
 }
@@ -101,11 +102,14 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	up := 0.0
-	if c.store.contact.up() {
-		up = 1
+	flag := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
 	}
-	gauge(c.up, up, c.metrics.backend)
+	gauge(c.up, flag(c.store.contact.up()), c.metrics.backend)
+	gauge(c.journal, flag(!c.store.journalDown.Load()))
 	type key struct{ pool, state string }
 	counts := map[key]float64{}
 	for name := range c.store.pools {

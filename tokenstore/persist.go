@@ -65,12 +65,22 @@ func (s *Store) write(id AccountID, r Record, expect Version, writeID string) (s
 	return stored{}, err
 }
 
-// take adopts a record into memory and rebuilds the pools if the operator's fields changed.
-func (s *Store) take(a *account, r stored) {
-	if a.adopt(r, &s.cfg) {
+// take adopts a record into memory and rebuilds the pools if the operator's fields changed. It returns the record as it is to
+// be: with the tokens of memory, if the store has lost them.
+func (s *Store) take(a *account, r stored) stored {
+	changed, l := a.adopt(r, &s.cfg)
+	if changed {
 		s.rebuildSoon()
 	}
 	s.renewals.wake(a)
+	if l != nil {
+		s.event("rotation_restored", a)
+		s.regain(a)
+		r.record = l.entry.Record
+		return r
+	}
+	s.settleOrphans(a, r.version)
+	return r
 }
 
 // landed ends the saving phase of a flight: changes of the record are adopted again.

@@ -102,6 +102,9 @@ type Claim struct {
 	Fingerprint string    `json:"fingerprint,omitempty"` // of the refresh token about to be spent
 	StartedAt   time.Time `json:"started_at"`            // the holder's wall clock: for display, never compared
 	Ambiguous   bool      `json:"ambiguous,omitempty"`   // the grant was sent and no readable answer came: it may be spent
+
+	// LeaseSeconds is the holder's claim_lease, so that a process with a shorter one does not call a living claim dead.
+	LeaseSeconds int `json:"lease_seconds,omitempty"`
 }
 
 // Outcome is the result of the latest refresh.

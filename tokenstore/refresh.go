@@ -38,8 +38,7 @@ func (s *Store) refresh(a *account, trigger Trigger, done func(RefreshResult)) {
 	}
 	e := s.keep(a, c, grant)
 	done(RefreshResult{Outcome: Refreshed, GenerationAfter: e.Record.Rotation.Generation, ExpiresAt: e.Record.ExpiresAt})
-	s.journalise(a, e)
-	s.commit(a, e, c.version)
+	s.commit(a, e, c.version, s.journalise(a, e))
 }
 
 // redeem makes the one grant request, on its own deadline. It does not begin what might outlast the claim's lease, after which
@@ -74,11 +73,15 @@ func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
 	}
 	a.record, a.version, a.highest = next, c.version, gen // whatever was written after our claim is still to be met
 	a.quarantine, a.rotated, a.failures, a.retryAt, a.doubtful = "", false, 0, time.Time{}, ""
+	e := JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
+	if Fingerprint(a.id, next.Credential()) != e.Spent {
+		a.spendLocked(e.Spent)
+	}
 	t := newToken(a.id, next, c.driver, gen)
 	t.refreshed = true
 	a.setTokenLocked(t)
 	a.planLocked(s.cfg.Renewal.Lead)
-	return JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, Record: next}
+	return e
 }
 
 // fulfilled returns the record with the grant in it and the claim cleared.

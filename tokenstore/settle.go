@@ -84,7 +84,32 @@ func (s *Store) postpone(a *account, e *RefreshError) RefreshResult {
 	if t := a.token.Load(); e.Class == RefreshUnknown && t != nil && a.driver != nil {
 		at = later(at, a.replayAtLocked(t))
 	}
-	a.retryAt = at
+	a.retryAt, a.awaits = at, false
 	a.mu.Unlock()
 	return failed(a, e)
+}
+
+// postponeForStore is postpone for want of the store.
+func (s *Store) postponeForStore(a *account, why string) RefreshResult {
+	r := s.postpone(a, &RefreshError{Class: RefreshNotSent, Message: why})
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.awaits = true
+	return r
+}
+
+// resume has the accounts that waited for the store tried again at once.
+func (s *Store) resume() {
+	for _, a := range s.all() {
+		a.mu.Lock()
+		waited := a.awaits
+		if waited {
+			a.awaits, a.failures, a.retryAt = false, 0, time.Time{}
+			a.planLocked(s.cfg.Renewal.Lead)
+		}
+		a.mu.Unlock()
+		if waited {
+			s.renewals.wake(a)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,14 +27,18 @@ type Store struct {
 	renewals *Renewer
 	loaded   atomic.Bool
 	contact  contact
+	found    atomic.Bool  // the backend was away and is back
 	unsaved  atomic.Int64 // rotations that are in memory and wait for the backend
 	journal  Journal
+
+	journalDown atomic.Bool // the latest entry could not be written
 
 	loading atomic.Pointer[string] // how far the loading of accounts is, in words
 
 	mu       sync.Mutex // guards what follows
 	accounts map[AccountID]*account
-	unread   map[AccountID]bool // the latest read failed: to be read again
+	gone     map[AccountID]*account // removed lately
+	unread   map[AccountID]bool     // the latest read failed: to be read again
 
 	life     context.Context // ends when the last commit is done
 	end      context.CancelFunc
@@ -49,7 +54,7 @@ type Store struct {
 func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store, error) {
 	s := &Store{
 		cfg: cfg, backend: backend, log: log, metrics: metrics, routes: map[string]*route{}, pools: map[string]*pool{},
-		accounts: map[AccountID]*account{}, unread: map[AccountID]bool{}, dirty: make(chan struct{}, 1),
+		accounts: map[AccountID]*account{}, gone: map[AccountID]*account{}, unread: map[AccountID]bool{}, dirty: make(chan struct{}, 1),
 	}
 	if s.cfg.Holder == "" {
 		s.cfg.Holder = newID()
@@ -119,12 +124,17 @@ func (s *Store) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop refuses new refreshes and waits until the running ones are finished and saved, or the context ends: a rotated
-// refresh token that was received but not saved is a lost account.
+// Stop refuses new refreshes and waits until the running ones are finished and saved, or the context is about to end: a
+// rotated refresh token that was received but not saved is a lost account.
 func (s *Store) Stop(ctx context.Context) error {
 	s.stopMu.Lock()
 	s.stop()
 	s.stopMu.Unlock()
+	if at, ok := ctx.Deadline(); ok { // what stops after us, and the error, need a moment too
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, at.Add(-min(2*time.Second, time.Until(at)/10)))
+		defer cancel()
+	}
 	done := make(chan struct{})
 	go func() {
 		s.flights.Wait()
@@ -136,10 +146,10 @@ func (s *Store) Stop(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		if n := s.unsaved.Load(); n > 0 && s.cfg.Journal != nil {
+		if n := s.unsaved.Load(); n > 0 && s.cfg.Journal != nil && !s.journalDown.Load() {
 			return fmt.Errorf("stopping: the store did not take %d rotated credentials in time: they are in the journal, and the next start saves them", n)
 		}
-		return errors.New("stopping: refreshes were still running or being saved when the time was up; their accounts may need a new login")
+		return errors.New("stopping: refreshes were still running or being saved when the time was up, and the journal does not have them all: their accounts may need a new login")
 	}
 }
 
@@ -154,23 +164,32 @@ func (s *Store) ensure(id AccountID) *account {
 	defer s.mu.Unlock()
 	a := s.accounts[id]
 	if a == nil {
-		a = &account{id: id}
-		a.wakeFrom.Store(never)
+		if a = s.gone[id]; a == nil {
+			a = &account{id: id}
+			a.wakeFrom.Store(never)
+		}
+		delete(s.gone, id)
 		s.accounts[id] = a
 	}
 	return a
 }
 
+// remove takes an account out. It is remembered for a day: its record may come back.
 func (s *Store) remove(id AccountID) {
 	s.mu.Lock()
 	a := s.accounts[id]
-	delete(s.accounts, id)
-	s.mu.Unlock()
 	if a == nil {
+		s.mu.Unlock()
 		return
 	}
+	delete(s.accounts, id)
+	maps.DeleteFunc(s.gone, func(_ AccountID, a *account) bool { return time.Since(a.goneAt) > goneLife })
+	a.goneAt = time.Now() // behind the store's mu
+	s.gone[id] = a
+	s.mu.Unlock()
+	s.event("account_removed", a)
 	a.mu.Lock()
-	a.removed = true
+	a.removed, a.version = true, 0
 	a.setTokenLocked(nil)
 	a.wakeFrom.Store(never)
 	a.due = time.Time{}

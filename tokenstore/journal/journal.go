@@ -56,7 +56,7 @@ func entries(folder string) ([]string, error) {
 
 // wire is an entry before it is sealed.
 type wire struct {
-	At      time.Time            `json:"at"` // of the write, to order entries
+	At      time.Time            `json:"at"` // of the grant, to order entries
 	Account tokenstore.AccountID `json:"account"`
 	Spent   string               `json:"spent"`
 	Record  json.RawMessage      `json:"record"`
@@ -68,7 +68,7 @@ func (j *Journal) Append(e tokenstore.JournalEntry) error {
 	if err != nil {
 		return err
 	}
-	plain, err := json.Marshal(wire{At: time.Now().UTC(), Account: e.Account, Spent: e.Spent, Record: record})
+	plain, err := json.Marshal(wire{At: e.At, Account: e.Account, Spent: e.Spent, Record: record})
 	if err != nil {
 		return fmt.Errorf("encoding a journal entry: %w", err)
 	}
@@ -114,45 +114,37 @@ func (j *Journal) Entries() ([]tokenstore.JournalEntry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the journal: %w", err)
 	}
-	type dated struct {
-		at    time.Time
-		entry tokenstore.JournalEntry
-	}
-	var found []dated
+	var found []tokenstore.JournalEntry
 	var errs []error
 	for _, name := range names {
-		e, at, err := j.read(name)
+		e, err := j.read(name)
 		switch {
 		case errors.Is(err, os.ErrNotExist): // another process has finished it
 		case err != nil:
 			errs = append(errs, fmt.Errorf("journal entry %s: %w", name, err))
 		default:
-			found = append(found, dated{at, e})
+			found = append(found, e)
 		}
 	}
-	slices.SortFunc(found, func(a, b dated) int {
-		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.entry.Attempt, b.entry.Attempt))
+	slices.SortFunc(found, func(a, b tokenstore.JournalEntry) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Attempt, b.Attempt))
 	})
-	out := make([]tokenstore.JournalEntry, len(found))
-	for i, d := range found {
-		out[i] = d.entry
-	}
-	return out, errors.Join(errs...)
+	return found, errors.Join(errs...)
 }
 
-func (j *Journal) read(name string) (tokenstore.JournalEntry, time.Time, error) {
+func (j *Journal) read(name string) (tokenstore.JournalEntry, error) {
 	sealed, err := os.ReadFile(filepath.Join(j.folder, name))
 	if err != nil {
-		return tokenstore.JournalEntry{}, time.Time{}, err
+		return tokenstore.JournalEntry{}, err
 	}
 	plain, err := j.seal.Decrypt(sealed, []byte(name))
 	if err != nil {
-		return tokenstore.JournalEntry{}, time.Time{}, fmt.Errorf("it cannot be opened with the key %s.key: put the right key back from your backup", j.folder)
+		return tokenstore.JournalEntry{}, fmt.Errorf("it cannot be opened with the key %s.key: put the right key back from your backup", j.folder)
 	}
 	var w wire
 	if json.Unmarshal(plain, &w) != nil {
-		return tokenstore.JournalEntry{}, time.Time{}, errors.New("it was written by another version of tokenward")
+		return tokenstore.JournalEntry{}, errors.New("it was written by another version of tokenward")
 	}
 	r, err := tokenstore.DecodeRecord(w.Record)
-	return tokenstore.JournalEntry{Attempt: strings.TrimSuffix(name, suffix), Account: w.Account, Spent: w.Spent, Record: r}, w.At, err
+	return tokenstore.JournalEntry{Attempt: strings.TrimSuffix(name, suffix), Account: w.Account, Spent: w.Spent, At: w.At, Record: r}, err
 }

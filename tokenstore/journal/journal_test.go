@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -24,7 +25,8 @@ func open(t *testing.T, folder string) *journal.Journal {
 }
 
 func entry(attempt string) tokenstore.JournalEntry {
-	return tokenstore.JournalEntry{Attempt: attempt, Account: "a", Spent: "0123", Record: tokenstore.Record{
+	at := time.Date(2026, 1, 1, 0, 0, int('z'-attempt[0]), 0, time.UTC)
+	return tokenstore.JournalEntry{Attempt: attempt, Account: "a", Spent: "0123", At: at, Record: tokenstore.Record{
 		Provider: "p", Kind: tokenstore.KindOAuthRefresh, RefreshToken: tokenstore.NewSecret("very-secret-" + attempt), AccessToken: tokenstore.NewSecret("at"),
 		Rotation: tokenstore.Rotation{Incarnation: "i", Generation: 4},
 	}}

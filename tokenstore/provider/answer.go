@@ -29,24 +29,22 @@ func parseAnswer(r request, status int, h http.Header, body []byte) (tokenstore.
 	var mismatch *json.UnmarshalTypeError // one key of another type, say a scope given as a list, spoils no grant
 	readable := err == nil || errors.As(err, &mismatch)
 	fail := func(class tokenstore.RefreshClass, code, message string) (tokenstore.Grant, error) {
-		return tokenstore.Grant{}, &tokenstore.RefreshError{Class: class, Status: status, Code: clean(code, r.record), Message: clean(message, r.record), RetryAfter: retryAfter(h, time.Now())}
+		return tokenstore.Grant{}, &tokenstore.RefreshError{Class: class, Status: status, Code: clean(code, r.record), Message: clean(message, r.record), RetryAfter: min(retryAfter(h, time.Now()), longestRefreshWait)}
 	}
 	code, message := a.problem()
 	switch {
 	case status >= 300 && status < 400:
 		return fail(tokenstore.RefreshMisconfigured, "", "the token endpoint redirects; configure its final URL")
+	case status < 300 && a.AccessToken != "": // whatever else it says: this grant was given
 	case status >= 400 || code != "":
 		return fail(refusalClass(r, status, code, readable), code, message)
 	case !readable:
 		return fail(tokenstore.RefreshUnknown, "", "the answer is not JSON")
-	case a.AccessToken == "":
+	default:
 		return fail(tokenstore.RefreshUnknown, "", "the answer has no access_token")
 	}
-	life, ok := seconds(a.ExpiresIn)
-	switch {
-	case !ok:
-		return fail(tokenstore.RefreshUnknown, "", "the answer's expires_in is no positive number")
-	case life == 0:
+	life := seconds(a.ExpiresIn)
+	if life == 0 {
 		life = r.lifetime
 	}
 	return tokenstore.Grant{
@@ -77,11 +75,14 @@ func (a answer) problem() (code, message string) {
 	return o.Type, o.Message
 }
 
-// refusalClass is the table of reference A.6, the provider's own words first.
+// refusalClass is the table of reference A.6, the provider's own words first. A gateway's answer in place of the
+// authorization server's does not say whether the grant was processed, no more than a broken connection does.
 func refusalClass(r request, status int, code string, readable bool) tokenstore.RefreshClass {
 	switch {
 	case r.permanent != nil && r.permanent(status, code):
 		return tokenstore.RefreshPermanent
+	case code == "" && processedOrNot(status):
+		return tokenstore.RefreshUnknown
 	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status >= 500, !readable, status == http.StatusProxyAuthRequired:
 		return tokenstore.RefreshTransient // 429, 5xx, HTML and the like: the credential was not judged
 	}
@@ -94,11 +95,19 @@ func refusalClass(r request, status int, code string, readable bool) tokenstore.
 	return tokenstore.RefreshTransient // unknown words: nothing is given up on a guess
 }
 
-// seconds reads expires_in; ok is false when it is there and not a positive number.
-func seconds(raw json.RawMessage) (d time.Duration, ok bool) {
-	if len(raw) == 0 || string(raw) == "null" {
-		return 0, true
+// processedOrNot reports whether the sender of a bare status may have passed the request on: 500, 502, 504, and Cloudflare's
+// 520 and 524. With 503 and the like it was turned away.
+func processedOrNot(status int) bool {
+	switch status {
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout, 520, 524:
+		return true
 	}
+	return false
+}
+
+// seconds reads expires_in, a number or one in a string; 0 when it says nothing that a token's life could be: the grant
+// counts all the same, since the credential is spent.
+func seconds(raw json.RawMessage) time.Duration {
 	var text string
 	if json.Unmarshal(raw, &text) != nil {
 		text = string(raw)
@@ -106,10 +115,13 @@ func seconds(raw json.RawMessage) (d time.Duration, ok bool) {
 	f, err := strconv.ParseFloat(text, 64)
 	const century = 100 * 365 * 24 * 3600
 	if err != nil || !(f > 0) || f > century {
-		return 0, false
+		return 0
 	}
-	return max(time.Duration(f*float64(time.Second)), 1), true // 0 would mean that the answer did not say
+	return max(time.Duration(f*float64(time.Second)), 1) // 0 would mean that the answer did not say
 }
+
+// longestRefreshWait bounds what a token endpoint may ask for: a slip of its operators must not end an account for days.
+const longestRefreshWait = 15 * time.Minute
 
 // longestWait bounds what a provider may ask for. Instants are kept in Unix nanoseconds, which end in the year 2262.
 const longestWait = 31 * 24 * time.Hour

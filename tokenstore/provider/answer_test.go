@@ -50,7 +50,10 @@ func TestARefusalOfTheTokenEndpointGetsItsClass(t *testing.T) {
 		{"server_error", 500, `{"error":"server_error"}`, transient, nil},
 		{"request timeout", 408, ``, transient, nil},
 		{"rate limit", 429, `{"type":"error","error":{"type":"rate_limit_error","message":"m"}}`, transient, anthropicPermanent},
-		{"bad gateway page", 502, `<html></html>`, transient, nil},
+		{"bad gateway page", 502, `<html></html>`, unknown, nil},
+		{"gateway timeout", 504, ``, unknown, nil},
+		{"internal error without words", 500, `{}`, unknown, nil},
+		{"turned away", 503, `<html></html>`, transient, nil},
 		{"challenge page", 403, `<html></html>`, transient, nil},
 		{"country", 403, `{"error":{"code":"unsupported_country_region_territory","message":"m"}}`, transient, openAIPermanent},
 		{"proxy wants a login", 407, ``, transient, nil},
@@ -68,9 +71,6 @@ func TestARefusalOfTheTokenEndpointGetsItsClass(t *testing.T) {
 		{"success that is empty", 200, ``, unknown, nil},
 		{"success cut short", 200, `{"access_token":"at`, unknown, nil},
 		{"success without access_token", 200, `{"refresh_token":"new"}`, unknown, nil},
-		{"success of no lifetime", 200, `{"access_token":"new","expires_in":0}`, unknown, nil},
-		{"success of negative lifetime", 200, `{"access_token":"new","expires_in":"-1"}`, unknown, nil},
-		{"success of unreadable lifetime", 200, `{"access_token":"new","expires_in":"soon"}`, unknown, nil},
 		{"success with an error inside", 200, `{"error":"invalid_grant"}`, permanent, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -93,6 +93,10 @@ func TestAGrantIsReadWhateverTheServersHabits(t *testing.T) {
 		{"fraction", `{"access_token":"new","expires_in":1.5}`, 1500 * time.Millisecond, false},
 		{"absent lifetime: the driver's", `{"access_token":"new"}`, time.Hour, false},
 		{"null lifetime and refresh token", `{"access_token":"new","expires_in":null,"refresh_token":null}`, time.Hour, false},
+		{"lifetime of nothing", `{"access_token":"new","expires_in":0,"refresh_token":"next"}`, time.Hour, true},
+		{"negative lifetime", `{"access_token":"new","expires_in":"-1"}`, time.Hour, false},
+		{"lifetime in words", `{"access_token":"new","expires_in":"40s"}`, time.Hour, false},
+		{"an error beside the grant", `{"access_token":"new","refresh_token":"next","error":false}`, time.Hour, true},
 		{"scope as a list", `{"access_token":"new","refresh_token":"next","scope":["a","b"]}`, time.Hour, true},
 		{"unknown keys", `{"access_token":"new","account":{"uuid":"u"},"organization":{}}`, time.Hour, false},
 	} {
@@ -114,7 +118,7 @@ func TestAGrantIsReadWhateverTheServersHabits(t *testing.T) {
 func TestTheTokenEndpointsWishToWaitIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // now is 2000-01-01 00:00:00 UTC
 		for value, want := range map[string]time.Duration{
-			"30": 30 * time.Second, "Sat, 01 Jan 2000 00:10:00 GMT": 10 * time.Minute,
+			"30": 30 * time.Second, "Sat, 01 Jan 2000 00:10:00 GMT": 10 * time.Minute, "86400": 15 * time.Minute,
 			"Fri, 31 Dec 1999 00:00:00 GMT": 0, "-1": 0, "later": 0, "": 0,
 		} {
 			_, e := parsed(429, http.Header{"Retry-After": {value}}, ``, nil)

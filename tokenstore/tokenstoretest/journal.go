@@ -9,12 +9,20 @@ import (
 
 // Journal is a tokenstore.Journal in memory. The zero value is empty and ready.
 type Journal struct {
+	// Before, when set, is called before each Append; its error is the call's.
+	Before func() error
+
 	mu      sync.Mutex // guards entries
 	entries []tokenstore.JournalEntry
 }
 
 // Append implements tokenstore.Journal.
 func (j *Journal) Append(e tokenstore.JournalEntry) error {
+	if j.Before != nil {
+		if err := j.Before(); err != nil {
+			return err
+		}
+	}
 	_ = j.Remove(e.Attempt)
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -91,11 +91,14 @@ func (b *Backend) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore
 			Version tokenstore.Version `json:"version"`
 		} `json:"metadata"`
 	}
-	_, err := b.get(ctx, call{"reading account " + string(id) + " from Vault", path, need{"read", path}}, nil, &secret)
+	c := call{"reading account " + string(id) + " from Vault", path, need{"read", path}}
+	found, err := b.get(ctx, c, nil, &secret)
 	v := secret.Metadata.Version
 	switch {
 	case err != nil:
 		return tokenstore.Record{}, 0, b.blame(ctx, id, err)
+	case v == 0 && found:
+		return tokenstore.Record{}, 0, c.notVaults()
 	case v == 0:
 		return tokenstore.Record{}, 0, tokenstore.ErrNotFound
 	case len(secret.Data) == 0 || string(secret.Data) == "null" || isTombstone(secret.Data):

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 
 	"github.com/hashicorp/vault/api"
 
@@ -17,6 +18,11 @@ type call struct {
 	tried string
 	path  string
 	need  need
+}
+
+// notVaults is the failure of a call that somebody else answered.
+func (c call) notVaults() error {
+	return &failure{kind: away, tried: c.tried, wrong: "the answer is not Vault's", remedy: "check what is between us and Vault"}
 }
 
 func (b *Backend) dataPath(id tokenstore.AccountID) string {
@@ -70,13 +76,17 @@ func readWith(ctx context.Context, client *api.Client, c call, query map[string]
 		return false, explain(ctx, err, c.tried, c.need)
 	}
 	body := struct {
-		Data any `json:"data"`
-	}{into}
+		Data   any       `json:"data"`
+		Errors *[]string `json:"errors"`
+	}{Data: into}
 	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
 		if limited.Err() != nil {
 			return false, explain(ctx, limited.Err(), c.tried, c.need)
 		}
 		return false, &failure{kind: away, tried: c.tried, wrong: "the answer was cut off or is not Vault's"}
+	}
+	if absent && body.Errors == nil && reflect.ValueOf(into).Elem().IsZero() { // a gateway's: an account must not be taken for gone
+		return false, c.notVaults()
 	}
 	return !absent, nil
 }

@@ -38,7 +38,11 @@ func (b *Backend) see(ctx context.Context, id tokenstore.AccountID, before sight
 		}
 	}
 	var m metadata
-	_, err := b.get(ctx, call{"looking at account " + string(id) + " in Vault", path, need{"read", path}}, nil, &m)
+	c := call{"looking at account " + string(id) + " in Vault", path, need{"read", path}}
+	found, err := b.get(ctx, c, nil, &m)
+	if err == nil && found && m.Versions == nil {
+		err = c.notVaults()
+	}
 	return m.sight(), err
 }
 

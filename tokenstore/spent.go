@@ -1,0 +1,106 @@
+package tokenstore
+
+import (
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// A store can go back in time: a snapshot is restored, an operator rolls a record back or writes what was read before a
+// rotation. Then it shows a refresh token that is spent and whose successor is in memory. Presenting it would make a strict
+// provider revoke the account, so memory's token is put back instead. And a record that is gone may come back: what is known
+// of it, and its journalled rotation, are kept for a while.
+
+const (
+	spentMost  = 8                  // fingerprints that an account remembers
+	goneLife   = 24 * time.Hour     // how long an account that is gone is remembered
+	orphanLife = 7 * 24 * time.Hour // how long the journal keeps the rotation of one
+)
+
+// lost is a rotation that was saved and is in memory only again.
+type lost struct {
+	entry   JournalEntry
+	version Version // of the record without it
+}
+
+// spendLocked remembers that a credential was exchanged for another.
+func (a *account) spendLocked(fingerprint string) {
+	if slices.Contains(a.spent, fingerprint) {
+		return
+	}
+	if len(a.spent) == spentMost {
+		a.spent = a.spent[1:]
+	}
+	a.spent = append(a.spent, fingerprint)
+}
+
+func (a *account) isSpent(fingerprint string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Contains(a.spent, fingerprint)
+}
+
+// regainLocked returns what to make of a record that shows a spent credential although memory has its living successor;
+// nil: it does not.
+func (a *account) regainLocked(r stored) *lost {
+	shown := Fingerprint(a.id, r.record.Credential())
+	if !slices.Contains(a.spent, shown) || a.quarantine != "" || a.record.Credential().IsZero() || r.record.Provider != a.record.Provider || slices.Contains(a.spent, Fingerprint(a.id, a.record.Credential())) {
+		return nil
+	}
+	return &lost{JournalEntry{Attempt: newID(), Account: a.id, Spent: shown, At: time.Now().UTC(), Record: graft(r.record, a.record)}, r.version}
+}
+
+// regained notes that a claim has written memory's record: nothing is lost any more.
+func (a *account) regained() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.lost = nil
+}
+
+// regain saves what the store has lost, now or when the account's flight is over.
+func (s *Store) regain(a *account) {
+	a.mu.Lock()
+	l := a.lost
+	if l == nil || a.flight != nil {
+		a.mu.Unlock()
+		return
+	}
+	a.lost = nil
+	a.mu.Unlock()
+	s.save(a, func() { s.commit(a, l.entry, l.version, s.journalise(a, l.entry)) })
+}
+
+// orphan ends the commit of a rotation whose account is gone. If that was an accident the record comes back, with the
+// credential that was spent.
+func (s *Store) orphan(a *account, e JournalEntry, waits int) {
+	s.noLongerUnsaved(waits)
+	s.landed(a)
+	if time.Since(e.At) > orphanLife {
+		s.unjournal(a, e.Attempt)
+	} else {
+		s.log.Warn("an account with an unsaved rotation is gone from the store; the journal keeps it for a week, in case the record comes back", zap.String("account", string(a.id)))
+	}
+	a.mu.Lock()
+	if a.record.Provider == "" { // known from the journal only
+		a.record = e.Record
+	}
+	a.spendLocked(e.Spent)
+	a.orphans = append(a.orphans, e.Attempt)
+	a.mu.Unlock()
+	s.remove(a.id)
+}
+
+// settleOrphans empties the journal of rotations that the account's record, back in this version, shows to be saved or
+// replaced.
+func (s *Store) settleOrphans(a *account, version Version) {
+	a.mu.Lock()
+	var attempts []string
+	if a.version == version && a.lost == nil {
+		attempts, a.orphans = a.orphans, nil
+	}
+	a.mu.Unlock()
+	for _, attempt := range attempts {
+		s.unjournal(a, attempt)
+	}
+}
