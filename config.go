@@ -186,14 +186,15 @@ func callable(listen string) string {
 	return listen
 }
 
-// checkOnline opens the store and asks every token endpoint for an answer.
+// checkOnline opens the store and the journal and asks every token endpoint for an answer.
 func checkOnline(ctx context.Context, c *config.Config) error {
 	b, err := openBackend(ctx, c.Store, zap.NewNop())
 	if err != nil {
 		return err
 	}
 	_, err = b.List(ctx)
-	errs := []error{err, b.Close()}
+	_, jerr := openJournal(c.Store)
+	errs := []error{err, b.Close(), jerr}
 	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
 		errs = append(errs, provider.Reach(ctx, name, settings(c.Providers[name])))
 	}

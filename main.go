@@ -130,7 +130,7 @@ func checkCommand() *cobra.Command {
 	c := &cobra.Command{Use: "check", Short: "validate the configuration", Args: cobra.NoArgs}
 	file := withConfig(c)
 	show := c.Flags().Bool("print", false, "print the effective configuration, secrets hidden")
-	online := c.Flags().Bool("online", false, "also open the store and reach the token endpoints, without spending anything")
+	online := c.Flags().Bool("online", false, "also open the store and the journal and reach the token endpoints, without spending anything")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := loadConfig(*file)
 		if err != nil {

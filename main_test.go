@@ -2,7 +2,10 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"go.uber.org/fx"
@@ -46,6 +49,44 @@ func TestAServiceThatListensEverywhereIsCalledAtLocalhost(t *testing.T) {
 	} {
 		if got := callable(listen); got != want {
 			t.Errorf("%s: got %s, want %s", listen, got, want)
+		}
+	}
+}
+
+func TestCheckOnlineOpensTheJournalAsServeDoes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), defaultFile)
+	if err := os.WriteFile(file, config.Starter(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := loadConfig(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Providers = nil // nothing to reach
+	if err := checkOnline(t.Context(), c); err != nil {
+		t.Errorf("a good one: %v", err)
+	}
+	c.Store.JournalDir = "/proc/nope"
+	if err := checkOnline(t.Context(), c); err == nil || !strings.Contains(err.Error(), "opening the journal") {
+		t.Errorf("a journal that serve cannot open: %v", err)
+	}
+}
+
+// What README.md and deploy/vault/setup.sh let appear in a checkout goes neither into commits nor into a build's stages.
+func TestSecretsInACheckoutStayOutOfCommitsAndImages(t *testing.T) {
+	ignored, err := os.ReadFile(".dockerignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, rule := range map[string]string{
+		"gateway/token.txt": "gateway", "keys/secret_id": "keys", "data/tokenward.key": "data",
+		"operator.token": "**/operator.token", "deploy/vault/secret_id": "**/secret_id", "deploy/vault/role_id": "**/role_id",
+	} {
+		if out, err := exec.CommandContext(t.Context(), "git", "check-ignore", path).CombinedOutput(); err != nil {
+			t.Errorf("git does not ignore %s: %v %s", path, err, out)
+		}
+		if !slices.Contains(strings.Fields(string(ignored)), rule) {
+			t.Errorf(".dockerignore has no %s, which covers %s", rule, path)
 		}
 	}
 }

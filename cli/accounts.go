@@ -26,27 +26,24 @@ func (a *app) accounts() *cobra.Command {
 	return c
 }
 
-// configError is shown in place of an operator's state of a record that cannot be used.
-const configError tokenstore.OperatorState = "config_error"
-
 // view is what may be shown of a stored record.
 type view struct {
-	ID           tokenstore.AccountID     `json:"accountId"`
-	Provider     string                   `json:"provider"`
-	Type         tokenstore.Kind          `json:"type"`
-	Pools        []string                 `json:"pools"`
-	Tenant       string                   `json:"tenant,omitempty"`
-	Labels       map[string]string        `json:"labels,omitempty"`
-	Limits       *limitsView              `json:"limits,omitempty"`
-	State        tokenstore.OperatorState `json:"state"`
-	ClientID     string                   `json:"clientId,omitempty"`
-	AccessToken  string                   `json:"accessTokenFingerprint,omitempty"`
-	RefreshToken string                   `json:"refreshTokenFingerprint,omitempty"`
-	ExpiresAt    time.Time                `json:"expiresAt,omitzero"`
-	Generation   tokenstore.Generation    `json:"generation"`
-	Version      tokenstore.Version       `json:"version"`
-	Last         *tokenstore.Outcome      `json:"lastRefresh,omitempty"`
-	Problem      string                   `json:"problem,omitempty"`
+	ID           tokenstore.AccountID    `json:"accountId"`
+	Provider     string                  `json:"provider"`
+	Type         tokenstore.Kind         `json:"type"`
+	Pools        []string                `json:"pools"`
+	Tenant       string                  `json:"tenant,omitempty"`
+	Labels       map[string]string       `json:"labels,omitempty"`
+	Limits       *limitsView             `json:"limits,omitempty"`
+	State        tokenstore.AccountState `json:"state"`
+	ClientID     string                  `json:"clientId,omitempty"`
+	AccessToken  string                  `json:"accessTokenFingerprint,omitempty"`
+	RefreshToken string                  `json:"refreshTokenFingerprint,omitempty"`
+	ExpiresAt    time.Time               `json:"expiresAt,omitzero"`
+	Generation   tokenstore.Generation   `json:"generation"`
+	Version      tokenstore.Version      `json:"version"`
+	Last         *tokenstore.Outcome     `json:"lastRefresh,omitempty"`
+	Problem      string                  `json:"problem,omitempty"`
 }
 
 type limitsView struct {
@@ -68,49 +65,24 @@ func (l *limitsView) String() string {
 func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokenstore.Version, err error) view {
 	switch {
 	case errors.Is(err, tokenstore.ErrDeleted):
-		return view{ID: id, Version: v, State: tokenstore.Paused, Problem: "marked deleted in the store: undelete it there, or remove the account"}
+		return view{ID: id, Version: v, State: tokenstore.StatePaused, Problem: tokenstore.WhyDeleted}
 	case err != nil:
-		return view{ID: id, Version: v, State: configError, Problem: err.Error()}
+		return view{ID: id, Version: v, State: tokenstore.StateConfigError, Problem: err.Error()}
 	}
 	out := view{
-		ID: id, Provider: r.Provider, Type: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, State: r.State, ClientID: r.ClientID,
+		ID: id, Provider: r.Provider, Type: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, ClientID: r.ClientID,
 		AccessToken: tokenstore.Fingerprint(id, r.AccessToken), RefreshToken: tokenstore.Fingerprint(id, r.RefreshToken), ExpiresAt: r.ExpiresAt,
 		Generation: r.Rotation.Generation, Version: v, Last: r.Rotation.Last,
-	}
-	if out.State == "" {
-		out.State = tokenstore.Active
 	}
 	if l := r.Limits; l.RPM > 0 || l.Concurrency > 0 {
 		out.Limits = &limitsView{l.RPM, l.Concurrency}
 	}
-	if err := check(s, r); err != nil {
-		out.State, out.Problem = configError, err.Error()
-	}
+	out.State, out.Problem = tokenstore.Standing(id, r, s.Drivers, s.Pools)
 	return out
 }
 
 // check says why a record could not be used with this configuration.
-func check(s *Session, r tokenstore.Record) error {
-	d := s.Drivers[r.Provider]
-	if d == nil {
-		names := make([]string, 0, len(s.Drivers))
-		for n := range s.Drivers {
-			names = append(names, n)
-		}
-		slices.Sort(names)
-		return fmt.Errorf("provider %q is not in the configuration: it knows %s", r.Provider, strings.Join(names, ", "))
-	}
-	for _, name := range r.Pools {
-		p, ok := s.Pools[name]
-		switch {
-		case !ok:
-			return fmt.Errorf("pool %q is not in the configuration: add it under pools, or name one that is", name)
-		case p.Provider != r.Provider:
-			return fmt.Errorf("pool %q takes accounts of provider %s, not %s", name, p.Provider, r.Provider)
-		}
-	}
-	return errors.Join(r.Limits.Validate(), d.Check(r))
-}
+func check(s *Session, r tokenstore.Record) error { return tokenstore.Check(r, s.Drivers, s.Pools) }
 
 func (a *app) list() *cobra.Command {
 	return &cobra.Command{Use: "list", Short: "all accounts in the store", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {

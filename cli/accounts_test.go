@@ -33,7 +33,7 @@ func TestListShowsEveryAccountInOrderAndWhatIsWrongWithIt(t *testing.T) {
 	}
 	for i, wants := range [][]string{
 		{"ACCOUNT", "STATE", "PROBLEM"},
-		{"foreign", `provider "gone" is not in the configuration`},
+		{"foreign", `provider: "gone" is not in the configuration`},
 		{"good", "p", "oauth_refresh", "spare", "active", "in "},
 		{"paused", "paused", "failed 1h0m", "refused_transient"},
 		{"spoilt", "config_error", "unreadable record"},
@@ -97,7 +97,7 @@ func TestShowHasEveryFieldAndNoSecret(t *testing.T) {
 		expect(t, name, rows[name], want)
 	}
 	has(t, s.good(t, "accounts", "show", "spoilt"), "config_error", "unreadable record")
-	has(t, s.good(t, "accounts", "show", "foreign"), `provider "gone"`)
+	has(t, s.good(t, "accounts", "show", "foreign"), `provider: "gone"`)
 	var shown map[string]any
 	if err := json.Unmarshal([]byte(s.good(t, "accounts", "show", "paused", "-o", "json")), &shown); err != nil {
 		t.Fatal(err)
@@ -173,4 +173,57 @@ func TestRemoveDeletesWhateverVersionIsThere(t *testing.T) {
 
 func TestAccountsAloneShowsItsHelp(t *testing.T) {
 	has(t, newShell(t).good(t, "accounts"), "add", "import", "list", "show", "pause", "resume", "refresh", "remove")
+}
+
+func TestListSaysWhatTheServicesStatusSays(t *testing.T) {
+	for name, c := range map[string]struct {
+		edit  func(*tokenstore.Record)
+		state tokenstore.AccountState
+		says  []string
+	}{
+		"good": {func(*tokenstore.Record) {}, tokenstore.StateActive, nil},
+		"refused": {func(r *tokenstore.Record) {
+			r.Rotation.Last = &tokenstore.Outcome{Result: "failed", Class: tokenstore.RefreshPermanent, Error: "invalid_grant", Fingerprint: tokenstore.Fingerprint("a", r.RefreshToken)}
+		}, tokenstore.StateNeedsReauth, []string{"refused for good", "invalid_grant"}},
+		"doubtful": {func(r *tokenstore.Record) {
+			r.Rotation.Claim = &tokenstore.Claim{AttemptID: "x", Holder: "h", Ambiguous: true}
+		}, tokenstore.StateAmbiguous, []string{"no readable answer"}},
+		"paused":                  {func(r *tokenstore.Record) { r.State = tokenstore.Paused }, tokenstore.StatePaused, []string{"paused by an operator"}},
+		"moved":                   {func(r *tokenstore.Record) { *r = moved() }, tokenstore.StatePaused, []string{"live copy is in vault b", "resume --force"}},
+		"patched":                 {func(r *tokenstore.Record) { *r = moved(); r.State = tokenstore.Active }, tokenstore.StatePaused, []string{"live copy is in vault b"}},
+		"another provider's pool": {func(r *tokenstore.Record) { r.Pools = []string{"other"} }, tokenstore.StateConfigError, []string{"key pools", `pool "other" takes accounts of provider q, not p`, "name one of p, spare"}},
+		"unknown pool":            {func(r *tokenstore.Record) { r.Pools = []string{"nope"} }, tokenstore.StateConfigError, []string{"key pools", `pool "nope" is not in the configuration`}},
+		"no pool":                 {func(r *tokenstore.Record) { r.Provider, r.Pools = "q", nil }, tokenstore.StateConfigError, []string{"key pools", "none is named", `pool "q"`, "name one of other"}},
+		"one pool of two":         {func(r *tokenstore.Record) { r.Pools = []string{"nope", "spare"} }, tokenstore.StateActive, []string{"does not serve everywhere", `pool "nope"`}},
+		"nothing to refresh with": {func(r *tokenstore.Record) { r.RefreshToken = tokenstore.Secret{} }, tokenstore.StateActive, []string{"nothing to refresh with", "oauth_refresh", "refresh_token is missing"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newShell(t)
+			r := living()
+			c.edit(&r)
+			s.put(t, "a", r)
+			var listed []view
+			if err := json.Unmarshal([]byte(s.good(t, "accounts", "list", "-o", "json")), &listed); err != nil {
+				t.Fatal(err)
+			}
+			store, err := s.session.Domain()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := store.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = store.Stop(t.Context()) }()
+			status, err := store.Status("a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			expect(t, "state in the list", listed[0].State, c.state)
+			expect(t, "state in the status", status.State, c.state)
+			expect(t, "problem and reason", listed[0].Problem, status.Reason)
+			expect(t, "something is said", status.Reason != "", len(c.says) > 0)
+			has(t, status.Reason, c.says...)
+			expect(t, "serves", status.Routable, c.state == tokenstore.StateActive || c.state == tokenstore.StateNeedsReauth || c.state == tokenstore.StateAmbiguous)
+		})
+	}
 }

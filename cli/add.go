@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +20,8 @@ type newAccount struct {
 	labels                                                     map[string]string
 	limits                                                     tokenstore.Limits
 	refreshToken, clientSecret, apiKey, accessToken, expiresAt string
+
+	force bool
 }
 
 func (a *app) add() *cobra.Command {
@@ -48,6 +52,7 @@ func (a *app) add() *cobra.Command {
 	f.StringVar(&n.apiKey, "api-key-file", "", "file with the API key, - for standard input")
 	f.StringVar(&n.accessToken, "access-token-file", "", "file with an access token that still lives, - for standard input")
 	f.StringVar(&n.expiresAt, "expires-at", "", "when that access token ends, RFC 3339")
+	f.BoolVar(&n.force, "force", false, "also an account that accounts copy moved to another store: it gets a life of its own here")
 	return c
 }
 
@@ -56,15 +61,37 @@ func (a *app) addAccount(cmd *cobra.Command, ctx context.Context, s *Session, id
 	if err != nil {
 		return err
 	}
-	return a.put(cmd, ctx, s, id, apply)
+	return a.put(cmd, ctx, s, id, over{replace: true, force: n.force}, apply)
+}
+
+// over is which accounts that exist a command may write over.
+type over struct {
+	replace bool // those that are there
+	force   bool // those that accounts copy moved to another store
+}
+
+// refuse looks at what a load gave: nil when the command may write over it.
+func (o over) refuse(r tokenstore.Record, err error) error {
+	switch to := r.Labels[copiedTo]; {
+	case errors.Is(err, tokenstore.ErrNotFound):
+		return nil
+	case !o.replace:
+		return refusedf("it exists, and its refresh token may be newer than the file's: give --replace to overwrite it")
+	case to != "" && !o.force:
+		return refusedf("its live copy is in %s, and a refresh token must not have two owners: copy it back, or give --force if that copy is to be another account", to)
+	}
+	return nil
 }
 
 // put creates the account or changes it, and gives it a new incarnation: what was known of the old credential is history.
-func (a *app) put(cmd *cobra.Command, ctx context.Context, s *Session, id tokenstore.AccountID, apply func(*tokenstore.Record)) error {
+func (a *app) put(cmd *cobra.Command, ctx context.Context, s *Session, id tokenstore.AccountID, o over, apply func(*tokenstore.Record)) error {
 	for range 10 {
 		r, v, err := s.Backend.Load(ctx, id)
 		if err != nil && !absent(err) && !errors.Is(err, tokenstore.ErrUnreadable) {
 			return fmt.Errorf("reading account %s: %w", id, err)
+		}
+		if err := o.refuse(r, err); err != nil {
+			return fmt.Errorf("adding account %s: %w", id, err)
 		}
 		verb := "added"
 		if v != 0 {
@@ -73,9 +100,18 @@ func (a *app) put(cmd *cobra.Command, ctx context.Context, s *Session, id tokens
 		r = r.Clone()
 		r.AccessToken, r.ExpiresAt, r.ObtainedAt = tokenstore.Secret{}, time.Time{}, time.Time{}
 		r.Rotation = tokenstore.Rotation{Incarnation: tokenstore.NewIncarnation(), Generation: r.Rotation.Generation, Writer: "operator"}
+		if r.Labels[copiedTo] != "" && r.Labels[copiedState] != string(tokenstore.Paused) {
+			r.State = tokenstore.Active // as before it was moved
+		}
+		pools := r.Pools
+		delete(r.Labels, copiedTo)
+		delete(r.Labels, copiedState)
 		apply(&r)
 		if err := check(s, r); err != nil {
 			return Usagef("adding account %s: %w", id, err)
+		}
+		if strange := tokenstore.StrangePools(r, s.Pools); len(strange) > 0 && !slices.Equal(pools, r.Pools) { // the old ones may be another service's
+			return Usagef("adding account %s: %s: name others, or add it under pools", id, strings.Join(strange, ", "))
 		}
 		switch _, err = s.Backend.CompareAndSwap(ctx, id, r, v); {
 		case err == nil:

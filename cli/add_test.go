@@ -96,8 +96,8 @@ func TestAddRefusesWrongInputAndStoresNothing(t *testing.T) {
 		says []string
 	}{
 		"bad id":                {add("../a", "--provider", "p"), ExitUsage, []string{`account id "../a"`}},
-		"no provider":           {add("a", "--type", "oauth_refresh", "--refresh-token-file", token), ExitUsage, []string{"adding account a", `provider ""`, "it knows p, q"}},
-		"unknown provider":      {add("a", "--provider", "nope", "--type", "oauth_refresh", "--refresh-token-file", token), ExitUsage, []string{`provider "nope" is not in the configuration`, "it knows p, q"}},
+		"no provider":           {add("a", "--type", "oauth_refresh", "--refresh-token-file", token), ExitUsage, []string{"adding account a", `provider: ""`, "it knows p, q"}},
+		"unknown provider":      {add("a", "--provider", "nope", "--type", "oauth_refresh", "--refresh-token-file", token), ExitUsage, []string{`provider: "nope" is not in the configuration`, "it knows p, q"}},
 		"unknown pool":          {add("a", "--provider", "p", "--pool", "nope", "--type", "oauth_refresh", "--refresh-token-file", token), ExitUsage, []string{`pool "nope" is not in the configuration`, "under pools"}},
 		"another one's pool":    {add("a", "--provider", "p", "--pool", "other", "--type", "oauth_refresh", "--refresh-token-file", token), ExitUsage, []string{"pool \"other\" takes accounts of provider q, not p"}},
 		"no secret":             {add("a", "--provider", "p", "--type", "oauth_refresh"), ExitUsage, []string{"refresh_token", "must be given"}},
@@ -189,4 +189,19 @@ func TestAStoreThatFailsIsNamedAndNothingIsPretended(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestAddRefusesAPoolThatItIsGivenAndKeepsThoseOfOtherServices(t *testing.T) {
+	s := newShell(t)
+	shared := living()
+	shared.Pools = []string{"spare", "elsewhere"}
+	s.put(t, "a", shared)
+	token := s.file(t, "token", planted+"new")
+	r := s.run(t, "", "accounts", "add", "a", "--refresh-token-file", token, "--pool", "spare", "--pool", "nope")
+	expect(t, "exit code", r.code, ExitUsage)
+	has(t, r.err, "adding account a", `pool "nope" is not in the configuration`)
+	s.good(t, "accounts", "add", "a", "--refresh-token-file", token)
+	got := s.record(t, "a")
+	expect(t, "pools", slices.Equal(got.Pools, []string{"spare", "elsewhere"}), true)
+	expect(t, "refresh token", got.RefreshToken.Reveal(), planted+"new")
 }

@@ -35,7 +35,7 @@ func (p *pair) oneOwner(t *testing.T, id tokenstore.AccountID) {
 	defer func() { p.source.Before, p.target.Before = here, there }()
 	a, _, aerr := p.source.Memory.Load(context.Background(), id)
 	b, _, berr := p.target.Memory.Load(context.Background(), id)
-	if aerr == nil && berr == nil && a.Credential().Equal(b.Credential()) && a.State != tokenstore.Paused && b.State != tokenstore.Paused {
+	if aerr == nil && berr == nil && a.Credential().Equal(b.Credential()) && !a.OnHold() && !b.OnHold() {
 		t.Errorf("account %s has two owners", id)
 	}
 }
@@ -108,6 +108,24 @@ func TestACopyMakesTheTargetTheOwnerAndPausesTheSource(t *testing.T) {
 	expect(t, "state after the way back", back.State, tokenstore.Active)
 	expect(t, "the rotated token came back", back.RefreshToken.Reveal(), planted+"rotated")
 	expect(t, "the label is gone", back.Labels[copiedTo], "")
+	p.oneOwner(t, "a")
+}
+
+func TestAStatePatchedActiveDoesNotMakeASecondOwner(t *testing.T) {
+	p := newPair(t)
+	p.source.put(t, "a", living())
+	expect(t, "exit code", p.copy(t).code, 0)
+	patched := p.source.record(t, "a")
+	patched.State = tokenstore.Active
+	p.source.put(t, "a", patched)
+	p.oneOwner(t, "a")
+	has(t, p.run(t, "list", "-c", "tokenward.yaml").out, "paused", "its live copy is in vault b")
+	has(t, p.copy(t).out, "a  present")
+
+	p.source.put(t, "a", patched)
+	expect(t, "exit code of the way back", p.run(t, "copy", "a", "--to", "sqlite", "-c", "tokenward.yaml", "--from-config", "other.yaml").code, 0)
+	expect(t, "state after the way back", p.source.record(t, "a").State, tokenstore.Active)
+	expect(t, "on hold after the way back", p.source.record(t, "a").OnHold(), false)
 	p.oneOwner(t, "a")
 }
 

@@ -23,6 +23,9 @@ func (a *app) export() *cobra.Command {
 			if file == "" {
 				return Usagef("export: give -o FILE")
 			}
+			if file == "json" || file == "text" {
+				return Usagef("export -o %s: here -o names the file to write, and there is no output format: give e.g. -o accounts.age, or ./%s for a file of that name", file, file)
+			}
 			if _, err := os.Lstat(file); err == nil {
 				return existing(file) // before anybody is asked for a passphrase
 			}
@@ -70,7 +73,7 @@ func (a *app) exportTo(cmd *cobra.Command, ctx context.Context, s *Session, name
 }
 
 // importSealed reads a sealed file back: all its accounts, or those named.
-func (a *app) importSealed(cmd *cobra.Command, ctx context.Context, s *Session, names []string, file, pass string, replace bool) error {
+func (a *app) importSealed(cmd *cobra.Command, ctx context.Context, s *Session, names []string, file, pass string, o over) error {
 	if file == "" {
 		return Usagef("import --from sealed: give --file")
 	}
@@ -100,7 +103,7 @@ func (a *app) importSealed(cmd *cobra.Command, ctx context.Context, s *Session, 
 		}
 		r, err := tokenstore.DecodeRecord(raw)
 		if err == nil {
-			err = restore(ctx, s, id, r, replace)
+			err = restore(ctx, s, id, r, o)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("importing account %s: %w", id, err))
@@ -112,17 +115,16 @@ func (a *app) importSealed(cmd *cobra.Command, ctx context.Context, s *Session, 
 }
 
 // restore writes a record from a backup. It is a new incarnation: claims and write ids in it are another life's.
-func restore(ctx context.Context, s *Session, id tokenstore.AccountID, r tokenstore.Record, replace bool) error {
+func restore(ctx context.Context, s *Session, id tokenstore.AccountID, r tokenstore.Record, o over) error {
 	if err := check(s, r); err != nil {
 		return err
 	}
 	there, v, err := s.Backend.Load(ctx, id)
-	switch {
-	case errors.Is(err, tokenstore.ErrNotFound):
-	case err != nil && !absent(err) && !errors.Is(err, tokenstore.ErrUnreadable):
+	if err != nil && !absent(err) && !errors.Is(err, tokenstore.ErrUnreadable) {
 		return fmt.Errorf("reading it: %w", err)
-	case !replace:
-		return refusedf("it exists, and its refresh token may be newer than the file's: give --replace to overwrite it")
+	}
+	if err := o.refuse(there, err); err != nil {
+		return err
 	}
 	r.Rotation = tokenstore.Rotation{
 		Incarnation: tokenstore.NewIncarnation(), Generation: max(r.Rotation.Generation, there.Rotation.Generation), Last: r.Rotation.Last,

@@ -125,6 +125,7 @@ func TestExportRefusesAnExistingFileAWeakPassphraseAndNamesWhatItLeavesOut(t *te
 		says string
 	}{
 		"no file":       {nil, "give -o FILE"},
+		"a format":      {[]string{"-o", "json", "--passphrase-file", pass}, "here -o names the file to write"},
 		"no passphrase": {[]string{"-o", next}, "--passphrase-file"},
 		"weak":          {[]string{"-o", next, "--passphrase-file", s.file(t, "weak", "short")}, "fewer than 12"},
 	} {

@@ -12,11 +12,7 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// Labels of a record that a copy left behind: where its live copy is, and the state the account had.
-const (
-	copiedTo    = "copied-to"
-	copiedState = "copied-state"
-)
+const copiedTo, copiedState = tokenstore.LabelCopiedTo, tokenstore.LabelCopiedState
 
 // handover moves one account from a store to another. At no time are both records active: the source is paused before the
 // target's record exists, and the target is made active only while the source is still as the handover left it.
@@ -93,11 +89,11 @@ func (h *handover) settled(ctx context.Context) (half, error) {
 		case errors.Is(err, tokenstore.ErrNotFound):
 			return half{}, notFound(h.id)
 		case errors.Is(err, tokenstore.ErrDeleted):
-			return half{}, errors.New("it is marked deleted in the source: undelete it there first")
+			return half{}, errors.New("its latest version is deleted or destroyed in the source: undelete it there, or write it anew, first")
 		case err != nil:
 			return half{}, fmt.Errorf("reading it from the source: %w", err)
 		}
-		if to := r.Labels[copiedTo]; to != "" && to != h.target.StoreAt && r.State == tokenstore.Paused {
+		if to := r.Labels[copiedTo]; to != "" && to != h.target.StoreAt {
 			return half{}, fmt.Errorf("its live copy is in %s: copy it from there", to)
 		}
 		c := r.Rotation.Claim
@@ -128,11 +124,13 @@ func (h *handover) vacancy(ctx context.Context, r tokenstore.Record) (half, bool
 	case errors.Is(err, tokenstore.ErrNotFound):
 		return half{}, false, nil
 	case errors.Is(err, tokenstore.ErrDeleted):
-		return half{}, false, errors.New("the target has it, marked deleted: undelete it there, or remove it first")
+		return half{}, false, errors.New("the target has it, its latest version deleted or destroyed: undelete it there, or remove it first")
 	case err != nil:
 		return half{}, false, fmt.Errorf("reading it from the target: %w", err)
-	case there.State == tokenstore.Paused && there.Labels[copiedTo] == h.source.StoreAt:
+	case there.Labels[copiedTo] == h.source.StoreAt:
 		return half{version: v}, false, nil
+	case there.Labels[copiedTo] != "":
+		return half{}, false, fmt.Errorf("the target has it, and says that its live copy is in %s: copy it from there, or remove it at the target first", there.Labels[copiedTo])
 	case !there.Credential().Equal(r.Credential()):
 		return half{}, false, fmt.Errorf("the target has an account %s with another credential: remove one of the two first", h.id)
 	}

@@ -18,29 +18,37 @@ import (
 
 func (a *app) importAccounts() *cobra.Command {
 	var from, file, provider, clientID, pass string
-	var replace bool
+	var o over
 	var pools []string
 	c := &cobra.Command{
 		Use: "import [ID...]", Short: "take accounts over from another program's file, or from a sealed one",
 		Long: "import --from claude reads Claude Code's credentials file into account ID. Its refresh token is single use: from then on it belongs to\n" +
 			"tokenward, and Claude Code will be signed out at its next refresh.\n" +
-			"import --from json reads an object that maps account ids to records.\n" +
-			"import --from sealed reads what accounts export wrote: all of it, or the accounts named. One that exists is refused unless --replace is given.",
+			"import --from json reads an object that maps account ids to records: provider, type (both required), pools, tenant, labels, limits, state, client_id,\n" +
+			"client_secret, refresh_token, api_key, scope, access_token, expires_at (RFC 3339), as a record in Vault has them.\n" +
+			"import --from sealed reads what accounts export wrote: all of it, or the accounts named.\n\n" +
+			"An account that exists is refused unless --replace is given: its refresh token may be newer than the file's, and what a strict provider has\n" +
+			"replaced it refuses, and the account with it. The others are imported. One that accounts copy moved away wants --force, too.",
+		Example: "  tokenward accounts import --from json --file bulk.json\n" +
+			`  {"claude-1": {"provider": "anthropic", "type": "ANTHROPIC_OAUTH", "client_id": "ID", "refresh_token": "…", "pools": ["anthropic"]}}`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if from != "sealed" && (len(args) > 1 || replace || pass != "") {
-				return Usagef("import --from %s: more than one account, --replace and --passphrase-file are for --from sealed", from)
+			if from != "sealed" && (len(args) > 1 || pass != "") {
+				return Usagef("import --from %s: more than one account and --passphrase-file are for --from sealed", from)
 			}
 			return a.with(cmd, func(ctx context.Context, s *Session) error {
 				switch from {
 				case "sealed":
-					return a.importSealed(cmd, ctx, s, args, file, pass, replace)
+					return a.importSealed(cmd, ctx, s, args, file, pass, o)
 				case "claude":
 					if len(args) != 1 {
 						return Usagef("import --from claude: name the account, e.g. tokenward accounts import --from claude claude-1")
 					}
-					return a.importClaude(cmd, ctx, s, args[0], file, provider, clientID, pools)
+					return a.importClaude(cmd, ctx, s, args[0], file, provider, clientID, pools, o)
 				case "json":
-					return a.importJSON(cmd, ctx, s, file)
+					if len(args) > 0 {
+						return Usagef("import --from json: it takes all accounts of the file: name none")
+					}
+					return a.importJSON(cmd, ctx, s, file, o)
 				}
 				return Usagef("import --from %q: use claude, json or sealed", from)
 			})
@@ -51,7 +59,8 @@ func (a *app) importAccounts() *cobra.Command {
 	c.Flags().StringVar(&provider, "provider", "anthropic", "provider of the configuration")
 	c.Flags().StringVar(&clientID, "client-id", "", "OAuth client id that the refresh token was issued to; without it the token is used and never refreshed")
 	c.Flags().StringVar(&pass, "passphrase-file", "", "for sealed: file with the passphrase, - for standard input (default: ask at the terminal)")
-	c.Flags().BoolVar(&replace, "replace", false, "for sealed: overwrite accounts that exist")
+	c.Flags().BoolVar(&o.replace, "replace", false, "overwrite accounts that exist")
+	c.Flags().BoolVar(&o.force, "force", false, "with --replace: also accounts that accounts copy moved to another store")
 	c.Flags().StringSliceVar(&pools, "pool", nil, "pool to serve; repeatable")
 	return c
 }
@@ -66,7 +75,7 @@ type claudeFile struct {
 	} `json:"claudeAiOauth"`
 }
 
-func (a *app) importClaude(cmd *cobra.Command, ctx context.Context, s *Session, name, file, provider, clientID string, pools []string) error {
+func (a *app) importClaude(cmd *cobra.Command, ctx context.Context, s *Session, name, file, provider, clientID string, pools []string, o over) error {
 	id, err := accountID(name)
 	if err != nil {
 		return err
@@ -86,7 +95,7 @@ func (a *app) importClaude(cmd *cobra.Command, ctx context.Context, s *Session, 
 	if json.Unmarshal(data, &c) != nil || c.OAuth == nil || c.OAuth.AccessToken == "" {
 		return fmt.Errorf("importing from Claude Code: %s holds no claudeAiOauth object with an accessToken: sign in there first", file)
 	}
-	err = a.put(cmd, ctx, s, id, func(r *tokenstore.Record) {
+	err = a.put(cmd, ctx, s, id, o, func(r *tokenstore.Record) {
 		r.Provider, r.Kind, r.ClientID, r.Pools = provider, tokenstore.KindClaudeCode, clientID, pools
 		r.AccessToken, r.RefreshToken = tokenstore.NewSecret(c.OAuth.AccessToken), tokenstore.NewSecret(c.OAuth.RefreshToken)
 		r.Scope = strings.Join(c.OAuth.Scopes, " ")
@@ -100,7 +109,7 @@ func (a *app) importClaude(cmd *cobra.Command, ctx context.Context, s *Session, 
 	return err
 }
 
-func (a *app) importJSON(cmd *cobra.Command, ctx context.Context, s *Session, file string) error {
+func (a *app) importJSON(cmd *cobra.Command, ctx context.Context, s *Session, file string, o over) error {
 	if file == "" {
 		return Usagef("import --from json: give --file")
 	}
@@ -129,7 +138,7 @@ func (a *app) importJSON(cmd *cobra.Command, ctx context.Context, s *Session, fi
 			errs = append(errs, fmt.Errorf("importing account %s: %w", id, err))
 			continue
 		}
-		errs = append(errs, a.put(cmd, ctx, s, id, func(dst *tokenstore.Record) {
+		errs = append(errs, a.put(cmd, ctx, s, id, o, func(dst *tokenstore.Record) {
 			rotation := dst.Rotation
 			*dst = r
 			dst.Rotation = rotation

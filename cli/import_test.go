@@ -55,7 +55,7 @@ func TestImportRefusesWrongInputAndStoresNothing(t *testing.T) {
 		"from somewhere":    {[]string{"a", "--from", "codex"}, ExitUsage, []string{`--from "codex"`, "claude, json or sealed"}},
 		"no account":        {[]string{"--from", "claude", "--file", login}, ExitUsage, []string{"name the account"}},
 		"bad id":            {[]string{"../a", "--from", "claude", "--file", login}, ExitUsage, []string{`account id "../a"`}},
-		"unknown provider":  {[]string{"a", "--from", "claude", "--file", login}, ExitUsage, []string{`provider "anthropic" is not in the configuration`, "it knows p, q"}},
+		"unknown provider":  {[]string{"a", "--from", "claude", "--file", login}, ExitUsage, []string{`provider: "anthropic" is not in the configuration`, "it knows p, q"}},
 		"unknown pool":      {[]string{"a", "--from", "claude", "--file", login, "--provider", "p", "--pool", "nope"}, ExitUsage, []string{`pool "nope"`}},
 		"no file":           {[]string{"a", "--from", "claude", "--file", s.folder + "/none", "--provider", "p"}, ExitFailed, []string{"none", "sign in there first"}},
 		"no JSON":           {[]string{"a", "--from", "claude", "--file", s.file(t, "text", planted+"text"), "--provider", "p"}, ExitFailed, []string{"text holds no claudeAiOauth object"}},
@@ -69,7 +69,7 @@ func TestImportRefusesWrongInputAndStoresNothing(t *testing.T) {
 		"json: a record":    {[]string{"--from", "json", "--file", s.file(t, "record", `{"provider":"p","refresh_token":"`+planted+`r"}`)}, ExitFailed, []string{"importing account provider", "one JSON object"}},
 		"json: wrong value": {[]string{"--from", "json", "--file", s.file(t, "value", `{"a":{"provider":"p","type":"oauth_refresh","refresh_token":["`+planted+`r"]}}`)}, ExitFailed, []string{"importing account a", "refresh_token", "must be a string"}},
 		"json: no type":     {[]string{"--from", "json", "--file", s.file(t, "type", `{"a":{"provider":"p","refresh_token":"`+planted+`r"}}`)}, ExitFailed, []string{"importing account a", "type", "must be given"}},
-		"json: provider":    {[]string{"--from", "json", "--file", s.file(t, "provider", `{"a":{"provider":"nope","type":"oauth_refresh","refresh_token":"`+planted+`r"}}`)}, ExitUsage, []string{"account a", `provider "nope"`}},
+		"json: provider":    {[]string{"--from", "json", "--file", s.file(t, "provider", `{"a":{"provider":"nope","type":"oauth_refresh","refresh_token":"`+planted+`r"}}`)}, ExitUsage, []string{"account a", `provider: "nope"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := s.run(t, "", append([]string{"accounts", "import"}, c.args...)...)
@@ -81,19 +81,66 @@ func TestImportRefusesWrongInputAndStoresNothing(t *testing.T) {
 	}
 }
 
+func TestImportAndAddKeepOffTheAccountThatWasMovedAway(t *testing.T) {
+	s := newShell(t)
+	login := s.file(t, "login", claudeLogin)
+	token := s.file(t, "token", planted+"new")
+	imported := []string{"accounts", "import", "a", "--from", "claude", "--file", login, "--provider", "p"}
+	added := []string{"accounts", "add", "a", "--refresh-token-file", token}
+
+	s.put(t, "a", living())
+	r := s.run(t, "", imported...)
+	expect(t, "exit code over a living account", r.code, ExitRefused)
+	has(t, r.err, "account a: it exists", "--replace")
+	expect(t, "refresh token", s.record(t, "a").RefreshToken.Reveal(), planted+"refresh")
+	expect(t, "output with --replace", s.good(t, append(imported, "--replace")...), "account a is updated\n")
+
+	s.put(t, "a", moved())
+	for _, line := range [][]string{append(imported, "--replace"), added} {
+		r := s.run(t, "", line...)
+		expect(t, "exit code", r.code, ExitRefused)
+		has(t, r.err, "account a: its live copy is in vault b", "--force")
+		expect(t, "refresh token", s.record(t, "a").RefreshToken.Reveal(), planted+"refresh")
+	}
+	s.good(t, append(added, "--force")...)
+	got := s.record(t, "a")
+	expect(t, "refresh token", got.RefreshToken.Reveal(), planted+"new")
+	expect(t, "state", got.State, tokenstore.Active)
+	expect(t, "labels left", len(got.Labels), 1)
+}
+
+// moved is what accounts copy leaves behind.
+func moved() tokenstore.Record {
+	r := living()
+	r.State = tokenstore.Paused
+	r.Labels[copiedTo], r.Labels[copiedState] = "vault b", "active"
+	return r
+}
+
 func TestImportOfRecordsTakesTheGoodOnesAndNamesTheOthers(t *testing.T) {
 	s := newShell(t)
 	s.put(t, "b", living())
+	s.put(t, "e", moved())
 	file := s.file(t, "records", `{
 		"b": {"provider":"p","type":"oauth_refresh","pools":"p, spare","refresh_token":"`+planted+`b","limits":{"rpm":5,"tpm":9}},
 		"a": {"provider":"p","type":"oauth_refresh","refresh_token":"`+planted+`a","state":"paused"},
-		"c": {"provider":7}, "d": {"provider":"p","type":"oauth_refresh"}}`)
+		"c": {"provider":7}, "d": {"provider":"p","type":"oauth_refresh"}, "e": {"provider":"p","type":"oauth_refresh","refresh_token":"`+planted+`e"}}`)
 	r := s.run(t, "", "accounts", "import", "--from", "json", "--file", file)
-	if r.code == 0 {
-		t.Error("records were left out and the exit code is 0")
-	}
-	expect(t, "output", r.out, "account a is added\naccount b is updated\n")
-	has(t, r.err, "importing account c", "provider", "account d", "refresh_token")
+	expect(t, "exit code", r.code, ExitRefused)
+	expect(t, "output", r.out, "account a is added\n")
+	has(t, r.err, "account b: it exists, and its refresh token may be newer than the file's: give --replace", "importing account c", "provider", "account d", "refresh_token", "account e: it exists")
+	expect(t, "refresh token of b", s.record(t, "b").RefreshToken.Reveal(), planted+"refresh")
+
+	r = s.run(t, "", "accounts", "import", "--from", "json", "--file", file, "--replace")
+	expect(t, "exit code with --replace", r.code, ExitUsage) // of d
+	expect(t, "output with --replace", r.out, "account a is updated\naccount b is updated\n")
+	has(t, r.err, "account e: its live copy is in vault b, and a refresh token must not have two owners", "--force")
+	expect(t, "refresh token of e", s.record(t, "e").RefreshToken.Reveal(), planted+"refresh")
+
+	r = s.run(t, "", "accounts", "import", "--from", "json", "--file", file, "--replace", "--force")
+	has(t, r.out, "account e is updated")
+	expect(t, "refresh token of e", s.record(t, "e").RefreshToken.Reveal(), planted+"e")
+	expect(t, "e is on hold", s.record(t, "e").OnHold(), false)
 	a, b := s.record(t, "a"), s.record(t, "b")
 	expect(t, "state of a", a.State, tokenstore.Paused)
 	expect(t, "refresh token of b", b.RefreshToken.Reveal(), planted+"b")
@@ -103,5 +150,5 @@ func TestImportOfRecordsTakesTheGoodOnesAndNamesTheOthers(t *testing.T) {
 	expect(t, "the old tenant of b", b.Tenant, "")
 	expect(t, "the old access token of b is gone", b.AccessToken.IsZero(), true)
 	expect(t, "generation of b", b.Rotation.Generation, 7)
-	expect(t, "accounts stored", s.count(t), 2)
+	expect(t, "accounts stored", s.count(t), 3)
 }

@@ -47,10 +47,8 @@ func (a *app) status() *cobra.Command {
 				if err := a.printStatus(cmd.OutOrStdout(), raw); err != nil {
 					return err
 				}
-				if ready {
-					if err := askReady(ctx, s); err != nil {
-						return err
-					}
+				if err := a.sayReady(ctx, cmd, s, ready); err != nil {
+					return err
 				}
 				if !watch {
 					return nil
@@ -91,24 +89,40 @@ func ask(ctx context.Context, s *Session) (json.RawMessage, error) {
 	return body, nil
 }
 
+// sayReady says what keeps the service from serving, or will: a table that lacks accounts must not look whole. With must the
+// service has to be ready.
+func (a *app) sayReady(ctx context.Context, cmd *cobra.Command, s *Session, must bool) error {
+	if !must && a.output != "text" {
+		return nil
+	}
+	ready, reasons, err := askReady(ctx, s)
+	switch {
+	case must && err != nil:
+		return err
+	case must && !ready:
+		return fmt.Errorf("asking the service whether it is ready: it is not: %s: wait, and look into its log", reasons)
+	case err == nil && !ready:
+		fmt.Fprintf(cmd.ErrOrStderr(), "the service is not ready: %s: wait, and look into its log\n", reasons)
+	case err == nil && reasons != "":
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: %s\n", reasons)
+	}
+	return nil
+}
+
 // askReady asks as an orchestrator would.
-func askReady(ctx context.Context, s *Session) error {
+func askReady(ctx context.Context, s *Session) (ready bool, reasons string, err error) {
 	resp, err := call(ctx, s, "/readyz", "")
 	if err != nil {
-		return err
+		return false, "", err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	var why struct {
 		Reasons []string `json:"reasons"`
 	}
-	err = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&why)
-	switch {
-	case err != nil:
-		return fmt.Errorf("asking the service whether it is ready: its answer cannot be read: %w", err)
-	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("asking the service whether it is ready: it is not: %s: wait, and look into its log", strings.Join(why.Reasons, "; "))
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&why); err != nil {
+		return false, "", fmt.Errorf("asking the service whether it is ready: its answer cannot be read: %w", err)
 	}
-	return nil
+	return resp.StatusCode == http.StatusOK, strings.Join(why.Reasons, "; "), nil
 }
 
 // call sends a GET to the service.

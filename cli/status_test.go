@@ -21,6 +21,10 @@ func service(t *testing.T, s *shell, status int, body string) *httptest.Server {
 
 func answering(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/readyz" {
+			_, _ = io.WriteString(w, `{"status":"ready"}`)
+			return
+		}
 		if r.URL.Path != "/api/admin/oauth/refresh" || r.Method != http.MethodGet || r.Header.Get("Authorization") != "Bearer "+planted+"token" {
 			status = http.StatusTeapot
 		}
@@ -116,10 +120,14 @@ func TestStatusFailsWhenAskedForReadinessWhileThereIsNone(t *testing.T) {
 	}))
 	t.Cleanup(h.Close)
 	s.session.AdminURL, s.session.AdminTokenFile = h.URL, s.file(t, "admin.token", planted+"token\n")
-	s.good(t, "status")
-	r := s.run(t, "", "status", "--ready")
+	r := s.run(t, "", "status")
+	expect(t, "exit code without --ready", r.code, 0)
+	has(t, r.err, "the service is not ready: accounts are not loaded yet", "look into its log")
+	expect(t, "what a program gets to read besides", s.run(t, "", "status", "-o", "json").err, "")
+	r = s.run(t, "", "status", "--ready")
 	expect(t, "exit code", r.code, ExitFailed)
 	has(t, r.err, "whether it is ready", "accounts are not loaded yet", "look into its log")
 	status = http.StatusOK // what is degraded serves
 	s.good(t, "status", "--ready")
+	has(t, s.run(t, "", "status").err, "note: accounts are not loaded yet")
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -88,6 +89,9 @@ func (r *reader) vaultAuth(a *VaultAuth) read {
 	})
 }
 
+// vaultPath keeps out what would mean something else in a path or in a policy.
+var vaultPath = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`)
+
 func (k *checker) checkStore() {
 	v := k.config.Store.Vault
 	if v == nil {
@@ -110,8 +114,8 @@ func (k *checker) checkStore() {
 		k.bad(line, "store.vault.address", withoutSecrets(v.Address), "must be https://HOST[:PORT]", "http is only for loopback hosts")
 	}
 	for _, p := range []struct{ key, value string }{{"mount", v.Mount}, {"prefix", v.Prefix}} {
-		if p.value == "" || strings.HasPrefix(p.value, "/") || strings.HasSuffix(p.value, "/") || strings.Contains(p.value, "//") || strings.ContainsAny(p.value, " *+?#") {
-			k.bad(line, "store.vault."+p.key, p.value, "must be a path without leading, trailing and double slashes, blanks and wildcards", "")
+		if !vaultPath.MatchString(p.value) {
+			k.bad(line, "store.vault."+p.key, p.value, "must be names of a-z A-Z 0-9 . _ -, none beginning with a dot, separated by single slashes, none at the ends", "")
 		}
 	}
 	if lead := k.config.Renewal.Lead; lead > 0 && v.Poll > lead/10 {

@@ -16,15 +16,21 @@ import (
 // copyIn runs accounts copy in the gateway's folder: -c is the target's configuration.
 func (g *Gateway) copyIn(t *testing.T, args ...string) string {
 	t.Helper()
+	return g.accountsIn(t, append([]string{"copy"}, args...)...)
+}
+
+// accountsIn runs a command of accounts in the gateway's folder.
+func (g *Gateway) accountsIn(t *testing.T, args ...string) string {
+	t.Helper()
 	binary, err := filepath.Abs(g.Opts.Binary)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), binary, append([]string{"accounts", "copy"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), binary, append([]string{"accounts"}, args...)...)
 	cmd.Dir = g.Opts.Folder
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("copy %v: %v: %s", args, err, out)
+		t.Fatalf("accounts %v: %v: %s", args, err, out)
 	}
 	return string(out)
 }
@@ -72,4 +78,9 @@ func TestAccountsMoveFromSQLiteToARealVaultAndBackWhileTheServiceRuns(t *testing
 	expect(t, "state in Vault after the way back", fmt.Sprint(v.record(t, "claude-1")["state"]), "paused")
 	eventually(t, 5*time.Second, "the service has its account again", func() bool { return g.state(t, "claude-1") == "active" })
 	served(t, g.post(t, ""), "")
+
+	v.kv(t, "patch", "claude-1", "state=active") // at the old owner: it must not become a second one
+	if out = g.accountsIn(t, "list", "-c", "other.yaml"); !strings.Contains(out, "paused") || !strings.Contains(out, "its live copy is in sqlite") {
+		t.Errorf("printed %s", out)
+	}
 }

@@ -137,7 +137,7 @@ func (t *token) lifetime() time.Duration {
 // adopt takes over a record read from or written to the backend. It reports whether the operator changed what the
 // account may do, so that pools have to be rebuilt, and what the record has lost. What was read before something newer was
 // adopted is ignored.
-func (a *account) adopt(r stored, drivers map[string]Driver, lead time.Duration) (changed bool, l *lost) {
+func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.overtakenLocked(r) || a.flight != nil && a.flight.saving {
@@ -147,13 +147,8 @@ func (a *account) adopt(r stored, drivers map[string]Driver, lead time.Duration)
 		r.record, a.lost = l.entry.Record, l
 	}
 	before, known, mended := a.record, a.version != 0, a.problem != nil // pools leave out an account with a problem
-	a.record, a.version, a.driver, a.problem, a.deleted, a.removed = r.record, r.version, drivers[r.record.Provider], nil, false, false
-	if a.driver != nil {
-		a.problem = a.driver.Check(a.record)
-	} else {
-		a.problem = &RecordError{Key: "provider", Rule: "names no provider of the configuration"}
-	}
-	changed = !known || mended || before.State != a.record.State || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
+	a.record, a.version, a.driver, a.problem, a.deleted, a.removed = r.record, r.version, cfg.Drivers[r.record.Provider], Check(r.record, cfg.Drivers, cfg.Pools), false, false
+	changed = !known || mended || before.OnHold() != a.record.OnHold() || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
 	if l := a.record.Limits; l.RPM != before.Limits.RPM || l.Concurrency != before.Limits.Concurrency {
 		a.limits.Store(newLimiter(l, a.limits.Load()))
 	}
@@ -175,7 +170,7 @@ func (a *account) adopt(r stored, drivers map[string]Driver, lead time.Duration)
 		}
 	}
 	a.quarantine = quarantined(a.id, a.record)
-	a.installLocked(a.record, lead)
+	a.installLocked(a.record, cfg.Renewal.Lead)
 	return changed, l
 }
 
@@ -227,7 +222,7 @@ func (a *account) planLocked(lead time.Duration) {
 
 // planOfLocked is the earliest refresh that a pick may cause, and the next renewal; never and zero: none.
 func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
-	if a.removed || a.driver == nil || a.problem != nil || a.quarantine != "" || a.record.State == Paused || !a.driver.Refreshable(a.record) {
+	if a.removed || a.driver == nil || a.problem != nil || a.quarantine != "" || a.record.OnHold() || !a.driver.Refreshable(a.record) {
 		return never, due
 	}
 	if a.flight != nil { // planned again when it ends; until its token is known, picks may join it

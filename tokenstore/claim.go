@@ -67,7 +67,7 @@ func (s *Store) needless(a *account, r Record, before Generation, trigger Trigge
 	case t != nil && t.generation > before && !t.refused.Load():
 		s.event("refresh_adopted", a)
 		return RefreshResult{Outcome: Adopted, GenerationAfter: t.generation, ExpiresAt: t.expires}, true
-	case r.State == Paused:
+	case r.OnHold():
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: ErrPaused.Error()}, true
 	case !s.cfg.Drivers[r.Provider].Refreshable(r):
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: "nothing to refresh with: a static or externally managed token"}, true

@@ -3,6 +3,7 @@ package tokenstore
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -21,7 +22,7 @@ func (s *Store) RefreshAccount(ctx context.Context, id AccountID, force bool) (R
 	res := RefreshResult{ID: id, GenerationBefore: st.Generation, GenerationAfter: st.Generation, ExpiresAt: st.ExpiresAt}
 	switch {
 	case st.State == StatePaused:
-		return RefreshResult{}, fmt.Errorf("%w: %s", ErrPaused, id)
+		return RefreshResult{}, fmt.Errorf("%w: %s", ErrPaused, st.Reason)
 	case st.State == StateConfigError:
 		res.Outcome, res.Class, res.Error = Failed, RefreshMisconfigured, st.Reason
 		return res, nil
@@ -132,32 +133,24 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 	if a.cooldown.Until.After(now) {
 		st.Cooldowns = []Cooldown{a.cooldown}
 	}
-	usable := a.problem == nil && r.State != Paused
+	usable := a.problem == nil && !r.OnHold()
 	st.Refreshable = usable && a.quarantine == "" && a.driver != nil && a.driver.Refreshable(r)
 	alive := t != nil && now.UnixNano() < t.usableUntil && !t.refused.Load()
 	st.Routable = usable && len(st.Cooldowns) == 0 && (alive || st.Refreshable && !a.retryAt.After(now))
-	st.State, st.Reason = a.condition(r, t, alive, now)
+	st.State, st.Reason = a.condition(r, t, alive, now, remark(r, s.cfg.Pools))
 	return st
 }
 
-// condition names the account's state and, when it is not active, why.
-func (a *account) condition(r Record, t *token, alive bool, now time.Time) (AccountState, string) {
-	why := ""
-	if last := r.Rotation.Last; last != nil && last.Result == "failed" {
-		why = last.Error
+// condition names the account's state and why it is not active, or remarks on it.
+func (a *account) condition(r Record, t *token, alive bool, now time.Time, remark string) (AccountState, string) {
+	if a.deleted && a.problem == nil {
+		return StatePaused, WhyDeleted
 	}
-	claim := r.Rotation.Claim
+	if state, why := standing(r, a.problem, a.quarantine); state != StateActive {
+		return state, why
+	}
+	why := strings.Trim(lastFailure(r)+"; "+remark, "; ")
 	switch {
-	case a.problem != nil:
-		return StateConfigError, a.problem.Error()
-	case a.deleted:
-		return StatePaused, "its record is marked deleted in the store: undelete it there, or remove the account"
-	case r.State == Paused:
-		return StatePaused, "paused by an operator"
-	case a.quarantine != "":
-		return StateNeedsReauth, a.quarantine
-	case claim != nil && claim.Ambiguous:
-		return StateAmbiguous, "a refresh was sent and no readable answer came: " + why
 	case a.cooldown.Until.After(now) && a.cooldown.Reason == "token_rejected":
 		return StateCooling, "token_rejected: the provider refuses its token; if that goes on, give it a new credential with tokenward accounts add"
 	case a.cooldown.Until.After(now):
@@ -169,5 +162,5 @@ func (a *account) condition(r Record, t *token, alive bool, now time.Time) (Acco
 	case !a.due.IsZero() && !a.due.After(now):
 		return StateExpiring, why
 	}
-	return StateActive, ""
+	return StateActive, remark
 }

@@ -68,7 +68,7 @@ func (s *Store) write(id AccountID, r Record, expect Version, writeID string) (s
 // take adopts a record into memory and rebuilds the pools if the operator's fields changed. It returns the record as it is to
 // be: with the tokens of memory, if the store has lost them.
 func (s *Store) take(a *account, r stored) stored {
-	changed, l := a.adopt(r, s.cfg.Drivers, s.cfg.Renewal.Lead)
+	changed, l := a.adopt(r, &s.cfg)
 	if changed {
 		s.rebuildSoon()
 	}

@@ -169,7 +169,7 @@ func (r Record) Credential() Secret {
 // ErrUnreadable is matched by every error about a record that cannot be decoded or used.
 var ErrUnreadable = errors.New("unreadable record")
 
-// RecordError names the key of a record that is wrong and the rule it breaks. It never holds the value.
+// RecordError names the key of a record that is wrong and the rule it breaks. It never holds the value of a secret.
 type RecordError struct {
 	Key  string // "" when the record as a whole is wrong
 	Rule string

@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 const redacted = "[redacted]"
@@ -80,6 +82,35 @@ func (p Pick) withoutToken(words string) string {
 	}
 	return words
 }
+
+// Redact takes a secret out of a text that may echo it; one of fewer than 8 characters only where it stands as a word of its
+// own, since a letter or two are part of everything.
+func Redact(text, secret string) string {
+	switch {
+	case secret == "":
+		return text
+	case len(secret) >= shortestEcho:
+		return strings.ReplaceAll(text, secret, redacted)
+	}
+	var out strings.Builder
+	for {
+		before, after, found := strings.Cut(text, secret)
+		out.WriteString(before)
+		if !found {
+			return out.String()
+		}
+		left, _ := utf8.DecodeLastRuneInString(out.String())
+		right, _ := utf8.DecodeRuneInString(after)
+		if inWord(left) || inWord(right) {
+			out.WriteString(secret)
+		} else {
+			out.WriteString(redacted)
+		}
+		text = after
+	}
+}
+
+func inWord(r rune) bool { return r == '_' || r == '-' || unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 // Fingerprint is the only form of a secret that may leave the process: the first 64 bits, in hex, of an HMAC-SHA-256
 // keyed with the account's id, so that it is stable across processes and equal secrets of two accounts look

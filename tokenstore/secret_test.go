@@ -49,3 +49,17 @@ func TestAFingerprintIsStableAndDiffersBetweenAccounts(t *testing.T) {
 		t.Errorf("fingerprint %q", a)
 	}
 }
+
+func TestAShortSecretIsRedactedAsAWordAlone(t *testing.T) {
+	for _, c := range []struct{ text, secret, want string }{
+		{"invalid_grant: r is unknown", "r", "invalid_grant: [redacted] is unknown"},
+		{`invalid_grant: token "abc" of abc_d, abcd, abc`, "abc", `invalid_grant: token "[redacted]" of abc_d, abcd, [redacted]`},
+		{"sent=long-secret-value.", "long-secret", "sent=[redacted]-value."},
+		{"nothing", "", "nothing"},
+		{"", "x", ""},
+	} {
+		if got := tokenstore.Redact(c.text, c.secret); got != c.want {
+			t.Errorf("%q out of %q: got %q, want %q", c.secret, c.text, got, c.want)
+		}
+	}
+}

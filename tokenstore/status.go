@@ -43,7 +43,7 @@ type AccountStatus struct {
 	State       AccountState
 	Routable    bool
 	Refreshable bool
-	Reason      string // why it is not active; "" when it is
+	Reason      string // why it is not active, or what is wrong although it is; "" when all is well
 	ExpiresAt   time.Time
 	NextRefresh time.Time // zero: none planned
 	Generation  Generation

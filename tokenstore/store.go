@@ -243,7 +243,7 @@ func (s *Store) rebuild() {
 	}
 	for _, a := range s.all() {
 		a.mu.Lock()
-		r, usable := a.record, a.problem == nil && a.record.State != Paused && !a.removed
+		r, usable := a.record, a.problem == nil && !a.record.OnHold() && !a.removed
 		a.mu.Unlock()
 		if !usable {
 			continue

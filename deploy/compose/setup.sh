@@ -6,7 +6,6 @@
 set -eu
 keys=$1 provider=$2
 
-rm -f "$keys/secret_id" # this Vault lives in memory: once restarted it knows none from before
 "$(dirname "$0")/../vault/setup.sh" "$keys"
 vault write auth/approle/role/tokenward/role-id role_id=tokenward-demo >/dev/null # the one in tokenward.yaml; it is no secret
 

@@ -1,24 +1,63 @@
 #!/bin/sh
 # Prepares a Vault for tokenward: a KV v2 mount, the policies of service and operators, an AppRole for the service. Safe to
-# run again. Needs the vault program with VAULT_ADDR and a VAULT_TOKEN that may do this. Plain POSIX shell: Vault's own image
-# has no other.
+# run again: a secret_id that Vault knows is kept. Needs the vault program with VAULT_ADDR and a VAULT_TOKEN that may do this.
+# Plain POSIX shell: Vault's own image has no other.
 #
 #   deploy/vault/setup.sh [folder for role_id and secret_id; default: .]
 #
 # MOUNT (secret), PREFIX (tokenward/accounts), NAME (tokenward) and VAULT (the program) may be set in the environment.
 set -eu
+export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:-.}
 vault=${VAULT:-vault}
-mount=${MOUNT:-secret} prefix=${PREFIX:-tokenward/accounts} name=${NAME:-tokenward}
 umask 077
 
-if options=$("$vault" read -field=options "sys/mounts/$mount" 2>/dev/null); then
+fail() {
+	echo "setup.sh: $*" >&2
+	exit 1
+}
+
+# path KEY VALUE prints the value without slashes at its ends. What it lets through means nothing else in a policy or to sed.
+path() {
+	p=$2
+	while [ "$p" != "${p#/}" ]; do p=${p#/}; done
+	while [ "$p" != "${p%/}" ]; do p=${p%/}; done
+	case $p in
+	'' | [.-]* | */.* | *//* | *[!A-Za-z0-9._/-]*) fail "reading $1: \"$2\" cannot be used: give names of a-z A-Z 0-9 . _ - separated by single slashes; nothing was changed" ;;
+	esac
+	printf '%s' "$p"
+}
+
+# may PATH fails unless our token may write there.
+may() {
+	case $("$vault" token capabilities "$1" 2>&1) in
+	*root* | *create* | *update*) ;;
+	*) fail "preparing Vault at ${VAULT_ADDR:-its default address}: the policy of VAULT_TOKEN does not allow to write $1: use a token of somebody who may enable mounts and write policies; nothing was changed" ;;
+	esac
+}
+
+mount=$(path MOUNT "${MOUNT:-secret}")
+prefix=$(path PREFIX "${PREFIX:-tokenward/accounts}")
+name=$(path NAME "${NAME:-tokenward}")
+case $name in */*) fail "reading NAME: \"$name\" has a slash: give one name of a-z A-Z 0-9 . _ -; nothing was changed" ;; esac
+command -v "$vault" >/dev/null 2>&1 || fail "running $vault: there is no such program: install Vault's, or set VAULT to where it is; nothing was changed"
+if ! words=$("$vault" token lookup 2>&1 >/dev/null); then
+	words=$(printf '%s' "$words" | tr -s '\n\t ' ' ')
+	fail "asking Vault at ${VAULT_ADDR:-its default address} about VAULT_TOKEN: $words: check VAULT_ADDR, VAULT_CACERT and VAULT_TOKEN; nothing was changed"
+fi
+for p in "sys/policies/acl/$name-service" "sys/policies/acl/$name-operator" "auth/approle/role/$name" "auth/approle/role/$name/secret-id"; do
+	may "$p"
+done
+
+if "$vault" read "sys/mounts/$mount" >/dev/null 2>&1; then
+	options=$("$vault" read -field=options "sys/mounts/$mount" 2>/dev/null) || options=none
 	case $options in
 	*version:2*) echo "mount $mount/: is there, KV v2" ;;
-	*) echo "mount $mount/ is no KV v2 secrets engine (options: $options): set MOUNT to another name" >&2; exit 1 ;;
+	*) fail "mount $mount/ is no KV v2 secrets engine (options: $options): set MOUNT to another name; nothing was changed" ;;
 	esac
 else
+	may "sys/mounts/$mount"
 	"$vault" secrets enable -path="$mount" -version=2 kv >/dev/null
 	tries=0
 	until "$vault" write "$mount/config" max_versions=30 >/dev/null 2>&1 || [ "$tries" -ge 50 ]; do # a fresh mount is not ready at once
@@ -42,8 +81,17 @@ echo "AppRole $name: tokens with policy $name-service, renewed every 20 minutes"
 
 mkdir -p "$out"
 "$vault" read -field=role_id "auth/approle/role/$name/role-id" >"$out/role_id"
-if [ ! -s "$out/secret_id" ]; then
-	"$vault" write -f -field=secret_id "auth/approle/role/$name/secret-id" >"$out/secret_id"
+known= # by this role: it may be another one than that of an earlier run, or Vault another Vault
+if [ -s "$out/secret_id" ]; then
+	known=$(printf '%s' "$(cat "$out/secret_id")" | "$vault" write -format=json "auth/approle/role/$name/secret-id/lookup" secret_id=- 2>/dev/null) || known=
 fi
+case $known in
+*secret_id_accessor*) what="kept" ;;
+*)
+	"$vault" write -f -field=secret_id "auth/approle/role/$name/secret-id" >"$out/secret_id.new"
+	mv -f "$out/secret_id.new" "$out/secret_id"
+	what="new"
+	;;
+esac
 echo "role id:   $out/role_id    (store.vault.auth.approle.role_id)"
-echo "secret id: $out/secret_id  (store.vault.auth.approle.secret_id_file; mode 0600, keep it so)"
+echo "secret id: $out/secret_id  ($what; store.vault.auth.approle.secret_id_file; mode 0600, keep it so)"

@@ -151,7 +151,7 @@ func transportWords(err error) string {
 // clean cuts a text to 256 characters and takes presented secrets out of it.
 func clean(s string, r tokenstore.Record) string {
 	for _, p := range planted(r) {
-		s = strings.ReplaceAll(s, p, "[redacted]")
+		s = tokenstore.Redact(s, p)
 	}
 	s = strings.Map(func(c rune) rune {
 		if c < ' ' {

@@ -69,6 +69,8 @@ func explain(ctx context.Context, err error, tried string, n need) error {
 		text = strings.Join(answer.Errors, "\n")
 	}
 	switch s := answer.StatusCode; {
+	case s == http.StatusBadRequest && answer.RawError: // no JSON: Go's server says so to http where it wants https
+		f.kind, f.wrong, f.remedy = away, "what answered with status 400 is no Vault, or wants https", "check scheme and port of store.vault.address"
 	case s == http.StatusBadRequest && strings.Contains(text, "check-and-set parameter did not match"): // no status of its own
 		f.wrong, f.cause = "somebody else changed it", tokenstore.ErrConflict
 	case s == http.StatusBadRequest && strings.Contains(text, "pgrading"): // "Upgrading from non-versioned to versioned data"
@@ -96,6 +98,7 @@ func explain(ctx context.Context, err error, tried string, n need) error {
 func (f *failure) connection(ctx context.Context, err error) {
 	var (
 		network *net.OpError
+		noTLS   tls.RecordHeaderError
 		name    *net.DNSError
 		cert    *tls.CertificateVerificationError
 		timeout net.Error
@@ -110,9 +113,12 @@ func (f *failure) connection(ctx context.Context, err error) {
 		f.wrong, f.remedy = cert.Error(), "check store.vault.address and store.vault.ca_file"
 	case errors.As(err, &name):
 		f.wrong, f.remedy = name.Error(), "check store.vault.address"
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &noTLS):
+		f.wrong, f.remedy = "what listens there does not speak https", "check scheme and port of store.vault.address; http is taken on loopback only"
 	case errors.As(err, &network):
-		f.wrong = network.Error()
+		f.wrong, f.remedy = network.Error(), "check store.vault.address and that Vault runs"
 	default:
-		f.wrong = "the connection broke before Vault's answer" // the text may quote what came
+		// the text may quote what came
+		f.wrong, f.remedy = "the connection broke before Vault's answer", "check store.vault.address and what is between us and Vault"
 	}
 }

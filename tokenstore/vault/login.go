@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/tokenward/tokenward/tokenstore"
 )
 
 // method is one way to a token.
@@ -128,7 +130,7 @@ func explainLogin(ctx context.Context, err error, tried, path string, sent map[s
 		words := strings.Join(strings.Fields(strings.Join(answer.Errors, "; ")), " ")
 		for _, key := range []string{"secret_id", "jwt", "token"} {
 			if v, ok := sent[key].(string); ok {
-				words = strings.ReplaceAll(words, v, "[redacted]")
+				words = tokenstore.Redact(words, v)
 			}
 		}
 		f.wrong += fmt.Sprintf(" with status %d: %s", answer.StatusCode, words[:min(len(words), 200)])

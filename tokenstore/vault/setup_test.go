@@ -31,6 +31,119 @@ func setUp(t *testing.T, s *vaultserver.Server, folder string, env ...string) st
 	return string(out)
 }
 
+// shells are what setup.sh must run in: the last is Vault's image's.
+var shells = [][]string{{"dash"}, {"busybox", "sh"}}
+
+// trySetUp runs it in a shell and returns what it printed and how it ended.
+func trySetUp(t *testing.T, s *vaultserver.Server, shell []string, folder string, env ...string) (string, error) {
+	t.Helper()
+	binary, err := vaultserver.Binary()
+	must(t, err)
+	args := append(slices.Clone(shell[1:]), "../../deploy/vault/setup.sh", folder)
+	cmd := exec.CommandContext(t.Context(), shell[0], args...)
+	cmd.Env = append(append(s.Env(), "VAULT="+binary), env...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func TestSettingUpAgainReplacesASecretIDThatTheRoleDoesNotKnow(t *testing.T) {
+	f := prepare(t, own(t, vaultserver.StartDev))
+	for _, shell := range shells {
+		folder := t.TempDir()
+		path := filepath.Join(folder, "secret_id")
+		var before string
+		run := func(wants string) {
+			t.Helper()
+			out, err := trySetUp(t, f.Server, shell, folder)
+			must(t, err)
+			now, err := os.ReadFile(path)
+			must(t, err)
+			if kept := string(now) == before; kept != (wants == "kept") || !strings.Contains(out, "secret_id  ("+wants) || strings.Contains(out, string(now)) {
+				t.Errorf("%v: want it %s; it is the old one: %v; printed %s", shell, wants, kept, out)
+			}
+			before = string(now)
+			info, err := os.Stat(path)
+			must(t, err)
+			if info.Mode().Perm() != 0o600 {
+				t.Errorf("mode %v", info.Mode())
+			}
+			cfg := withRole(t, f, folder)
+			cfg.Mount, cfg.Prefix = "secret", "tokenward/accounts"
+			b, _ := open(t, cfg)
+			_, err = b.List(t.Context())
+			must(t, err)
+		}
+		run("new")
+		run("kept")
+		must(t, os.WriteFile(path, []byte(before+"\n"), 0o600)) // an editor's line end
+		before += "\n"
+		run("kept")
+		_, err := f.Root.Logical().DeleteWithContext(t.Context(), "auth/approle/role/tokenward")
+		must(t, err)
+		run("new")
+		must(t, os.WriteFile(path, []byte("of-another-vault"), 0o600))
+		run("new")
+	}
+}
+
+func TestSettingUpTakesSlashesAroundMountAndPrefix(t *testing.T) {
+	f := prepare(t, own(t, vaultserver.StartDev))
+	for _, shell := range shells {
+		out, err := trySetUp(t, f.Server, shell, t.TempDir(), "MOUNT=secret/", "PREFIX=/tokenward/accounts/")
+		must(t, err)
+		policy, err := f.Root.Sys().GetPolicyWithContext(t.Context(), "tokenward-service")
+		must(t, err)
+		if !strings.Contains(policy, `"secret/data/tokenward/accounts/*"`) || strings.Contains(policy, "//") || !strings.Contains(out, "mount secret/: is there") {
+			t.Errorf("printed %s; the policy is %s", out, policy)
+		}
+	}
+}
+
+func TestSettingUpRefusesBeforeItChangesAnything(t *testing.T) {
+	f := prepare(t, own(t, vaultserver.StartDev))
+	weak := newToken(t, f.Server, &api.TokenCreateRequest{Policies: []string{"default"}})
+	for name, c := range map[string]struct {
+		env   []string
+		wants []string
+	}{
+		"prefix of sed's":     {[]string{"PREFIX=x&y#z"}, []string{`PREFIX: "x&y#z"`, "a-z A-Z 0-9"}},
+		"prefix with a climb": {[]string{"PREFIX=../x"}, []string{`PREFIX: "../x"`, "a-z A-Z 0-9"}},
+		"mount of two lines":  {[]string{"MOUNT=a\nb"}, []string{"MOUNT:", "a-z A-Z 0-9"}},
+		"mount of slashes":    {[]string{"MOUNT=//"}, []string{`MOUNT: "//"`, "a-z A-Z 0-9"}},
+		"name with a slash":   {[]string{"NAME=a/b"}, []string{"NAME:", "slash"}},
+		"name like a flag":    {[]string{"NAME=-x"}, []string{"NAME:", "a-z A-Z 0-9"}},
+		"no program":          {[]string{"VAULT=/nowhere/vault"}, []string{"/nowhere/vault", "no such program", "set VAULT"}},
+		"no Vault":            {[]string{"VAULT_ADDR=http://127.0.0.1:1"}, []string{"http://127.0.0.1:1", "connection refused", "check VAULT_ADDR"}},
+		"https to http":       {[]string{"VAULT_ADDR=" + strings.Replace(f.Server.Address, "http:", "https:", 1)}, []string{"HTTP response to HTTPS client", "check VAULT_ADDR"}},
+		"wrong token":         {[]string{"VAULT_TOKEN=hvs.nobody"}, []string{"about VAULT_TOKEN", "check VAULT_ADDR, VAULT_CACERT and VAULT_TOKEN"}},
+		"weak token":          {[]string{"VAULT_TOKEN=" + weak}, []string{"does not allow to write sys/policies/acl/new-service", "somebody who may"}},
+		"another engine":      {[]string{"MOUNT=cubbyhole"}, []string{"no KV v2", "set MOUNT"}},
+	} {
+		for _, shell := range shells {
+			folder := filepath.Join(t.TempDir(), "keys")
+			out, err := trySetUp(t, f.Server, shell, folder, append([]string{"MOUNT=fresh", "NAME=new"}, c.env...)...)
+			if err == nil || strings.Count(strings.TrimSpace(out), "\n") > strings.Count(c.env[0], "\n") || !strings.HasSuffix(out, "nothing was changed\n") {
+				t.Errorf("%s in %v: %v: printed %s", name, shell, err, out)
+			}
+			for _, want := range c.wants {
+				if !strings.Contains(out, want) {
+					t.Errorf("%s in %v: %q is missing in %s", name, shell, want, out)
+				}
+			}
+			if _, err := os.Stat(folder); err == nil {
+				t.Errorf("%s: the folder is there", name)
+			}
+		}
+	}
+	mounts, err := f.Root.Sys().ListMountsWithContext(t.Context())
+	must(t, err)
+	policies, err := f.Root.Sys().ListPoliciesWithContext(t.Context())
+	must(t, err)
+	if mounts["fresh/"] != nil || slices.ContainsFunc(policies, func(p string) bool { return strings.HasPrefix(p, "new") }) {
+		t.Errorf("something was changed: %v, %v", mounts, policies)
+	}
+}
+
 func withRole(t *testing.T, f fixture, folder string) vault.Config {
 	t.Helper()
 	id, err := os.ReadFile(filepath.Join(folder, "role_id"))
