@@ -156,6 +156,7 @@ func (a *account) adopt(r stored, drivers map[string]Driver, lead time.Duration)
 	}
 	if known && !before.Credential().Equal(a.record.Credential()) {
 		a.failures, a.suspect, a.retryAt, a.doubtful = 0, false, time.Time{}, "" // a new credential starts with a clean sheet
+		a.retryAt = rescuedAt(a.id, a.record)
 		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation
 		if a.rotated && a.cooldown.Reason != "rate_limited" { // the provider's limits outlive a new credential
 			a.cooldown = Cooldown{}
