@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,7 +43,10 @@ func serve(ctx context.Context, c *config.Config, child *envoy.ChildConfig) erro
 		debug.SetGCPercent(400) // the heap is small and most garbage is one request's: an eighth less CPU, measured
 	}
 	operators := adminConfig(c)
-	operators.Succeeds = child == nil && extproc.Served(ctx, c.ExtProc.Listen) // a rolling restart: the old process drains while this one serves
+	operators.Succeeds = extproc.Served(ctx, c.ExtProc.Listen) // a rolling restart: the old process drains while this one serves
+	if operators.Succeeds && child != nil {                    // an Envoy that cannot start comes too late to leave the socket alone
+		return fmt.Errorf("listening for Envoy on %s: another tokenward serves there: stop it first, or choose another extproc.listen", c.ExtProc.Listen)
+	}
 	app := fx.New(options(c, domain, operators, child, log))
 	if err := app.Err(); err != nil {
 		return rootCause(err)
@@ -63,7 +67,8 @@ func serve(ctx context.Context, c *config.Config, child *envoy.ChildConfig) erro
 	return app.Stop(stopCtx)
 }
 
-// options is the graph. Its one invoke states the start order; stopping is the reverse.
+// options is the graph. Its one invoke states the start order; stopping is the reverse. The ext_proc server comes last: a start
+// that fails must not have taken the socket from a process that serves.
 func options(c *config.Config, domain tokenstore.Config, operators admin.Config, child *envoy.ChildConfig, log *zap.Logger) fx.Option {
 	return fx.Options(
 		fx.StopTimeout(stopTimeout),
@@ -76,13 +81,22 @@ func options(c *config.Config, domain tokenstore.Config, operators admin.Config,
 		fx.Supply(log, domain, extprocConfig(c), operators, c),
 		fx.Provide(newRegistry, newMetrics, provideBackend,
 			func(s *tokenstore.Store) extproc.Tokens { return s },
-			func(s *tokenstore.Store) admin.Tokens { return s },
+			func(s *tokenstore.Store, k *extproc.Socket) admin.Tokens { return operated{s, k} },
 		),
 		tokenstore.Module, extproc.Module, admin.Module,
 		fx.Invoke(func(*tokenstore.Store, *tokenstore.Renewer, *admin.Server, *extproc.Server) {}),
 		envoyChild(child),
 	)
 }
+
+// operated is what operators see: the domain, and whether Envoy comes to this process.
+type operated struct {
+	*tokenstore.Store
+	socket *extproc.Socket
+}
+
+// NotReady implements admin.Tokens.
+func (o operated) NotReady() []string { return slices.Concat(o.Store.NotReady(), o.socket.NotReady()) }
 
 // envoyChild starts Envoy last, when everything it needs is there, and so stops it first.
 func envoyChild(child *envoy.ChildConfig) fx.Option {

@@ -84,7 +84,7 @@ func TestAnAttemptsPlaceIsFreeBeforeEnvoyHearsTheDecision(t *testing.T) {
 	for status, action := range map[string]string{"200": "passed", "401": "retried with a new token"} {
 		t.Run(status, func(t *testing.T) {
 			tokens := limitedStore(t)
-			s, err := New(Config{TrailAge: time.Minute}, tokens, prometheus.NewRegistry(), zap.NewNop())
+			s, err := New(Config{TrailAge: time.Minute}, &Socket{}, tokens, prometheus.NewRegistry(), zap.NewNop())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -46,14 +46,17 @@ type Server struct {
 	metrics  *metrics
 	grpc     *grpc.Server
 	health   *health.Server
-	listener net.Listener
-	served   chan struct{}
+	socket   *Socket
+	listener net.Listener // nil until Start; then the watch's, until it has ended
+	unwatch  context.CancelFunc
+	watching sync.WaitGroup
+	serving  sync.WaitGroup
 }
 
-// New prepares a Server; no I/O but reading the TLS files.
-func New(cfg Config, tokens Tokens, reg prometheus.Registerer, log *zap.Logger) (*Server, error) {
+// New prepares a Server; no I/O but reading the TLS files. The socket is of the same Config.
+func New(cfg Config, socket *Socket, tokens Tokens, reg prometheus.Registerer, log *zap.Logger) (*Server, error) {
 	held := newTrails(trailsMost, cfg.TrailAge)
-	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: newMetrics(reg, held), health: health.NewServer(), served: make(chan struct{})}
+	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: newMetrics(reg, held), health: health.NewServer(), socket: socket}
 	var opts []grpc.ServerOption
 	if cfg.CertFile != "" {
 		c, err := serverTLS(cfg)
@@ -69,19 +72,18 @@ func New(cfg Config, tokens Tokens, reg prometheus.Registerer, log *zap.Logger) 
 }
 
 // Start listens and serves. A Unix socket that is already there is taken over: the process that held it keeps its
-// connections until it has drained them.
+// connections until it has drained them. If this process ends first, that one takes the path back.
 func (s *Server) Start(ctx context.Context) error {
-	l, err := listen(ctx, s.cfg.Listen)
+	l, err := s.listen(ctx)
 	if err != nil {
 		return err
 	}
-	s.listener = l
-	go func() {
-		defer close(s.served)
-		if err := s.grpc.Serve(l); err != nil {
-			s.log.Error("serving ext_proc ended", zap.Error(err))
-		}
-	}()
+	s.serve(l)
+	life, cancel := context.WithCancel(context.Background())
+	s.unwatch = cancel
+	if s.socket.path != "" {
+		s.watching.Go(func() { s.watch(life) })
+	}
 	return nil
 }
 
@@ -91,6 +93,8 @@ func (s *Server) Stop(ctx context.Context) error {
 	if s.listener == nil {
 		return nil
 	}
+	s.unwatch()
+	s.watching.Wait()
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	s.health.Shutdown()
@@ -105,59 +109,46 @@ func (s *Server) Stop(ctx context.Context) error {
 		s.grpc.Stop()
 		<-drained
 	}
-	<-s.served
+	s.serving.Wait()
 	return nil
 }
 
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	path, unix := strings.CutPrefix(address, "unix:")
-	if !unix {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", strings.TrimPrefix(address, "tcp://"))
-		if err != nil {
-			return nil, fmt.Errorf("listening for Envoy on %s: %w: choose another extproc.listen", address, err)
-		}
-		return l, nil
+func (s *Server) listen(ctx context.Context) (net.Listener, error) {
+	if s.socket.path != "" {
+		return s.socket.listen(ctx)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder of the socket %s: %w", path, err)
-	}
-	return takeOver(ctx, path)
-}
-
-// takeOver binds the path by way of a rename, so that at every instant somebody listens on it.
-func takeOver(ctx context.Context, path string) (net.Listener, error) {
-	if st, err := os.Lstat(path); err == nil && st.Mode()&os.ModeSocket == 0 {
-		return nil, fmt.Errorf("listening for Envoy on %s: the path exists and is no socket: remove it or choose another extproc.listen", path)
-	}
-	fresh := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%d", os.Getpid())) // short: a socket's path has at most 107 bytes
-	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", fresh)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", strings.TrimPrefix(s.cfg.Listen, "tcp://"))
 	if err != nil {
-		return nil, fmt.Errorf("listening for Envoy on %s: %w: choose another extproc.listen", path, err)
-	}
-	if u, ok := l.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false) // by then the path may be a successor's
-	}
-	if err := errors.Join(os.Chmod(fresh, 0o660), os.Rename(fresh, path)); err != nil {
-		return nil, errors.Join(err, l.Close())
+		return nil, fmt.Errorf("listening for Envoy on %s: %w: choose another extproc.listen", s.cfg.Listen, err)
 	}
 	return l, nil
 }
 
-// Served reports whether a process answers on a Unix socket that Start would take over.
-func Served(ctx context.Context, address string) bool {
-	path, unix := strings.CutPrefix(address, "unix:")
-	if !unix {
-		return false
+// serve answers whoever connects to l, until it is closed.
+func (s *Server) serve(l net.Listener) {
+	s.listener = l
+	s.serving.Go(func() {
+		if err := s.grpc.Serve(l); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.log.Error("serving ext_proc ended", zap.Error(err))
+		}
+	})
+}
+
+// watch takes the socket's path back when a process that had taken it over is gone.
+func (s *Server) watch(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if l := s.socket.look(ctx); l != nil {
+			_ = s.listener.Close() // nothing leads to it any more; its connections go on
+			s.serve(l)
+		}
 	}
-	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path)
-	if err != nil {
-		return false
-	}
-	_ = c.Close()
-	return true
 }
 
 func serverTLS(cfg Config) (*tls.Config, error) {

@@ -160,6 +160,7 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 	}
 	if before.Provider != "" && !before.Credential().Equal(a.record.Credential()) {
 		a.failures, a.suspect, a.retryAt, a.doubtful = 0, false, time.Time{}, "" // a new credential starts with a clean sheet
+		a.retryAt = rescuedAt(a.id, a.record)
 		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation
 		if !a.rotated && !before.Credential().IsZero() { // a peer's refresh
 			a.spendLocked(Fingerprint(a.id, before.Credential()))

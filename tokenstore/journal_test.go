@@ -26,7 +26,13 @@ func (c crashed) open(t *testing.T) *world {
 // crash refreshes account a, whose rotation the backend does not take, and ends the store.
 func crash(t *testing.T) crashed {
 	t.Helper()
+	return crashWith(t, nil, tokenstore.Refreshed)
+}
+
+func crashWith(t *testing.T, grant func(*tokenstore.Grant), outcome tokenstore.RefreshOutcome) crashed {
+	t.Helper()
 	c := crashed{tokenstoretest.NewMemory(), tokenstoretest.NewDriver(), &tokenstoretest.Journal{}}
+	c.driver.OnGrant = grant
 	put(t, c.memory, account("a"))
 	var writes atomic.Int32
 	c.memory.Before = func(op string, _ tokenstore.AccountID) error {
@@ -36,7 +42,7 @@ func crash(t *testing.T) crashed {
 		return nil
 	}
 	w := c.open(t)
-	w.force("a", tokenstore.Refreshed)
+	w.force("a", outcome)
 	if why := w.Degraded(); len(why) != 2 {
 		t.Errorf("degraded: %q", why)
 	}

@@ -36,6 +36,10 @@ func (s *Store) refresh(a *account, trigger Trigger, done func(RefreshResult)) {
 		done(s.settle(a, c, err))
 		return
 	}
+	if bad := c.unusable(grant); bad != nil {
+		s.rescue(a, c, grant, bad, done)
+		return
+	}
 	e := s.keep(a, c, grant)
 	done(RefreshResult{Outcome: Refreshed, GenerationAfter: e.Record.Rotation.Generation, ExpiresAt: e.Record.ExpiresAt})
 	s.commit(a, e, c.version, s.journalise(a, e))

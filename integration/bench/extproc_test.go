@@ -89,7 +89,8 @@ func serve(kind, socket string) {
 		backend, tokenstore.NewMetrics(reg, "memory", true), zap.NewNop())
 	check(err)
 	check(store.Start(ctx))
-	s, err := extproc.New(extproc.Config{Listen: "unix:" + socket, TrailAge: time.Minute}, store, reg, zap.NewNop())
+	cfg := extproc.Config{Listen: "unix:" + socket, TrailAge: time.Minute}
+	s, err := extproc.New(cfg, extproc.NewSocket(cfg, zap.NewNop()), store, reg, zap.NewNop())
 	check(err)
 	check(s.Start(ctx))
 	select {}

@@ -34,6 +34,7 @@ type Script struct {
 	After      time.Duration     `json:"after,omitempty"`      // and after
 	DropAfter  bool              `json:"drop_after,omitempty"` // the grant is processed and the answer lost
 	DropBefore bool              `json:"drop_before,omitempty"`
+	TokenTail  string            `json:"token_tail,omitempty"` // spoils the access token in the token endpoint's answer
 }
 
 // Seen is one request that reached the LLM API.

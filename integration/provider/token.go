@@ -50,7 +50,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{
-		"access_token": access, "refresh_token": refresh, "token_type": "Bearer", "expires_in": life.Seconds(),
+		"access_token": access + s.TokenTail, "refresh_token": refresh, "token_type": "Bearer", "expires_in": life.Seconds(),
 		"account": map[string]string{"email_address": a.Name + "@sim.example"},
 	})
 }

@@ -24,6 +24,9 @@ type anthropic struct{ base }
 
 // Check implements tokenstore.Driver.
 func (d *anthropic) Check(r tokenstore.Record) error {
+	if err := d.base.Check(r); err != nil {
+		return err
+	}
 	switch r.Kind {
 	case tokenstore.KindAPIKey:
 		return need(map[string]bool{"api_key": !r.APIKey.IsZero()})

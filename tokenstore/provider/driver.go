@@ -93,6 +93,14 @@ func (b base) Token(r tokenstore.Record) tokenstore.Secret {
 	return r.AccessToken
 }
 
+// Check implements tokenstore.Driver for what no driver can work with.
+func (b base) Check(r tokenstore.Record) error {
+	if r.Kind == tokenstore.KindAPIKey {
+		return sendable("api_key", r.APIKey)
+	}
+	return sendable("access_token", r.AccessToken)
+}
+
 func extraHeaders(m map[string]string) []tokenstore.Header {
 	var out []tokenstore.Header
 	for _, k := range slices.Sorted(maps.Keys(m)) {

@@ -157,6 +157,62 @@ func TestARecordIsCheckedForWhatItsTypeNeeds(t *testing.T) {
 	}
 }
 
+func TestATokenThatNoHeaderCarriesIsAConfigurationError(t *testing.T) {
+	for name, c := range map[string]struct {
+		token string
+		fine  bool
+	}{
+		"two lines":            {"key-1\nkey-2", false},
+		"a header of its own":  {"tok\r\nX-Evil: 1", false},
+		"NUL":                  {"tok\x00", false},
+		"DEL":                  {"tok\x7f", false},
+		"a space":              {"tok en", false},
+		"a tab":                {"tok\ten", false},
+		"an umlaut":            {"tök", false},
+		"no UTF-8":             {"tok\xff", false},
+		"larger than Envoy's":  {strings.Repeat("k", 200_000), false},
+		"one byte too long":    {strings.Repeat("k", longestToken+1), false},
+		"as long as may be":    {strings.Repeat("k", longestToken), true},
+		"a JWT":                {"eyJhbGciOiJub25lIn0.eyJhIjoxfQ.c2ln-_", true},
+		"all of b64token":      {"azAZ09-._~+/==", true},
+		"a key with odd signs": {"!\"#$%&'()*,:;<=>?@[\\]^`{|}", true},
+	} {
+		token := tokenstore.NewSecret(c.token)
+		for driver, records := range map[string][]tokenstore.Record{
+			driverAnthropic: {{Kind: tokenstore.KindAPIKey, APIKey: token}, {Kind: tokenstore.KindClaudeCode, AccessToken: token, RefreshToken: token, ClientID: "c"}},
+			driverOAuth2:    {{Kind: tokenstore.KindOAuthRefresh, AccessToken: token, RefreshToken: token}, {Kind: tokenstore.KindClientCredentials, AccessToken: token, ClientID: "c", ClientSecret: token}},
+			driverAPIKey:    {{Kind: tokenstore.KindAPIKey, APIKey: token}},
+		} {
+			for _, r := range records {
+				err := mustDriver(t, Settings{Driver: driver}).Check(r)
+				key := map[bool]string{true: "api_key", false: "access_token"}[r.Kind == tokenstore.KindAPIKey]
+				var wrong *tokenstore.RecordError
+				switch {
+				case c.fine && err != nil:
+					t.Errorf("%s, %s: refused: %v", name, r.Kind, err)
+				case !c.fine && (!errors.As(err, &wrong) || wrong.Key != key):
+					t.Errorf("%s, %s: got %v, want key %s", name, r.Kind, err, key)
+				case !c.fine && strings.Contains(err.Error(), c.token):
+					t.Errorf("%s, %s: the value is shown", name, r.Kind)
+				}
+			}
+		}
+	}
+}
+
+func TestWhatIsNeverSentInAHeaderMayBeAnything(t *testing.T) {
+	odd := tokenstore.NewSecret("two\nlines é" + strings.Repeat("x", longestToken))
+	for driver, r := range map[string]tokenstore.Record{
+		driverAnthropic: {Kind: tokenstore.KindClaudeCode, RefreshToken: odd, ClientID: "c"},
+		driverOAuth2:    {Kind: tokenstore.KindClientCredentials, ClientID: "c", ClientSecret: odd},
+		driverAPIKey:    {Kind: tokenstore.KindAPIKey, APIKey: tokenstore.NewSecret("k"), AccessToken: odd},
+	} {
+		if err := mustDriver(t, Settings{Driver: driver}).Check(r); err != nil {
+			t.Errorf("%s: refused: %v", driver, err)
+		}
+	}
+}
+
 func replayOf(d tokenstore.Driver) tokenstore.ReplayPolicy {
 	policy, _ := d.Replay()
 	return policy

@@ -13,6 +13,9 @@ type generic struct{ base }
 
 // Check implements tokenstore.Driver.
 func (d *generic) Check(r tokenstore.Record) error {
+	if err := d.base.Check(r); err != nil {
+		return err
+	}
 	switch r.Kind {
 	case tokenstore.KindAPIKey:
 		return need(map[string]bool{"api_key": !r.APIKey.IsZero()})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +21,8 @@ type Driver struct {
 	OnRefresh func(ctx context.Context, r tokenstore.Record) error
 	// OnAnswer, when set, runs after a grant was processed; its error replaces the answer, as when the answer is lost.
 	OnAnswer func(ctx context.Context, r tokenstore.Record) error
+	// OnGrant, when set, may change a grant before it is handed out.
+	OnGrant func(g *tokenstore.Grant)
 
 	mu    sync.Mutex // guards what follows
 	calls int
@@ -55,6 +58,9 @@ func (d *Driver) Check(r tokenstore.Record) error {
 	if r.RefreshToken.IsZero() && r.AccessToken.IsZero() {
 		return &tokenstore.RecordError{Key: "refresh_token", Rule: "must be given"}
 	}
+	if strings.ContainsAny(r.AccessToken.Reveal(), "\r\n") {
+		return &tokenstore.RecordError{Key: "access_token", Rule: "must be one line"}
+	}
 	return nil
 }
 
@@ -89,7 +95,11 @@ func (d *Driver) Refresh(ctx context.Context, r tokenstore.Record) (tokenstore.G
 			return tokenstore.Grant{}, err
 		}
 	}
-	return tokenstore.Grant{AccessToken: tokenstore.NewSecret(fmt.Sprintf("at-%d", n)), RefreshToken: tokenstore.NewSecret(fmt.Sprintf("rt-%d", n)), ExpiresIn: d.Lifetime}, nil
+	g := tokenstore.Grant{AccessToken: tokenstore.NewSecret(fmt.Sprintf("at-%d", n)), RefreshToken: tokenstore.NewSecret(fmt.Sprintf("rt-%d", n)), ExpiresIn: d.Lifetime}
+	if d.OnGrant != nil {
+		d.OnGrant(&g)
+	}
+	return g, nil
 }
 
 // Headers implements tokenstore.Driver.

@@ -1,0 +1,64 @@
+package tokenstore
+
+import (
+	"errors"
+	"time"
+)
+
+// rescuePause is how long a refresh token that a peer rescued is left alone: the next answer would hardly be better.
+const rescuePause = 5 * time.Minute
+
+// rescuedAt is when a credential may be used that came with an unusable access token; zero: at once, it did not.
+func rescuedAt(id AccountID, r Record) time.Time {
+	if last := r.Rotation.Last; last != nil && last.Class == RefreshMisconfigured && last.Fingerprint == Fingerprint(id, r.Credential()) {
+		return time.Now().Add(rescuePause)
+	}
+	return time.Time{}
+}
+
+// unusable reports a grant whose access token the driver could not send. Nothing else can be wrong: the record was checked
+// before it was claimed. Class misconfigured: the credential lives, but asking again at once would bring the like of it.
+func (c *claimed) unusable(g Grant) *RefreshError {
+	next := c.record.Clone()
+	next.AccessToken = g.AccessToken
+	err := c.driver.Check(next)
+	if err == nil {
+		return nil
+	}
+	why := err.Error()
+	var rule *RecordError
+	if errors.As(err, &rule) {
+		why = rule.Key + " " + rule.Rule
+	}
+	return &RefreshError{Class: RefreshMisconfigured, Message: "the token endpoint's answer cannot be used: its " + why}
+}
+
+// rescue is how a refresh ends whose access token is unusable: a failure like others, which leaves the old access token as it
+// is, but for the refresh token in the answer. That is kept as in any rotation: the old one is spent.
+func (s *Store) rescue(a *account, c *claimed, g Grant, e *RefreshError, done func(RefreshResult)) {
+	if g.RefreshToken.IsZero() {
+		done(s.settle(a, c, e))
+		return
+	}
+	entry := s.keepRefreshToken(a, c, g.RefreshToken, e)
+	done(s.postpone(a, e))
+	s.journalise(a, entry)
+	s.commit(a, entry, c.version)
+}
+
+func (s *Store) keepRefreshToken(a *account, c *claimed, fresh Secret, e *RefreshError) JournalEntry {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	next := c.record.Clone()
+	next.RefreshToken = fresh
+	next.Rotation.Claim, next.Rotation.Generation = nil, max(c.record.Rotation.Generation, a.highest)+1 // what is newer wins a conflict
+	next.Rotation.Last = &Outcome{
+		At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Error: clip(e.Error()), Fingerprint: Fingerprint(a.id, fresh),
+	}
+	if a.flight != nil {
+		a.flight.saving = true
+	}
+	a.record, a.version, a.highest = next, c.version, next.Rotation.Generation
+	a.quarantine, a.rotated, a.doubtful = "", false, ""
+	return JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, Record: next}
+}
