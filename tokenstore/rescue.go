@@ -42,8 +42,7 @@ func (s *Store) rescue(a *account, c *claimed, g Grant, e *RefreshError, done fu
 	}
 	entry := s.keepRefreshToken(a, c, g.RefreshToken, e)
 	done(s.postpone(a, e))
-	s.journalise(a, entry)
-	s.commit(a, entry, c.version)
+	s.commit(a, entry, c.version, s.journalise(a, entry))
 }
 
 func (s *Store) keepRefreshToken(a *account, c *claimed, fresh Secret, e *RefreshError) JournalEntry {
@@ -60,5 +59,8 @@ func (s *Store) keepRefreshToken(a *account, c *claimed, fresh Secret, e *Refres
 	}
 	a.record, a.version, a.highest = next, c.version, next.Rotation.Generation
 	a.quarantine, a.rotated, a.doubtful = "", false, ""
-	return JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, Record: next}
+	if Fingerprint(a.id, fresh) != c.fingerprint {
+		a.spendLocked(c.fingerprint)
+	}
+	return JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
 }
