@@ -190,8 +190,9 @@ func TestTokensThatLiveServeWhileTheTokenEndpointIsDown(t *testing.T) {
 	}{
 		"dropped":  {provider.Script{DropBefore: true}, "unknown"},
 		"refused":  {provider.Script{TokenError: 503, TokenBody: `{"error":"temporarily_unavailable"}`}, "refused_transient"},
-		"HTML":     {provider.Script{TokenError: 502, TokenBody: "<html>bad gateway</html>"}, "refused_transient"},
-		"empty":    {provider.Script{TokenError: 500}, "refused_transient"},
+		"HTML":     {provider.Script{TokenError: 502, TokenBody: "<html>bad gateway</html>"}, "unknown"},
+		"empty":    {provider.Script{TokenError: 500}, "unknown"},
+		"overload": {provider.Script{TokenError: 503, TokenBody: "<html>busy</html>"}, "refused_transient"},
 		"our type": {provider.Script{TokenError: 400, TokenBody: `{"error":"unsupported_grant_type"}`}, "misconfigured"},
 	} {
 		t.Run(name, func(t *testing.T) {

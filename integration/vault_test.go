@@ -183,9 +183,10 @@ func TestAnAccountIsGoneWithItsMetadataAndAStaleWriterDoesNotWin(t *testing.T) {
 	if err := g.AddCredential("claude-1", "claude", c); err != nil {
 		t.Fatal(err)
 	}
+	v.kv(t, "patch", "claude-1", "note=anew") // as version 2, which was the claim's
 	<-done
 	eventually(t, 5*time.Second, "the operator's credential serves", func() bool { return g.state(t, "claude-1") == "active" })
-	if r := v.record(t, "claude-1"); r["client_id"] != c.ClientID {
+	if r := v.record(t, "claude-1"); r["client_id"] != c.ClientID || r["note"] != "anew" {
 		t.Error("the record is not the operator's")
 	}
 	status, _ := g.force(t, "claude-1")

@@ -63,7 +63,7 @@ type account struct {
 	doubtful   string    // attempt id of a refresh that ended without a readable answer: its credential may be spent
 	doubtSince time.Time // monotonic
 	deleted    bool      // the backend keeps the record but marks it deleted
-	spent      []string  // fingerprints of credentials that were exchanged for others, the latest last
+	spent      []uint64  // short fingerprints of credentials that were exchanged for others, the latest last
 	lost       *lost     // to be saved again
 	orphans    []string  // attempts whose rotations wait in the journal for the record to come back
 	awaits     bool      // the latest refresh failed for want of the store
@@ -143,6 +143,7 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 	if a.overtakenLocked(r) || a.flight != nil && a.flight.saving {
 		return false, nil // old news; or a commit is under way, which meets the change as a conflict
 	}
+	a.spendLocked(r.record.Rotation.Spent...)
 	if l = a.regainLocked(r); l != nil {
 		r.record, a.lost = l.entry.Record, l
 	}
@@ -162,9 +163,6 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		a.failures, a.suspect, a.retryAt, a.doubtful = 0, false, time.Time{}, "" // a new credential starts with a clean sheet
 		a.retryAt = rescuedAt(a.id, a.record)
 		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation
-		if !a.rotated && !before.Credential().IsZero() { // a peer's refresh
-			a.spendLocked(Fingerprint(a.id, before.Credential()))
-		}
 		if a.rotated && a.cooldown.Reason != "rate_limited" { // the provider's limits outlive a new credential
 			a.cooldown = Cooldown{}
 			a.coolUntil.Store(0)
@@ -227,7 +225,7 @@ func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 		return never, due
 	}
 	if a.flight != nil { // planned again when it ends; until its token is known, picks may join it
-		if a.flight.saving {
+		if a.flight.saving && a.flight.next == nil {
 			return never, due
 		}
 		return 0, due

@@ -14,22 +14,11 @@ import (
 func (s *Store) commit(a *account, e JournalEntry, version Version, j *journalling) {
 	next, waits, conflicts := e.Record, 0, 0
 	for s.life.Err() == nil {
-		saved, err := stored{}, ErrConflict
-		if version != 0 {
-			saved, err = s.write(a.id, next, version, e.Attempt)
-		}
-		if err == nil {
-			s.landed(a)
-			s.take(a, saved)
-			s.committed(a, e, waits, j, "rotation_saved")
-			return
-		}
-		if errors.Is(err, ErrConflict) {
-			s.metrics.conflicts.Inc()
+		var err error
+		if version == 0 { // a version alone does not tell: records can be made anew up to the same number
 			cur, found, rerr := s.rebase(a, e)
 			switch {
 			case rerr != nil:
-				err = rerr
 			case found == foundGone:
 				s.orphan(a, e, waits)
 				return
@@ -38,6 +27,20 @@ func (s *Store) commit(a *account, e JournalEntry, version Version, j *journalli
 				return
 			default:
 				next, version = graft(cur.record, e.Record), cur.version
+			}
+			err = rerr
+		}
+		if err == nil {
+			saved, werr := s.write(a.id, next, version, e.Attempt)
+			if werr == nil {
+				s.landed(a)
+				s.take(a, saved)
+				s.committed(a, e, waits, j, "rotation_saved")
+				return
+			}
+			err, version = werr, 0
+			if errors.Is(err, ErrConflict) {
+				s.metrics.conflicts.Inc()
 				if conflicts++; conflicts <= 3 { // more in a row is a store that shows us old news
 					continue
 				}
@@ -52,7 +55,7 @@ func (s *Store) commit(a *account, e JournalEntry, version Version, j *journalli
 		if j.failed() {
 			j = s.journalise(a, e)
 		}
-		pause(s.life, backoff(waits, 50*time.Millisecond, 5*time.Second, 0, rand.Float64())) //nolint:gosec // jitter
+		s.pauseForStore(backoff(waits, 50*time.Millisecond, 5*time.Second, 0, rand.Float64())) //nolint:gosec // jitter
 	}
 }
 
@@ -87,6 +90,7 @@ func graft(onto, rotated Record) Record {
 	next.AccessToken, next.TokenType, next.ObtainedAt, next.ExpiresAt = rotated.AccessToken, rotated.TokenType, rotated.ObtainedAt, rotated.ExpiresAt
 	next.RefreshToken, next.Scope = rotated.RefreshToken, rotated.Scope
 	next.Rotation.Generation, next.Rotation.Claim, next.Rotation.Last = rotated.Rotation.Generation, nil, rotated.Rotation.Last
+	tellSpent(&next, rotated.Rotation.Spent...)
 	return next
 }
 
@@ -115,6 +119,7 @@ func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere
 	}
 	now, ours := cur.record.Rotation, e.Record.Rotation
 	credential := Fingerprint(a.id, cur.record.Credential())
+	a.spend(e.Record.Rotation.Spent...)
 	rotated := Fingerprint(a.id, e.Record.Credential()) != e.Spent
 	switch {
 	case now.WriteID == e.Attempt: // saved, and its answer was lost

@@ -16,6 +16,7 @@ type contact struct {
 	readFailed   bool       // the latest one
 	writeFailed  bool
 	writeFailure time.Time
+	back         chan struct{} // closed when reads are answered again; nil: nobody waits
 }
 
 // up reports whether the latest read and the latest write were answered.
@@ -46,6 +47,10 @@ func (c *contact) note(write, ok bool, longestRetry time.Duration) (lost, found 
 	was := !c.readFailed && !c.writeFailed
 	switch {
 	case !write:
+		if c.readFailed && ok && c.back != nil {
+			close(c.back)
+			c.back = nil
+		}
 		c.readFailed = !ok
 		c.writeFailed = c.writeFailed && (!ok || time.Since(c.writeFailure) <= longestRetry)
 	case ok:
@@ -55,6 +60,16 @@ func (c *contact) note(write, ok bool, longestRetry time.Duration) (lost, found 
 	}
 	is := !c.readFailed && !c.writeFailed
 	return was && !is, !was && is
+}
+
+// returns is closed when reads are answered again after a failure.
+func (c *contact) returns() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.back == nil {
+		c.back = make(chan struct{})
+	}
+	return c.back
 }
 
 // answered counts a call of the backend and tells when the store is lost and found.

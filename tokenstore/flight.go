@@ -71,6 +71,10 @@ func (s *Store) join(a *account, gen Generation, trigger Trigger) *flight {
 	cur := a.flight
 	switch {
 	case cur == nil:
+	case cur.stuck && trigger == TriggerOperator:
+		f := newFlight(trigger)
+		f.finish(failed(a, &RefreshError{Class: RefreshNotSent, Message: "the store has not taken the latest rotation yet"}))
+		return f
 	case !cur.ended() || cur.stuck:
 		return cur
 	case cur.next != nil:
@@ -83,6 +87,7 @@ func (s *Store) join(a *account, gen Generation, trigger Trigger) *flight {
 	}
 	if cur != nil {
 		cur.next = f
+		a.planLocked(s.cfg.Renewal.Lead) // picks may wait for it too
 		return f
 	}
 	a.flight = f

@@ -120,6 +120,25 @@ func TestAJournalledRotationReplacesWhatItSpentInWhicheverIncarnation(t *testing
 	})
 }
 
+func TestAJournalledRotationReplacesAnOlderSpentCredentialToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := crash(t)
+		r, v, _ := c.memory.Load(t.Context(), "a")
+		entries, _ := c.journal.Entries()
+		e := entries[0]
+		e.Record.Rotation.Spent = append([]string{tokenstore.Fingerprint("a", tokenstore.NewSecret("rt-older"))}, e.Record.Rotation.Spent...)
+		_ = c.journal.Append(e)
+		r.RefreshToken, r.Rotation = tokenstore.NewSecret("rt-older"), tokenstore.Rotation{} // a snapshot from before two rotations
+		if _, err := c.memory.CompareAndSwap(t.Context(), "a", r, v); err != nil {
+			t.Fatal(err)
+		}
+		w := c.open(t)
+		if r := w.stored("a"); r.RefreshToken.Reveal() != "rt-1" || c.left(t) != 0 {
+			t.Errorf("stored is %q, %d entries are left", r.RefreshToken.Reveal(), c.left(t))
+		}
+	})
+}
+
 func TestTheJournalledRotationOfAnAccountThatIsGoneWaitsAWeekForItToComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := crash(t)

@@ -80,6 +80,11 @@ func (s *Store) take(a *account, r stored) stored {
 		return r
 	}
 	s.settleOrphans(a, r.version)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if l = a.regainLocked(r); l != nil { // memory has met this version already
+		r.record = l.entry.Record
+	}
 	return r
 }
 
@@ -111,6 +116,17 @@ func (s *Store) saveCondemned(a *account, fingerprint string) {
 		if !errors.Is(err, ErrConflict) {
 			return
 		}
+	}
+}
+
+// pauseForStore waits for d, for the store to be back, or for the store's end.
+func (s *Store) pauseForStore(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.contact.returns():
+	case <-s.life.Done():
 	}
 }
 

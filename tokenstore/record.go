@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -93,6 +94,9 @@ type Rotation struct {
 	Writer      string     `json:"writer,omitempty"`   // the process that wrote last
 	Claim       *Claim     `json:"claim,omitempty"`
 	Last        *Outcome   `json:"last,omitempty"` // the latest refresh
+
+	// Spent are fingerprints of the credentials that were exchanged for others, the latest last: how other processes learn of it.
+	Spent []string `json:"spent,omitempty"`
 }
 
 // Claim says: this process is about to spend this refresh token. It is written before the token endpoint is called.
@@ -129,6 +133,7 @@ func (r Record) Clone() Record {
 		}
 	}
 	c.Extra, c.Limits.Extra = cloneExtra(r.Extra), cloneExtra(r.Limits.Extra)
+	c.Rotation.Spent = slices.Clone(r.Rotation.Spent)
 	if r.Rotation.Claim != nil {
 		claim := *r.Rotation.Claim
 		c.Rotation.Claim = &claim

@@ -19,6 +19,15 @@ type claimed struct {
 	began       time.Time // before the claim was written: others count its lease from the moment they see it, which is later
 }
 
+// fresh is the claim's version, 0 when so much time has passed that the record may have been made anew up to that number: then
+// a commit looks first.
+func (c *claimed) fresh() Version {
+	if time.Since(c.began) > time.Second {
+		return 0
+	}
+	return c.version
+}
+
 func (c *claimed) attempt() string { return c.record.Rotation.Claim.AttemptID }
 
 // refresh runs the protocol once. It calls done as soon as the result is known and returns when it is saved.
@@ -42,7 +51,7 @@ func (s *Store) refresh(a *account, trigger Trigger, done func(RefreshResult)) {
 	}
 	e := s.keep(a, c, grant)
 	done(RefreshResult{Outcome: Refreshed, GenerationAfter: e.Record.Rotation.Generation, ExpiresAt: e.Record.ExpiresAt})
-	s.commit(a, e, c.version, s.journalise(a, e))
+	s.commit(a, e, c.fresh(), s.journalise(a, e))
 }
 
 // redeem makes the one grant request, on its own deadline. It does not begin what might outlast the claim's lease, after which
@@ -78,9 +87,7 @@ func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
 	a.record, a.version, a.highest = next, c.version, gen // whatever was written after our claim is still to be met
 	a.quarantine, a.rotated, a.failures, a.retryAt, a.doubtful = "", false, 0, time.Time{}, ""
 	e := JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
-	if Fingerprint(a.id, next.Credential()) != e.Spent {
-		a.spendLocked(e.Spent)
-	}
+	a.spendLocked(next.Rotation.Spent...)
 	t := newToken(a.id, next, c.driver, gen)
 	t.refreshed = true
 	a.setTokenLocked(t)
@@ -96,8 +103,9 @@ func (c *claimed) fulfilled(g Grant, gen Generation, id AccountID) Record {
 	if g.ExpiresIn > 0 {
 		next.ExpiresAt = now.Add(g.ExpiresIn)
 	}
-	if !g.RefreshToken.IsZero() {
+	if !g.RefreshToken.IsZero() && !g.RefreshToken.Equal(next.RefreshToken) {
 		next.RefreshToken = g.RefreshToken
+		tellSpent(&next, c.fingerprint)
 	}
 	if g.Scope != "" {
 		next.Scope = g.Scope

@@ -42,14 +42,17 @@ func (s *Store) rescue(a *account, c *claimed, g Grant, e *RefreshError, done fu
 	}
 	entry := s.keepRefreshToken(a, c, g.RefreshToken, e)
 	done(s.postpone(a, e))
-	s.commit(a, entry, c.version, s.journalise(a, entry))
+	s.commit(a, entry, c.fresh(), s.journalise(a, entry))
 }
 
 func (s *Store) keepRefreshToken(a *account, c *claimed, fresh Secret, e *RefreshError) JournalEntry {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next := c.record.Clone()
-	next.RefreshToken = fresh
+	if !fresh.Equal(next.RefreshToken) {
+		next.RefreshToken = fresh
+		tellSpent(&next, c.fingerprint)
+	}
 	next.Rotation.Claim, next.Rotation.Generation = nil, max(c.record.Rotation.Generation, a.highest)+1 // what is newer wins a conflict
 	next.Rotation.Last = &Outcome{
 		At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Error: clip(e.Error()), Fingerprint: Fingerprint(a.id, fresh),
@@ -59,8 +62,6 @@ func (s *Store) keepRefreshToken(a *account, c *claimed, fresh Secret, e *Refres
 	}
 	a.record, a.version, a.highest = next, c.version, next.Rotation.Generation
 	a.quarantine, a.rotated, a.doubtful = "", false, ""
-	if Fingerprint(a.id, fresh) != c.fingerprint {
-		a.spendLocked(c.fingerprint)
-	}
+	a.spendLocked(next.Rotation.Spent...)
 	return JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
 }

@@ -98,10 +98,12 @@ func (s *Store) postponeForStore(a *account, why string) RefreshResult {
 	return r
 }
 
-// resume has the accounts that waited for the store tried again at once.
+// resume has the accounts that waited for the store tried again at once. Whoever holds a claim could not save either: its
+// lease begins anew.
 func (s *Store) resume() {
 	for _, a := range s.all() {
 		a.mu.Lock()
+		a.claimSeen = ""
 		waited := a.awaits
 		if waited {
 			a.awaits, a.failures, a.retryAt = false, 0, time.Time{}

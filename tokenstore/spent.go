@@ -1,6 +1,7 @@
 package tokenstore
 
 import (
+	"hash/fnv"
 	"slices"
 	"time"
 
@@ -13,9 +14,9 @@ import (
 // of it, and its journalled rotation, are kept for a while.
 
 const (
-	spentMost  = 8                  // fingerprints that an account remembers
-	goneLife   = 24 * time.Hour     // how long an account that is gone is remembered
-	orphanLife = 7 * 24 * time.Hour // how long the journal keeps the rotation of one
+	spentKept  = 128                // credentials that an account remembers
+	spentTold  = 16                 // of them, those in the record
+	orphanLife = 7 * 24 * time.Hour // how long an account that is gone is remembered, and its rotation journalled
 )
 
 // lost is a rotation that was saved and is in memory only again.
@@ -24,28 +25,53 @@ type lost struct {
 	version Version // of the record without it
 }
 
-// spendLocked remembers that a credential was exchanged for another.
-func (a *account) spendLocked(fingerprint string) {
-	if slices.Contains(a.spent, fingerprint) {
-		return
+// spendLocked remembers that credentials were exchanged for others.
+func (a *account) spendLocked(fingerprints ...string) {
+	for _, f := range fingerprints {
+		if x := short(f); !slices.Contains(a.spent, x) {
+			a.spent = append(a.spent[max(0, len(a.spent)-spentKept+1):], x)
+		}
 	}
-	if len(a.spent) == spentMost {
-		a.spent = a.spent[1:]
-	}
-	a.spent = append(a.spent, fingerprint)
+}
+
+// short is a fingerprint in the few bytes that many accounts can afford many of.
+func short(fingerprint string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(fingerprint)) // never fails
+	return h.Sum64()
+}
+
+func (a *account) isSpentLocked(fingerprint string) bool {
+	return slices.Contains(a.spent, short(fingerprint))
+}
+
+func (a *account) spend(fingerprints ...string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.spendLocked(fingerprints...)
 }
 
 func (a *account) isSpent(fingerprint string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.Contains(a.spent, fingerprint)
+	return a.isSpentLocked(fingerprint)
+}
+
+// tellSpent adds a credential that is exchanged now to those that the record tells.
+func tellSpent(r *Record, fingerprints ...string) {
+	for _, f := range fingerprints {
+		if !slices.Contains(r.Rotation.Spent, f) {
+			r.Rotation.Spent = append(r.Rotation.Spent, f)
+		}
+	}
+	r.Rotation.Spent = slices.Clone(r.Rotation.Spent[max(0, len(r.Rotation.Spent)-spentTold):])
 }
 
 // regainLocked returns what to make of a record that shows a spent credential although memory has its living successor;
 // nil: it does not.
 func (a *account) regainLocked(r stored) *lost {
 	shown := Fingerprint(a.id, r.record.Credential())
-	if !slices.Contains(a.spent, shown) || a.quarantine != "" || a.record.Credential().IsZero() || r.record.Provider != a.record.Provider || slices.Contains(a.spent, Fingerprint(a.id, a.record.Credential())) {
+	if !a.isSpentLocked(shown) || a.quarantine != "" || a.record.Credential().IsZero() || r.record.Provider != a.record.Provider || a.isSpentLocked(Fingerprint(a.id, a.record.Credential())) {
 		return nil
 	}
 	return &lost{JournalEntry{Attempt: newID(), Account: a.id, Spent: shown, At: time.Now().UTC(), Record: graft(r.record, a.record)}, r.version}
@@ -85,7 +111,7 @@ func (s *Store) orphan(a *account, e JournalEntry, waits int) {
 	if a.record.Provider == "" { // known from the journal only
 		a.record = e.Record
 	}
-	a.spendLocked(e.Spent)
+	a.spendLocked(e.Record.Rotation.Spent...)
 	a.orphans = append(a.orphans, e.Attempt)
 	a.mu.Unlock()
 	s.remove(a.id)

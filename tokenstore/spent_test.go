@@ -112,6 +112,121 @@ func TestAPeerThatSawTheRotationsGivesTheLivingTokenBackToo(t *testing.T) {
 	})
 }
 
+func TestAPeerThatWasStartedAfterTheRotationsKnowsThemFromTheRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, old := refreshed(t)
+		peer := open(t, w.memory, w.memory, w.driver)
+		w.stop()
+		back(t, w, old)
+		unharmed(t, peer)
+	})
+}
+
+func TestAStoreThatWentBackManyRotationsGetsTheLivingTokenAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, old := refreshed(t)
+		for range 100 {
+			w.force("a", tokenstore.Refreshed)
+			time.Sleep(time.Second)
+		}
+		back(t, w, old)
+		if r := w.stored("a"); r.RefreshToken.Reveal() != "rt-102" || len(r.Rotation.Spent) != 16 {
+			t.Errorf("stored is %q, %d spent ones are told", r.RefreshToken.Reveal(), len(r.Rotation.Spent))
+		}
+		w.force("a", tokenstore.Refreshed)
+		if w.driver.MostSpent() != 1 {
+			t.Error("a refresh token was spent twice")
+		}
+	})
+}
+
+// late delays reads, each by what the channel holds.
+type late struct {
+	*tokenstoretest.Memory
+	delays chan time.Duration
+}
+
+func (l late) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore.Record, tokenstore.Version, error) {
+	r, v, err := l.Memory.Load(ctx, id)
+	select {
+	case d := <-l.delays:
+		time.Sleep(d)
+	default:
+	}
+	return r, v, err
+}
+
+// The claim reads the record, and before the answer is there the watch has seen the same version and mended it.
+func TestAReadThatTheWatchOvertookSpendsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
+		put(t, m, account("a"))
+		l := late{m, make(chan time.Duration, 2)}
+		w := open(t, l, m, d)
+		old := w.stored("a")
+		w.force("a", tokenstore.Refreshed)
+		time.Sleep(3 * time.Second)
+		_, v, _ := m.Load(t.Context(), "a")
+		l.delays <- time.Second
+		l.delays <- 2 * time.Second
+		if _, err := m.CompareAndSwap(t.Context(), "a", old, v); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // the watch reads
+		w.force("a", tokenstore.Refreshed)
+		time.Sleep(5 * time.Second)
+		if r := w.stored("a"); d.MostSpent() != 1 || r.RefreshToken.Reveal() != "rt-2" {
+			t.Errorf("a refresh token was spent %d times; stored is %q", d.MostSpent(), r.RefreshToken.Reveal())
+		}
+	})
+}
+
+func TestARecordMadeAnewUpToTheClaimsVersionIsNotOverwritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
+		m.Restarting = true
+		put(t, m, account("a"))
+		w := open(t, m, m, d)
+		d.OnAnswer = func(ctx context.Context, r tokenstore.Record) error {
+			time.Sleep(2 * time.Second)
+			_, v, _ := m.Load(ctx, "a")
+			theirs := account("a").record
+			theirs.RefreshToken = tokenstore.NewSecret("theirs")
+			if err := m.Delete(ctx, "a", v); err != nil {
+				t.Error(err)
+			}
+			for expect := range v { // up to the same number
+				if _, err := m.CompareAndSwap(ctx, "a", theirs, expect); err != nil {
+					t.Error(err)
+				}
+			}
+			return nil
+		}
+		_, _ = w.RefreshAccount(t.Context(), "a", true)
+		time.Sleep(5 * time.Second)
+		if r := w.stored("a"); r.RefreshToken.Reveal() != "theirs" {
+			t.Errorf("stored is %q", r.RefreshToken.Reveal())
+		}
+	})
+}
+
+func TestACredentialThatWasReplacedAndNeverSpentMayComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStore(t, account("a"))
+		peer := open(t, w.memory, w.memory, w.driver)
+		first := w.stored("a").RefreshToken
+		edit(t, w.memory, "a", func(r *tokenstore.Record) { r.RefreshToken = tokenstore.NewSecret("second") })
+		w.force("a", tokenstore.Refreshed)
+		time.Sleep(time.Second)
+		edit(t, w.memory, "a", func(r *tokenstore.Record) { r.RefreshToken = first })
+		time.Sleep(time.Second)
+		if r := w.stored("a"); !r.RefreshToken.Equal(first) {
+			t.Errorf("stored is %q", r.RefreshToken.Reveal())
+		}
+		_ = peer
+	})
+}
+
 func TestARolledBackCredentialIsTakenWhenItsSuccessorIsDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, old := refreshed(t)
@@ -139,7 +254,15 @@ func TestARefusalRightAfterARefreshWaitsForItsSaveAndRefreshesAgain(t *testing.T
 		w.force("a", tokenstore.Refreshed)
 		p := w.pick("r", nil)
 		w.report(p, answer(200), nil)
+		bystander := make(chan string)
+		go func() {
+			time.Sleep(100 * time.Millisecond)
+			bystander <- w.pick("r", nil).Headers[0].Value
+		}()
 		d := w.report(p, answer(401), nil)
+		if got := <-bystander; got != "Bearer at-2" {
+			t.Errorf("another request got %q", got)
+		}
 		if d.Action != tokenstore.Retry || w.driver.Calls() != 2 || w.driver.MostSpent() != 1 {
 			t.Errorf("%v after %d grants", d.Action, w.driver.Calls())
 		}
@@ -212,6 +335,36 @@ func TestAJournalThatFailsIsTriedAgainAndShown(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Both were cut off: the one that could not save is not taken for dead when they are back.
+func TestAfterAnOutageTheHolderOfAClaimSavesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
+		put(t, m, account("a"))
+		p := &polled{Memory: m}
+		peer, w := open(t, p, m, d), open(t, p, m, d) // the peer looks first
+		peer.renew()
+		time.Sleep(3 * time.Second)
+		d.OnAnswer = func(context.Context, tokenstore.Record) error { // the provider has answered, nothing can be saved
+			go func() { _, _ = peer.RefreshAccount(context.Background(), "a", true) }() // it sees the claim
+			time.Sleep(time.Second)
+			p.looks.Store(true)
+			p.loads.Store(true)
+			p.writes.Store(true)
+			return nil
+		}
+		w.force("a", tokenstore.Refreshed)
+		d.OnAnswer = nil
+		time.Sleep(3 * time.Hour) // the old token is dead long since
+		p.looks.Store(false)
+		p.loads.Store(false)
+		p.writes.Store(false)
+		time.Sleep(time.Minute)
+		if r := w.stored("a"); d.MostSpent() != 1 || r.RefreshToken.Reveal() == "rt-0" {
+			t.Errorf("a refresh token was spent %d times; stored is %q", d.MostSpent(), r.RefreshToken.Reveal())
+		}
+	})
 }
 
 func TestWithoutTheStoreTheServiceIsReadyForAsLongAsATokenLives(t *testing.T) {

@@ -174,7 +174,7 @@ func (s *Store) ensure(id AccountID) *account {
 	return a
 }
 
-// remove takes an account out. It is remembered for a day: its record may come back.
+// remove takes an account out. It is remembered for a week: its record may come back.
 func (s *Store) remove(id AccountID) {
 	s.mu.Lock()
 	a := s.accounts[id]
@@ -183,7 +183,7 @@ func (s *Store) remove(id AccountID) {
 		return
 	}
 	delete(s.accounts, id)
-	maps.DeleteFunc(s.gone, func(_ AccountID, a *account) bool { return time.Since(a.goneAt) > goneLife })
+	maps.DeleteFunc(s.gone, func(_ AccountID, a *account) bool { return time.Since(a.goneAt) > orphanLife })
 	a.goneAt = time.Now() // behind the store's mu
 	s.gone[id] = a
 	s.mu.Unlock()

@@ -82,6 +82,9 @@ func (j *Journal) Append(e tokenstore.JournalEntry) error {
 
 // put writes a file whole or not at all, durably.
 func (j *Journal) put(name string, data []byte) error {
+	if err := os.MkdirAll(j.folder, 0o700); err != nil { // somebody may have removed it
+		return fmt.Errorf("writing the journal: %w", err)
+	}
 	f, err := os.CreateTemp(j.folder, ".new-*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("writing the journal: %w", err)
