@@ -19,10 +19,10 @@ type claimed struct {
 	began       time.Time // before the claim was written: others count its lease from the moment they see it, which is later
 }
 
-// fresh is the claim's version, 0 when so much time has passed that the record may have been made anew up to that number: then
-// a commit looks first.
+// fresh is the claim's version, 0 when the record may have been made anew up to that number since the claim: then a commit
+// looks first. A young record needs only a few edits for it, any other many more than fit into a second.
 func (c *claimed) fresh() Version {
-	if time.Since(c.began) > time.Second {
+	if c.version <= 4 || time.Since(c.began) > time.Second {
 		return 0
 	}
 	return c.version
