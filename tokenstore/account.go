@@ -148,7 +148,7 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		r.record, a.lost = l.entry.Record, l
 	}
 	before, known, mended := a.record, a.version != 0, a.problem != nil // pools leave out an account with a problem
-	a.record, a.version, a.driver, a.problem, a.deleted, a.removed = r.record, r.version, cfg.Drivers[r.record.Provider], Check(r.record, cfg.Drivers, cfg.Pools), false, false
+	a.record, a.version, a.driver, a.problem, a.deleted = r.record, r.version, cfg.Drivers[r.record.Provider], Check(r.record, cfg.Drivers, cfg.Pools), false
 	changed = !known || mended || before.OnHold() != a.record.OnHold() || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
 	if l := a.record.Limits; l.RPM != before.Limits.RPM || l.Concurrency != before.Limits.Concurrency {
 		a.limits.Store(newLimiter(l, a.limits.Load()))
@@ -159,7 +159,7 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		a.due = time.Time{}
 		return true, l
 	}
-	if before.Provider != "" && !before.Credential().Equal(a.record.Credential()) {
+	if known && !before.Credential().Equal(a.record.Credential()) {
 		a.failures, a.suspect, a.retryAt, a.doubtful = 0, false, time.Time{}, "" // a new credential starts with a clean sheet
 		a.retryAt = rescuedAt(a.id, a.record)
 		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation

@@ -77,6 +77,15 @@ func (a *account) regainLocked(r stored) *lost {
 	return &lost{JournalEntry{Attempt: newID(), Account: a.id, Spent: shown, At: time.Now().UTC(), Record: graft(r.record, a.record)}, r.version}
 }
 
+// inherit takes over what an account that is gone knew of spent credentials and its living one, and what its limits counted;
+// otherwise an account that comes back is a new one. a is not in use yet.
+func (a *account) inherit(gone *account) {
+	gone.mu.Lock()
+	defer gone.mu.Unlock()
+	a.record, a.spent, a.orphans, a.highest, a.quarantine = gone.record, gone.spent, gone.orphans, gone.highest, gone.quarantine
+	a.limits.Store(gone.limits.Load())
+}
+
 // regained notes that a claim has written memory's record: nothing is lost any more.
 func (a *account) regained() {
 	a.mu.Lock()

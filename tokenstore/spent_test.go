@@ -92,6 +92,23 @@ func TestARecordThatWasGoneForAWhileGetsTheLivingTokenAgain(t *testing.T) {
 	})
 }
 
+func TestAnAccountThatIsRemovedAndAddedAnewIsANewOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, fresh := refreshed(t)
+		w.renew()
+		_, v, _ := w.memory.Load(t.Context(), "a")
+		if err := w.memory.Delete(t.Context(), "a", v); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		fresh.RefreshToken, fresh.AccessToken = tokenstore.NewSecret("rt-fresh"), tokenstore.NewSecret("at-fresh")
+		back(t, w, fresh)
+		if p := w.pick("r", nil); p.Headers[0].Value != "Bearer at-fresh" || w.driver.Calls() != 2 {
+			t.Errorf("picked %s after %d grants", p.Headers[0].Value, w.driver.Calls())
+		}
+	})
+}
+
 func TestAPeerThatSawTheRotationsGivesTheLivingTokenBackToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, old := refreshed(t)

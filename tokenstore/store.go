@@ -164,11 +164,12 @@ func (s *Store) ensure(id AccountID) *account {
 	defer s.mu.Unlock()
 	a := s.accounts[id]
 	if a == nil {
-		if a = s.gone[id]; a == nil {
-			a = &account{id: id}
-			a.wakeFrom.Store(never)
+		a = &account{id: id}
+		a.wakeFrom.Store(never)
+		if was := s.gone[id]; was != nil {
+			a.inherit(was)
+			delete(s.gone, id)
 		}
-		delete(s.gone, id)
 		s.accounts[id] = a
 	}
 	return a
