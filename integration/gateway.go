@@ -76,6 +76,22 @@ func (o *Output) String() string {
 	return o.buf.String()
 }
 
+// Tool returns the absolute path of a program that tests run: what the environment variable names, else path. remedy is the
+// command that makes it.
+func Tool(variable, path, remedy string) (string, error) {
+	if p := os.Getenv(variable); p != "" {
+		path = p
+	}
+	abs, err := filepath.Abs(path)
+	if err == nil {
+		_, err = os.Stat(abs)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: run %s, or set %s", err, remedy, variable)
+	}
+	return abs, nil
+}
+
 func freePort() string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -3,7 +3,6 @@ package integration
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -109,17 +108,11 @@ func (g *Gateway) attempted(t *testing.T, test string) []provider.Seen {
 
 func tool(t *testing.T, variable, path, remedy string) string {
 	t.Helper()
-	if p := os.Getenv(variable); p != "" {
-		path = p
-	}
-	abs, err := filepath.Abs(path)
-	if err == nil {
-		_, err = os.Stat(abs)
-	}
+	p, err := Tool(variable, path, remedy)
 	if err != nil {
-		t.Fatalf("%v: run %s", err, remedy)
+		t.Fatal(err)
 	}
-	return abs
+	return p
 }
 
 // post sends a request and fails the test if there is no answer.

