@@ -109,8 +109,8 @@ func (s *Store) serving() (accounts, living, able int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range s.accounts {
-		t := a.token.Load()
-		usable := t != nil && now < t.usableUntil // a suspect token serves when no better one can
+		t, d := a.token.Load(), a.suspicion.Load()
+		usable := t != nil && now < t.usableUntil && (d == nil || !d.dead) // a suspect token serves when no better one can
 		if usable {
 			living++
 		}
@@ -157,7 +157,8 @@ func (a *account) condition(r Record, alive bool, bench *suspicion, now time.Tim
 	if state, why := standing(r, a.problem, a.quarantine); state != StateActive {
 		return state, why
 	}
-	if d := a.suspicion.Load(); d != nil && !d.bench {
+	d := a.suspicion.Load()
+	if d != nil && !d.bench {
 		remark = strings.Trim("a request was refused with its token ("+d.class.String()+"): others are preferred until it is accepted, replaced, or a minute is over; "+remark, "; ")
 	}
 	why := strings.Trim(lastFailure(r)+"; "+remark, "; ")
@@ -170,7 +171,7 @@ func (a *account) condition(r Record, alive bool, bench *suspicion, now time.Tim
 		return StateCooling, bench.class.String()
 	case !alive:
 		return StateExpired, why
-	case !a.due.IsZero() && !a.due.After(now):
+	case d != nil && d.ask, !a.due.IsZero() && !a.due.After(now):
 		return StateExpiring, why
 	}
 	return StateActive, remark
