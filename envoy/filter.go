@@ -23,6 +23,7 @@ func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 	forward := []*matcherv3.StringMatcher{
 		exact(":method"), exact(":path"), exact(":status"), prefix("x-tokenward-"), exact("x-envoy-attempt-count"),
 		exact("retry-after"), exact("retry-after-ms"), exact("content-length"), exact("content-type"), exact("content-encoding"), exact("www-authenticate"),
+		exact("sec-websocket-protocol"), // browsers put keys there
 		prefix("anthropic-ratelimit-"), prefix("x-ratelimit-"),
 	}
 	for _, h := range b.cfg.ForwardHeaders {
@@ -51,7 +52,10 @@ func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 			ResponseHeaderMode: extprocv3.ProcessingMode_SEND, ResponseBodyMode: extprocv3.ProcessingMode_BUFFERED,
 			RequestTrailerMode: extprocv3.ProcessingMode_SKIP, ResponseTrailerMode: extprocv3.ProcessingMode_SKIP,
 		}},
-		MutationRules:      &mutationv3.HeaderMutationRules{AllowAllRouting: truth(false), AllowEnvoy: truth(false), DisallowSystem: truth(true)},
+		MutationRules: &mutationv3.HeaderMutationRules{
+			AllowAllRouting: truth(false), AllowEnvoy: truth(false), DisallowSystem: truth(true),
+			AllowExpression: &matcherv3.RegexMatcher{Regex: ":path"}, // a client's credentials are cut out of the query
+		},
 		ForwardRules:       &extprocv3.HeaderForwardingRules{AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: forward}},
 		ResponseAttributes: []string{"response.code_details", "response.flags"},
 		MetadataOptions:    &extprocv3.MetadataOptions{ReceivingNamespaces: &extprocv3.MetadataOptions_MetadataNamespaces{Untyped: []string{"tokenward"}}},

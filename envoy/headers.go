@@ -1,6 +1,10 @@
 package envoy
 
 import (
+	"regexp"
+	"slices"
+	"strings"
+
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -12,8 +16,32 @@ import (
 // internalPrefixes never survive from a client's request.
 var internalPrefixes = []string{"x-tokenward-", "x-envoy-", "x-forwarded-"}
 
-// credentialHeaders of the client are its own affair with the gateway, never the provider's.
-var credentialHeaders = []string{"authorization", "x-api-key", "proxy-authorization", "cookie"}
+// longestExpression keeps an expression, of about one step per letter, below the 100 steps that Envoy allows.
+const longestExpression = 80
+
+// credentials are expressions for the names in which a client's own credentials come: a listed name, alone or as the end of
+// a longer one, spelled with - or _, which many servers take for the same.
+func credentials(names []string) (expressions []string) {
+	size, spelled := 0, []string(nil)
+	flush := func() {
+		if len(spelled) > 0 {
+			expressions = append(expressions, "(?:.*[-_])?(?:"+strings.Join(spelled, "|")+")")
+		}
+		size, spelled = 0, nil
+	}
+	for _, n := range names {
+		if slices.ContainsFunc(names, func(end string) bool { return strings.HasSuffix(n, "-"+end) }) {
+			continue // its ending is listed
+		}
+		if size+len(n)+1 > longestExpression {
+			flush()
+		}
+		size += len(n) + 1
+		spelled = append(spelled, strings.ReplaceAll(regexp.QuoteMeta(n), "-", "[-_]"))
+	}
+	flush()
+	return expressions
+}
 
 // providerMustNotSee is removed after the inner route was chosen.
 var providerMustNotSee = []string{
@@ -36,6 +64,11 @@ func removePrefix(prefix string) *mutationv3.HeaderMutation {
 	}}}
 }
 
+// removeMatching removes every header whose whole name matches the expression.
+func removeMatching(expression string) *mutationv3.HeaderMutation {
+	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: regex(expression)}}}
+}
+
 func removeHeader(name string) *mutationv3.HeaderMutation {
 	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: name}}
 }
@@ -46,6 +79,10 @@ func setHeader(name, value string) *corev3.HeaderValueOption {
 
 func exact(s string) *matcherv3.StringMatcher {
 	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: s}}
+}
+
+func regex(s string) *matcherv3.StringMatcher {
+	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: s}}}
 }
 
 func prefix(s string) *matcherv3.StringMatcher {

@@ -46,7 +46,7 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, NormalizePath: truth(true), StreamIdleTimeout: durationpb.New(longestSilence),
 		UpgradeConfigs:                websocket,
 		Http2ProtocolOptions:          &corev3.Http2ProtocolOptions{InitialStreamWindowSize: u32(256 << 10), InitialConnectionWindowSize: u32(16 << 20), MaxConcurrentStreams: u32(100)},
-		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{{Name: "envoy.http.early_header_mutation.header_mutation", TypedConfig: b.any(early)}},
+		EarlyHeaderMutationExtensions: b.early(early),
 		AccessLog: b.accessLog("request", map[string]string{
 			"id": "%REQ(X-TOKENWARD-ID)%", "request_id": "%REQ(X-REQUEST-ID)%", "route": "%ROUTE_NAME%",
 			"method": "%REQ(:METHOD)%", "code": "%RESPONSE_CODE%", "details": "%RESPONSE_CODE_DETAILS%", "flags": "%RESPONSE_FLAGS%",
@@ -54,7 +54,8 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 		}),
 		HttpFilters: []*hcmv3.HttpFilter{
 			b.filter("tokenward.response_scrub", &mutationfilterv3.HeaderMutation{Mutations: &mutationfilterv3.Mutations{
-				ResponseMutations: []*mutationv3.HeaderMutation{removePrefix("x-tokenward-")},
+				ResponseMutations:        []*mutationv3.HeaderMutation{removePrefix("x-tokenward-")},
+				RequestTrailersMutations: []*mutationv3.HeaderMutation{removeMatching(".*")}, // no header's rule would hold for them
 			}}),
 			b.router(),
 		},
@@ -74,14 +75,20 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 }
 
 func (b *builder) attemptListener() *listenerv3.Listener {
+	// Here, since the outer listener's filters may look at them, and its routes at a tenant's header.
+	early := &earlyv3.HeaderMutation{}
+	for _, e := range credentials(b.cfg.CredentialHeaders) {
+		early.Mutations = append(early.Mutations, removeMatching(e))
+	}
 	hcm := &hcmv3.HttpConnectionManager{
 		StatPrefix: "attempt", GenerateRequestId: truth(false), PreserveExternalRequestId: true, SkipXffAppend: true,
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, StreamIdleTimeout: durationpb.New(longestSilence),
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{MaxHeadersCount: u32(innerHeaders)}, MaxRequestHeadersKb: u32(innerHeadersKB),
-		UpgradeConfigs:        websocket,
-		Http2ProtocolOptions:  &corev3.Http2ProtocolOptions{AllowConnect: true, InitialStreamWindowSize: u32(64 << 10), InitialConnectionWindowSize: u32(16 << 20)},
-		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{UnixSockets: true},
-		LocalReplyConfig:      b.whenAbsent(),
+		UpgradeConfigs:                websocket,
+		Http2ProtocolOptions:          &corev3.Http2ProtocolOptions{AllowConnect: true, InitialStreamWindowSize: u32(64 << 10), InitialConnectionWindowSize: u32(16 << 20)},
+		InternalAddressConfig:         &hcmv3.HttpConnectionManager_InternalAddressConfig{UnixSockets: true},
+		LocalReplyConfig:              b.whenAbsent(),
+		EarlyHeaderMutationExtensions: b.early(early),
 		AccessLog: b.accessLog("attempt", map[string]string{
 			"id": "%DYNAMIC_METADATA(tokenward:id)%", "account": "%DYNAMIC_METADATA(tokenward:account)%",
 			"attempt": "%DYNAMIC_METADATA(tokenward:attempt)%", "verdict": "%DYNAMIC_METADATA(tokenward:verdict)%", "decision": "%DYNAMIC_METADATA(tokenward:decision)%",
@@ -95,6 +102,13 @@ func (b *builder) attemptListener() *listenerv3.Listener {
 		Name: ListenerAttempt, FilterChains: []*listenerv3.FilterChain{b.chain(hcm)},
 		ListenerSpecifier: &listenerv3.Listener_InternalListener{InternalListener: &listenerv3.Listener_InternalListenerConfig{}},
 	}
+}
+
+func (b *builder) early(m *earlyv3.HeaderMutation) []*corev3.TypedExtensionConfig {
+	if len(m.GetMutations()) == 0 {
+		return nil
+	}
+	return []*corev3.TypedExtensionConfig{{Name: "envoy.http.early_header_mutation.header_mutation", TypedConfig: b.any(m)}}
 }
 
 // whenAbsent marks the local reply to a request that the service never answered, so that the outer side retries it after

@@ -4,6 +4,7 @@ package integration
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,6 +31,7 @@ type Options struct {
 	Folder   string
 	HTTP2    bool   // towards the provider
 	Route    string // further lines of the route, indented by four
+	Headers  string // of the provider's entry, as flow YAML
 	Renewal  string // renewal section, indented by two
 	Dead     bool   // the first upstream's address refuses connections
 	Limit    string // envoy.retry_body_limit
@@ -129,7 +131,7 @@ func Prepare(o Options) (*Gateway, error) {
 	yaml := fmt.Sprintf(`envoy: { listen: %q, admin: %q, retry_body_limit: %s }
 admin: { listen: %q }
 providers:
-  sim: { driver: anthropic, token_url: %q }
+  sim: { driver: anthropic, token_url: %q, headers: %s }
 pools:
   claude: { provider: sim }
   backup: { provider: sim }
@@ -147,7 +149,7 @@ routes:
     upstreams: [claude, backup]
     reveal_attempts: true
 %s
-`, o.Gateway, freePort(), o.Limit, o.Admin, p.URL()+"/v1/oauth/token", first, protocol, p.URL(), protocol, o.Renewal, o.Store, o.Route)
+`, o.Gateway, freePort(), o.Limit, o.Admin, p.URL()+"/v1/oauth/token", cmp.Or(o.Headers, "{}"), first, protocol, p.URL(), protocol, o.Renewal, o.Store, o.Route)
 	g := &Gateway{Opts: o, Provider: p, URL: "http://" + o.Gateway, AdminURL: "http://" + o.Admin, Log: &Output{}}
 	if err := os.MkdirAll(o.Folder, 0o700); err != nil {
 		return nil, err
