@@ -113,7 +113,7 @@ func bootstrap(c *config.Config) ([]byte, error) {
 	e := envoy.Config{
 		Listen: c.Envoy.Listen, Admin: c.Envoy.Admin, CertFile: c.Envoy.TLS.CertFile, KeyFile: c.Envoy.TLS.KeyFile,
 		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "", ForwardHeaders: provider.RequestHeaders(),
-		CredentialHeaders: provider.CredentialHeaders(),
+		CredentialHeaders: provider.CredentialHeaders(), ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
 	}
 	for _, r := range c.Routes {
 		e.LongestHold = max(e.LongestHold, r.RefreshWait)

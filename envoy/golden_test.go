@@ -28,7 +28,7 @@ func samples() map[string]Config {
 			Listen: "127.0.0.1:10000", Admin: "127.0.0.1:9901", RetryBodyLimit: 32 << 20, ExtProc: "unix:/run/tokenward/extproc.sock",
 			Upstreams:      []Upstream{{Name: "anthropic", URL: "https://api.anthropic.com", Protocol: "auto"}},
 			Routes:         []Route{{Name: "messages", Prefix: "/v1/", Hosts: []string{"*"}, Attempts: 4}},
-			ForwardHeaders: []string{"anthropic-beta"}, CredentialHeaders: clientCredentials, LongestHold: 15 * time.Second, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
+			ForwardHeaders: []string{"anthropic-beta"}, CredentialHeaders: clientCredentials, ServiceWait: 2500 * time.Millisecond, RetryAfter: 2 * time.Second, LongestHold: 15 * time.Second, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
 		},
 		"everything": {
 			Listen: "0.0.0.0:8443", Admin: "localhost:9901", CertFile: "/etc/tokenward/tls.crt", KeyFile: "/etc/tokenward/tls.key", RetryBodyLimit: 1 << 20,
@@ -46,7 +46,7 @@ func samples() map[string]Config {
 				{Name: "batches", Prefix: "/v1/messages/batches", Hosts: []string{"*", "team-b.example"}, Attempts: 1, Tenant: "50% off"},
 				{Name: "team", Prefix: "/", Hosts: []string{"team-b.example", "*.teams.example"}, Attempts: 10, TenantHeader: "x-team"},
 			},
-			ForwardHeaders: []string{"anthropic-beta", "x-session-id"}, CredentialHeaders: clientCredentials, LongestHold: 2 * time.Minute, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
+			ForwardHeaders: []string{"anthropic-beta", "x-session-id"}, CredentialHeaders: clientCredentials, ServiceWait: 10 * time.Second, RetryAfter: 1500 * time.Millisecond, LongestHold: 2 * time.Minute, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
 		},
 	}
 }

@@ -53,10 +53,10 @@ var providerMustNotSee = []string{
 
 // providerMustNotSay is removed from a provider's answer before the service sees it. By name and at the route, because
 // a filter would remove these headers from the service's own refusals too.
-var providerMustNotSay = []string{"x-tokenward-retry", "x-tokenward-after", "tokenward-reason", "tokenward-attempts"}
+var providerMustNotSay = []string{"x-tokenward-retry", "x-tokenward-after", "x-tokenward-absent", "tokenward-reason", "tokenward-attempts"}
 
 // clientMustNotSee is removed on the way out; the prefix x-tokenward- goes by a filter as well.
-var clientMustNotSee = []string{"x-tokenward-retry", "x-tokenward-after", "x-tokenward-status", "x-envoy-upstream-service-time"}
+var clientMustNotSee = []string{"x-tokenward-retry", "x-tokenward-after", "x-tokenward-absent", "x-tokenward-status", "x-envoy-upstream-service-time"}
 
 func removePrefix(prefix string) *mutationv3.HeaderMutation {
 	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
@@ -83,6 +83,15 @@ func exact(s string) *matcherv3.StringMatcher {
 
 func regex(s string) *matcherv3.StringMatcher {
 	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: s}}}
+}
+
+// otherThan matches every text but the word, in any case: Envoy's expressions know no negation, and must be short.
+func otherThan(word string) []*matcherv3.StringMatcher {
+	out := []*matcherv3.StringMatcher{regex("(?i)" + word + ".+")}
+	for i := range word {
+		out = append(out, regex("(?i)"+word[:i]+"(?:[^"+word[i:i+1]+"].*)?"))
+	}
+	return out
 }
 
 func prefix(s string) *matcherv3.StringMatcher {
