@@ -115,10 +115,12 @@ func set(name, value string) *corev3.HeaderValueOption {
 	return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, RawValue: []byte(value)}, AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD}
 }
 
-// pickReply puts the pick's headers on the attempt and names the upstream's cluster, which the inner route follows.
-func pickReply(p tokenstore.Pick, f requestFacts, meta *structpb.Struct) *extprocv3.ProcessingResponse {
+// pickReply puts the pick's headers on the attempt and names the upstream's cluster, which the inner route follows. What the
+// client sent as credentials is taken out first.
+func pickReply(p tokenstore.Pick, f requestFacts, s *scrub, meta *structpb.Struct) *extprocv3.ProcessingResponse {
 	m := &extprocv3.HeaderMutation{SetHeaders: make([]*corev3.HeaderValueOption, 0, len(p.Headers)+1)}
 	m.SetHeaders = append(m.SetHeaders, set(headerCluster, p.Cluster))
+	s.clean(f, m)
 	for _, h := range p.Headers {
 		value := h.Value
 		if h.Merge {

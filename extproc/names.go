@@ -12,6 +12,8 @@ const (
 	headerAfter   = "x-tokenward-after"
 	headerStatus  = "x-tokenward-status"
 
+	headerProtocols = "sec-websocket-protocol"
+
 	headerReason   = "tokenward-reason"   // to the client, on refusals of ours
 	headerAttempts = "tokenward-attempts" // to the client, where the route reveals it
 

@@ -81,7 +81,7 @@ func (a *attempt) onRequest(f requestFacts) (bool, error) {
 	}
 	a.pick, a.picked = p, true
 	a.server.metrics.request.Observe(time.Since(started).Seconds())
-	return true, a.stream.Send(pickReply(p, f, a.requestMetadata("")))
+	return true, a.stream.Send(pickReply(p, f, a.server.scrub, a.requestMetadata("")))
 }
 
 // onResponse reports the answer and carries out the decision.
