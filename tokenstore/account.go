@@ -16,9 +16,11 @@ const never = math.MaxInt64
 // token is one generation of an account's access token. Immutable but for refused.
 type token struct {
 	generation  Generation
-	expires     time.Time // zero: endless
+	expires     time.Time // zero: unknown, it is used until it is refused
 	obtained    time.Time
-	usableUntil int64 // Unix nanoseconds: expiry less the skew; never when endless
+	begins      time.Time     // obtained, or when this process met it
+	hint        time.Duration // how long it may live, if expires does not say; 0: unknown
+	usableUntil int64         // Unix nanoseconds: expiry less the skew; never when endless
 	headers     []Header
 	fingerprint string
 	jitter      float64     // of the renewal, drawn once
@@ -29,7 +31,8 @@ type token struct {
 
 // account is the process's picture of one account. Picks read the atomics; everything else is behind mu.
 type account struct {
-	id AccountID
+	id    AccountID
+	lives *lifespans // the store's
 
 	token     atomic.Pointer[token]   // nil: none yet; set by setTokenLocked
 	liveUntil atomic.Int64            // the token can serve before, Unix nanoseconds; 0: there is none, or it was refused
@@ -49,25 +52,28 @@ type account struct {
 	removed bool
 	highest Generation // ever installed; an operator may erase the record's count
 
-	quarantine string // why only a human can revive the credential; "": it is fine
-	cooldown   Cooldown
-	strikes    int       // consecutive rate limits without a reset time
-	suspect    bool      // refused right after a refresh, once
-	failures   int       // consecutive failed refreshes
-	due        time.Time // next renewal; zero: none planned
-	retryAt    time.Time // no refresh before: pause after a failure, or until a replay is worth its risk
-	rotated    bool      // the operator wrote a new credential: use it at once
-	flight     *flight
-	claimSeen  string    // attempt id of a foreign claim
-	claimSince time.Time // first seen by us, monotonic
-	doubtful   string    // attempt id of a refresh that ended without a readable answer: its credential may be spent
-	doubtSince time.Time // monotonic
-	deleted    bool      // the backend keeps the record but marks it deleted
-	spent      []uint64  // short fingerprints of credentials that were exchanged for others, the latest last
-	lost       *lost     // to be saved again
-	orphans    []string  // attempts whose rotations wait in the journal for the record to come back
-	awaits     bool      // the latest refresh failed for want of the store
-	goneAt     time.Time // when the record was found gone
+	quarantine  string    // why only a human can revive the credential; "": it is fine
+	recheck     time.Time // with a quarantine: when it is put to the test; zero: never
+	unsavedDead *Dead     // what the record does not say of it yet
+	unwritten   Outcome   // the latest failure, if it is not in the record
+	cooldown    Cooldown
+	strikes     int       // consecutive rate limits without a reset time
+	suspect     bool      // refused right after a refresh, once
+	failures    int       // consecutive failed refreshes
+	due         time.Time // next renewal; zero: none planned
+	retryAt     time.Time // no refresh before: pause after a failure, or until a replay is worth its risk
+	rotated     bool      // the operator wrote a new credential: use it at once
+	flight      *flight
+	claimSeen   string    // attempt id of a foreign claim
+	claimSince  time.Time // first seen by us, monotonic
+	doubtful    string    // attempt id of a refresh that ended without a readable answer: its credential may be spent
+	doubtSince  time.Time // monotonic
+	deleted     bool      // the backend keeps the record but marks it deleted
+	spent       []uint64  // short fingerprints of credentials that were exchanged for others, the latest last
+	lost        *lost     // to be saved again
+	orphans     []string  // attempts whose rotations wait in the journal for the record to come back
+	awaits      bool      // the latest refresh failed for want of the store
+	goneAt      time.Time // when the record was found gone
 }
 
 // living reports whether the account can serve an attempt at once.
@@ -110,9 +116,12 @@ func (a *account) generation() Generation {
 // newToken prepares what picks will need of the record's access token.
 func newToken(id AccountID, r Record, d Driver, gen Generation) *token {
 	t := &token{
-		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
+		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, begins: r.ObtainedAt, usableUntil: never, hint: hintOf(d, r),
 		jitter:  rand.Float64(), //nolint:gosec // jitter needs no secrecy
 		headers: d.Headers(r), fingerprint: Fingerprint(id, d.Token(r)),
+	}
+	if t.begins.IsZero() {
+		t.begins = time.Now()
 	}
 	if !r.ExpiresAt.IsZero() {
 		t.usableUntil = r.ExpiresAt.Add(-skewOf(t.lifetime())).UnixNano()
@@ -162,13 +171,17 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 	if known && !before.Credential().Equal(a.record.Credential()) {
 		a.failures, a.suspect, a.retryAt, a.doubtful = 0, false, time.Time{}, "" // a new credential starts with a clean sheet
 		a.retryAt = rescuedAt(a.id, a.record)
+		a.unwritten = Outcome{}
 		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation
 		if a.rotated && a.cooldown.Reason != "rate_limited" { // the provider's limits outlive a new credential
 			a.cooldown = Cooldown{}
 			a.coolUntil.Store(0)
 		}
 	}
-	a.quarantine = quarantined(a.id, a.record)
+	if before.Rotation.Generation < a.record.Rotation.Generation {
+		a.unwritten = Outcome{} // a peer was luckier
+	}
+	a.judgeLocked()
 	a.installLocked(a.record, cfg.Renewal.Lead)
 	return changed, l
 }
@@ -221,7 +234,13 @@ func (a *account) planLocked(lead time.Duration) {
 
 // planOfLocked is the earliest refresh that a pick may cause, and the next renewal; never and zero: none.
 func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
-	if a.removed || a.driver == nil || a.problem != nil || a.quarantine != "" || a.record.OnHold() || !a.driver.Refreshable(a.record) {
+	if a.removed || a.driver == nil || a.problem != nil || a.record.OnHold() || !a.driver.Refreshable(a.record) {
+		return never, due
+	}
+	if a.quarantine != "" {
+		if !a.recheck.IsZero() && a.flight == nil {
+			due = later(a.recheck, a.retryAt)
+		}
 		return never, due
 	}
 	if a.flight != nil { // planned again when it ends; until its token is known, picks may join it
@@ -239,8 +258,8 @@ func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 		due = later(time.Now(), a.retryAt)
 	case t.refused.Load():
 		due = later(later(time.Now(), a.retryAt), a.cooldown.Until)
-	case !t.expires.IsZero():
-		due = later(renewAt(t.expires.Add(-t.lifetime()), t.expires, lead, t.jitter), a.retryAt)
+	default:
+		due = later(a.renewalLocked(t, lead), a.retryAt)
 	}
 	return wake, due
 }
@@ -264,14 +283,4 @@ func later(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// quarantined says why the record's credential is dead, "" if it is not known to be. It is derived from the record, so
-// that it survives restarts and ends by itself when the operator writes another credential.
-func quarantined(id AccountID, r Record) string {
-	last := r.Rotation.Last
-	if last == nil || last.Class != RefreshPermanent || last.Fingerprint != Fingerprint(id, r.Credential()) {
-		return ""
-	}
-	return "the credential was refused for good: " + last.Error
 }

@@ -60,6 +60,7 @@ func (s *Store) needless(a *account, r Record, before Generation, trigger Trigge
 	t := a.token.Load()
 	a.mu.Lock()
 	problem, dead := a.problem, a.quarantine
+	recheck := trigger == TriggerSchedule && !a.recheck.IsZero() && !a.recheck.After(time.Now())
 	a.mu.Unlock()
 	switch {
 	case problem != nil:
@@ -71,7 +72,7 @@ func (s *Store) needless(a *account, r Record, before Generation, trigger Trigge
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: ErrPaused.Error()}, true
 	case !s.cfg.Drivers[r.Provider].Refreshable(r):
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: "nothing to refresh with: a static or externally managed token"}, true
-	case dead != "" && trigger != TriggerOperator:
+	case dead != "" && trigger != TriggerOperator && !recheck:
 		return failed(a, &RefreshError{Class: RefreshPermanent, Message: dead}), true
 	}
 	return RefreshResult{}, false
@@ -128,7 +129,8 @@ func (a *account) replayAtLocked(t *token) time.Time {
 	if policy == ReplayGrace && !a.graceOpenLocked() {
 		policy = ReplayStrict // the predecessor is not accepted any more
 	}
-	return replayAt(policy, !t.refused.Load(), t.expires, t.lifetime())
+	end, life := a.endLocked(t)
+	return replayAt(policy, !t.refused.Load(), end, life)
 }
 
 // graceOpenLocked reports whether a doubtful credential had better be tried again now than later.

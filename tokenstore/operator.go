@@ -3,7 +3,6 @@ package tokenstore
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -133,34 +132,35 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 	if a.cooldown.Until.After(now) {
 		st.Cooldowns = []Cooldown{a.cooldown}
 	}
+	st.FailingSince, st.LastError = a.failingLocked()
 	usable := a.problem == nil && !r.OnHold()
 	st.Refreshable = usable && a.quarantine == "" && a.driver != nil && a.driver.Refreshable(r)
 	alive := t != nil && now.UnixNano() < t.usableUntil && !t.refused.Load()
 	st.Routable = usable && len(st.Cooldowns) == 0 && (alive || st.Refreshable && !a.retryAt.After(now))
-	st.State, st.Reason = a.condition(r, t, alive, now, remark(r, s.cfg.Pools))
+	overdue := st.Refreshable && t != nil && !a.renewalLocked(t, s.cfg.Renewal.Lead).After(now)
+	st.State, st.Reason = a.condition(r, t, alive, overdue, now, join(a.waitingLocked(), failureWords(st.FailingSince, st.LastError), remark(r, s.cfg.Pools)))
 	return st
 }
 
-// condition names the account's state and why it is not active, or remarks on it.
-func (a *account) condition(r Record, t *token, alive bool, now time.Time, remark string) (AccountState, string) {
+// condition names the account's state. why tells what is wrong with it wherever the state alone does not say it.
+func (a *account) condition(r Record, t *token, alive, overdue bool, now time.Time, why string) (AccountState, string) {
 	if a.deleted && a.problem == nil {
 		return StatePaused, WhyDeleted
 	}
-	if state, why := standing(r, a.problem, a.quarantine); state != StateActive {
+	if state, why := standing(a.id, r, a.problem, a.quarantine); state != StateActive {
 		return state, why
 	}
-	why := strings.Trim(lastFailure(r)+"; "+remark, "; ")
 	switch {
 	case a.cooldown.Until.After(now) && a.cooldown.Reason == "token_rejected":
 		return StateCooling, "token_rejected: the provider refuses its token; if that goes on, give it a new credential with tokenward accounts add"
 	case a.cooldown.Until.After(now):
 		return StateCooling, a.cooldown.Reason
 	case t != nil && t.refused.Load():
-		return StateExpired, "the provider refuses this token before its time"
+		return StateExpired, join("the provider refuses this token before its time", why)
 	case !alive:
 		return StateExpired, why
-	case !a.due.IsZero() && !a.due.After(now):
+	case overdue, !a.due.IsZero() && !a.due.After(now):
 		return StateExpiring, why
 	}
-	return StateActive, remark
+	return StateActive, why
 }

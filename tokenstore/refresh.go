@@ -81,15 +81,20 @@ func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
 	defer a.mu.Unlock()
 	gen := max(c.record.Rotation.Generation, a.highest) + 1
 	next := c.fulfilled(g, gen, a.id)
+	a.learnLocked(g)
 	if a.flight != nil {
 		a.flight.saving = true
 	}
 	a.record, a.version, a.highest = next, c.version, gen // whatever was written after our claim is still to be met
 	a.quarantine, a.rotated, a.failures, a.retryAt, a.doubtful = "", false, 0, time.Time{}, ""
+	a.unsavedDead, a.unwritten = nil, Outcome{}
 	e := JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
 	a.spendLocked(next.Rotation.Spent...)
 	t := newToken(a.id, next, c.driver, gen)
 	t.refreshed = true
+	if t.hint == 0 {
+		t.hint = g.Hint
+	}
 	a.setTokenLocked(t)
 	a.planLocked(s.cfg.Renewal.Lead)
 	return e
@@ -110,7 +115,7 @@ func (c *claimed) fulfilled(g Grant, gen Generation, id AccountID) Record {
 	if g.Scope != "" {
 		next.Scope = g.Scope
 	}
-	next.Rotation.Generation, next.Rotation.Claim = gen, nil
+	next.Rotation.Generation, next.Rotation.Claim, next.Rotation.Dead = gen, nil, nil
 	next.Rotation.Last = &Outcome{At: now, Trigger: c.trigger, Result: "succeeded", Fingerprint: Fingerprint(id, next.Credential())}
 	return next
 }

@@ -23,6 +23,8 @@ type Driver struct {
 	OnAnswer func(ctx context.Context, r tokenstore.Record) error
 	// OnGrant, when set, may change a grant before it is handed out.
 	OnGrant func(g *tokenstore.Grant)
+	// Life is what access tokens tell of their own lifetime; 0: nothing.
+	Life time.Duration
 
 	mu    sync.Mutex // guards what follows
 	calls int
@@ -101,6 +103,9 @@ func (d *Driver) Refresh(ctx context.Context, r tokenstore.Record) (tokenstore.G
 	}
 	return g, nil
 }
+
+// Lifespan implements tokenstore.Estimator.
+func (d *Driver) Lifespan(tokenstore.Record) time.Duration { return d.Life }
 
 // Headers implements tokenstore.Driver.
 func (d *Driver) Headers(r tokenstore.Record) []tokenstore.Header {
