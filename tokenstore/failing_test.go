@@ -13,16 +13,6 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/tokenstoretest"
 )
 
-// refusing makes the token endpoint answer with an error until it is set to nil.
-func (w *world) refusing(e *tokenstore.RefreshError) {
-	w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
-		if e == nil {
-			return nil
-		}
-		return e
-	}
-}
-
 var (
 	dead = &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Status: 400, Code: "invalid_grant"}
 	odd  = &tokenstore.RefreshError{Class: tokenstore.RefreshTransient, Status: 400, Code: "not_in_the_mood", Message: "come back never"}
@@ -57,9 +47,9 @@ func TestADeadCredentialStaysDeadWhateverALaterRefreshMeets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newStore(t, account("a"))
-				w.refusing(dead)
+				w.driver.Refuse(dead)
 				w.force("a", tokenstore.Failed)
-				w.refusing(later)
+				w.driver.Refuse(later)
 				for range 5 {
 					time.Sleep(time.Hour)
 					w.force("a", tokenstore.Failed)
@@ -74,7 +64,7 @@ func TestADeadCredentialStaysDeadWhateverALaterRefreshMeets(t *testing.T) {
 				if n := w.driver.Calls(); n != calls {
 					t.Errorf("it was tried %d times by itself", n-calls)
 				}
-				w.refusing(nil)
+				w.driver.Refuse(nil)
 				w.force("a", tokenstore.Refreshed)
 				synctest.Wait()
 				if st := w.status("a"); st.State != tokenstore.StateActive || st.Reason != "" || w.stored("a").Rotation.Dead != nil {
@@ -94,10 +84,10 @@ func TestADeathThatAnEarlierVersionWroteOutlivesATransientFailure(t *testing.T) 
 			}
 		}))
 		w.isDead("as found", "invalid_grant")
-		w.refusing(otherFailures["a limit"])
+		w.driver.Refuse(otherFailures["a limit"])
 		w.force("a", tokenstore.Failed)
 		w.isDead("after a limit", "invalid_grant")
-		w.refusing(nil)
+		w.driver.Refuse(nil)
 		w.renew()
 		edit(t, w.memory, "a", func(r *tokenstore.Record) { r.RefreshToken = tokenstore.NewSecret("new") })
 		time.Sleep(time.Second)
@@ -149,7 +139,7 @@ func TestRefusalsInUnknownWordsEndInACallForAHumanAndAreTriedNowAndThen(t *testi
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newStore(t, account("a", expired))
-				w.refusing(e)
+				w.driver.Refuse(e)
 				w.renew()
 				time.Sleep(time.Hour)
 				w.stop() // what was counted outlives the process
@@ -177,7 +167,7 @@ func TestRefusalsInUnknownWordsEndInACallForAHumanAndAreTriedNowAndThen(t *testi
 					t.Errorf("%d tries in two days", n)
 				}
 				w.isDead("after two days", e.Error())
-				w.refusing(nil)
+				w.driver.Refuse(nil)
 				time.Sleep(6*time.Hour + time.Minute)
 				if st := w.status("a"); st.State != tokenstore.StateActive || w.stored("a").Rotation.Dead != nil || !st.FailingSince.IsZero() {
 					t.Errorf("the endpoint has changed its mind and it is %s: %s", st.State, st.Reason)
@@ -192,7 +182,7 @@ func TestTwoProcessesTryADoomedCredentialNoMoreOftenThanOne(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
 		put(t, m, account("a", expired))
 		one, two := open(t, m, m, d), open(t, m, m, d)
-		one.refusing(odd)
+		one.driver.Refuse(odd)
 		one.renew()
 		two.renew()
 		time.Sleep(4 * time.Hour)
@@ -211,7 +201,7 @@ func TestFailuresThatAreNoRefusalsNeverCallForANewCredential(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newStore(t, account("a", expired))
-				w.refusing(otherFailures[name])
+				w.driver.Refuse(otherFailures[name])
 				w.renew()
 				time.Sleep(24 * time.Hour)
 				if st := w.status("a"); st.State == tokenstore.StateNeedsReauth || time.Since(st.FailingSince) < 23*time.Hour {
@@ -225,7 +215,7 @@ func TestFailuresThatAreNoRefusalsNeverCallForANewCredential(t *testing.T) {
 func TestALivingTokenKeepsARefusedAccountFromNeedingAHuman(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, account("a", func(r *tokenstore.Record) { r.ExpiresAt = r.ObtainedAt.Add(4 * time.Hour) }))
-		w.refusing(odd)
+		w.driver.Refuse(odd)
 		w.force("a", tokenstore.Failed)
 		w.renew()
 		time.Sleep(3*time.Hour + 55*time.Minute)
@@ -242,7 +232,7 @@ func TestARenewalThatFailsIsToldOfAnAccountThatServes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newStore(t, account("a"))
-				w.refusing(e)
+				w.driver.Refuse(e)
 				w.renew()
 				time.Sleep(50 * time.Minute) // renewal is due after 36 to 40
 				st := w.status("a")
@@ -256,7 +246,7 @@ func TestARenewalThatFailsIsToldOfAnAccountThatServes(t *testing.T) {
 				if _, why := tokenstore.Standing("a", w.stored("a"), cfg.Drivers, cfg.Pools); !strings.Contains(why, e.Error()) {
 					t.Errorf("the record says %q", why)
 				}
-				w.refusing(nil)
+				w.driver.Refuse(nil)
 				time.Sleep(11 * time.Minute)
 				if st = w.status("a"); st.State != tokenstore.StateActive || st.Reason != "" || !st.FailingSince.IsZero() || st.LastError != "" {
 					t.Errorf("after a success it is %s since %v: %s", st.State, st.FailingSince, st.Reason)
@@ -269,7 +259,7 @@ func TestARenewalThatFailsIsToldOfAnAccountThatServes(t *testing.T) {
 func TestAFailureBeforeItsTimeLeavesAnAccountActiveWithAReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, account("a"))
-		w.refusing(otherFailures["our own fault"])
+		w.driver.Refuse(otherFailures["our own fault"])
 		w.force("a", tokenstore.Failed)
 		synctest.Wait()
 		if st := w.status("a"); st.State != tokenstore.StateActive || !strings.Contains(st.Reason, "invalid_client") {

@@ -17,7 +17,7 @@ func transportWords(err error) string {
 		dns     *net.DNSError
 		dial    *net.OpError
 		stream  http2.StreamError
-		goAway  http2.GoAwayError
+		goAway  http2.GoAwayError //nolint:staticcheck // as in oneshot.go
 		timeout net.Error
 		away    *turnedAwayError
 	)
