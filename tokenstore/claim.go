@@ -36,6 +36,7 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 			return nil, early
 		}
 		c := &claimed{began: time.Now(), driver: s.cfg.Drivers[cur.record.Provider], fingerprint: Fingerprint(a.id, cur.record.Credential()), trigger: trigger}
+		c.doubtful = s.doubted(a, cur.record.Rotation.Claim, c.fingerprint)
 		next := cur.record.Clone()
 		next.Rotation.Claim = &Claim{AttemptID: newID(), Holder: s.cfg.Holder, Fingerprint: c.fingerprint, StartedAt: time.Now().UTC(), LeaseSeconds: int(s.cfg.Renewal.ClaimLease.Seconds())}
 		c.stored, err = s.write(a.id, next, cur.version, newID())
@@ -53,6 +54,13 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 		s.take(a, c.stored)
 		return c, RefreshResult{}
 	}
+}
+
+// doubted reports whether an earlier claim may have spent the credential.
+func (s *Store) doubted(a *account, earlier *Claim, fingerprint string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return earlier != nil && earlier.Fingerprint == fingerprint && (earlier.Ambiguous || earlier.Holder != s.cfg.Holder || earlier.AttemptID == a.doubtful)
 }
 
 // needless reports whether the record just read makes a refresh unnecessary or impossible.

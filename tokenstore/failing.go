@@ -29,6 +29,8 @@ type failure struct {
 	Outcome
 	refused bool // the token endpoint refused the grant, in whatever words
 	living  bool // the access token serves on
+	// doubtful: the credential may be spent, by this attempt or by one before it that this one did not clear up
+	doubtful bool
 }
 
 // fail writes a failure into the record, and what follows from it and all before.

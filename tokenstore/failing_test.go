@@ -75,6 +75,38 @@ func TestADeadCredentialStaysDeadWhateverALaterRefreshMeets(t *testing.T) {
 	}
 }
 
+func TestACredentialThatMayBeSpentStaysInDoubtWhateverALaterRefreshMeets(t *testing.T) {
+	for name, later := range otherFailures {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newStore(t, account("a"))
+				w.renew()
+				w.driver.OnAnswer = func(context.Context, tokenstore.Record) error { return otherFailures["a lost answer"] }
+				w.force("a", tokenstore.Failed)
+				time.Sleep(time.Minute)
+				w.driver.Refuse(later)
+				w.force("a", tokenstore.Failed)
+				synctest.Wait()
+				inDoubt := func(when string) {
+					if st := w.status("a"); st.State != tokenstore.StateAmbiguous || !st.Routable || w.driver.Calls() != 2 {
+						t.Errorf("%s it is %s after %d grants: %s", when, st.State, w.driver.Calls(), st.Reason)
+					}
+				}
+				inDoubt("after another failure")
+				w.stop()
+				w = open(t, w.memory, w.memory, w.driver)
+				w.renew()
+				time.Sleep(58 * time.Minute)
+				inDoubt("after a restart, while its token lives,")
+				time.Sleep(45 * time.Second)
+				if n := w.driver.Calls(); n < 3 {
+					t.Errorf("%d grants shortly before the token ends", n)
+				}
+			})
+		})
+	}
+}
+
 func TestADeathThatAnEarlierVersionWroteOutlivesATransientFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, account("a", func(r *tokenstore.Record) {

@@ -15,6 +15,7 @@ type claimed struct {
 	stored             // with the claim in it
 	driver      Driver //
 	fingerprint string // of the credential that will be spent
+	doubtful    bool   // it may be spent already: an earlier claim of it ended without a readable answer
 	trigger     Trigger
 	began       time.Time // before the claim was written: others count its lease from the moment they see it, which is later
 }

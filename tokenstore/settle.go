@@ -15,13 +15,15 @@ func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 		}
 	}
 	if e.Class == RefreshUnknown {
-		a.doubt(c.attempt())
 		s.metrics.ambiguous.Inc()
 		s.event("refresh_ambiguous", a)
 	}
 	f := failure{
 		Outcome{At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Status: e.Status, Error: clip(e.Error()), Fingerprint: c.fingerprint},
-		e.refused(), a.serves(time.Now()),
+		e.refused(), a.serves(time.Now()), e.Class == RefreshUnknown || c.doubtful && e.Class != RefreshPermanent,
+	}
+	if f.doubtful {
+		a.doubt(c)
 	}
 	res := s.postpone(a, e)
 	before := a.condemned()
@@ -43,7 +45,7 @@ func (s *Store) release(a *account, c *claimed, f failure) bool {
 	for range 5 {
 		next := cur.record.Clone()
 		next.fail(a.id, f)
-		if f.Class == RefreshUnknown {
+		if f.doubtful {
 			next.Rotation.Claim.Ambiguous = true
 		} else {
 			next.Rotation.Claim = nil
@@ -68,11 +70,14 @@ func (s *Store) release(a *account, c *claimed, f failure) bool {
 	return false
 }
 
-// doubt remembers that an attempt of ours may have spent its credential.
-func (a *account) doubt(attempt string) {
+// doubt remembers that an attempt of ours, or one before it, may have spent its credential.
+func (a *account) doubt(c *claimed) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.doubtful, a.doubtSince = attempt, time.Now()
+	if !c.doubtful {
+		a.doubtSince = time.Now()
+	}
+	a.doubtful = c.attempt()
 }
 
 // postpone plans the next try after a failure.
@@ -85,7 +90,7 @@ func (s *Store) postpone(a *account, e *RefreshError) RefreshResult {
 		lo = r.BackoffMax // waiting does not help, but a mended configuration should be noticed
 	}
 	at := time.Now().Add(backoff(a.failures, lo, r.BackoffMax, e.RetryAfter, rand.Float64())) //nolint:gosec // jitter
-	if t := a.token.Load(); e.Class == RefreshUnknown && t != nil && a.driver != nil {
+	if t, claim := a.token.Load(), a.record.Rotation.Claim; t != nil && a.driver != nil && claim != nil && claim.AttemptID == a.doubtful {
 		at = later(at, a.replayAtLocked(t))
 	}
 	a.retryAt, a.awaits = at, false
