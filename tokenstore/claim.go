@@ -127,7 +127,6 @@ func (s *Store) ambiguous(a *account, r Record, trigger Trigger) (RefreshResult,
 	if !at.After(time.Now()) {
 		return RefreshResult{}, false
 	}
-	a.retryAt = at
 	return failed(a, &RefreshError{Class: RefreshUnknown, Message: "an earlier refresh ended without a readable answer, or was not saved yet by the process that made it; its refresh token is tried again shortly before the access token ends, at " + at.UTC().Format(time.RFC3339)}), true
 }
 
@@ -138,7 +137,11 @@ func (a *account) replayAtLocked(t *token) time.Time {
 		policy = ReplayStrict // the predecessor is not accepted any more
 	}
 	end, life := a.endLocked(t)
-	return replayAt(policy, !t.refused.Load(), end, life)
+	at := replayAt(policy, !t.refused.Load(), end, life)
+	if e := a.evidence; !at.IsZero() && e.class == ClassTokenRejected { // refused while healthy, and not accepted since
+		at = earlier(at, e.since.Add(disbelief))
+	}
+	return at
 }
 
 // graceOpenLocked reports whether a doubtful credential had better be tried again now than later.

@@ -82,7 +82,7 @@ func deadOf(id AccountID, r Record) *Dead {
 	if d := r.Rotation.Dead; d != nil && d.Fingerprint == now {
 		return d
 	}
-	if last := r.Rotation.Last; last != nil && last.Class == RefreshPermanent && last.Fingerprint == now { // an earlier version wrote it
+	if last := r.Rotation.Last; last != nil && last.Class == RefreshPermanent && last.Fingerprint == now && last.Error != condemnedByAnswers { // an earlier version wrote it
 		return &Dead{Fingerprint: now, At: last.At, Error: last.Error}
 	}
 	return nil
@@ -113,8 +113,8 @@ func recheckAt(id AccountID, r Record) time.Time {
 	return last.Add(min(max(last.Sub(d.At), recheckLeast), recheckMost))
 }
 
-// judgeLocked derives from the record, and from a death that could not be written into it, whether the credential is dead.
-func (a *account) judgeLocked() {
+// diagnoseLocked derives from the record, and from a death that could not be written into it, whether the credential is dead.
+func (a *account) diagnoseLocked() {
 	r, last := a.record, a.record.Rotation.Last
 	if d := a.unsavedDead; d != nil {
 		revived := last != nil && last.Result == "succeeded" && last.At.After(d.At)
@@ -132,7 +132,8 @@ func (a *account) condemn(r Record, f failure) {
 	next := r.Clone()
 	next.fail(a.id, f)
 	a.unsavedDead = deadOf(a.id, next)
-	a.judgeLocked()
+	a.diagnoseLocked()
+	a.convictLocked()
 }
 
 func (a *account) condemned() bool {
@@ -149,7 +150,10 @@ func (a *account) written() {
 }
 
 // serves reports whether the account's token lives, wherever else it may be benched.
-func (a *account) serves(now time.Time) bool { return now.UnixNano() < a.liveUntil.Load() }
+func (a *account) serves(now time.Time) bool {
+	t := a.token.Load()
+	return t != nil && now.UnixNano() < t.usableUntil && !t.refused.Load()
+}
 
 // failing says since when refreshes with the record's credential fail, and why the latest did; zero: they do not.
 func failing(id AccountID, r Record) (since time.Time, why string) {

@@ -108,10 +108,12 @@ func (s *Store) serving() (accounts, living, able int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range s.accounts {
-		if now < a.liveUntil.Load() {
+		t := a.token.Load()
+		usable := t != nil && now < t.usableUntil // a suspect token serves when no better one can
+		if usable {
 			living++
 		}
-		if a.living(now) || a.wakeable(now) {
+		if a.coolUntil.Load() <= now && usable || a.wakeable(now) {
 			able++
 		}
 	}
@@ -131,19 +133,34 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 	}
 	if a.cooldown.Until.After(now) {
 		st.Cooldowns = []Cooldown{a.cooldown}
+		st.Cooldowns[0].Probe = time.Unix(0, a.coolUntil.Load()).UTC()
+	}
+	bench := a.benched(now)
+	if bench != nil && bench.until != never {
+		until := time.Unix(0, bench.until).UTC()
+		st.Cooldowns = append(st.Cooldowns, Cooldown{Scope: ScopeAccount, Until: until, Probe: until, Reason: bench.class.String()})
 	}
 	st.FailingSince, st.LastError = a.failingLocked()
 	usable := a.problem == nil && !r.OnHold()
 	st.Refreshable = usable && a.quarantine == "" && a.driver != nil && a.driver.Refreshable(r)
-	alive := t != nil && now.UnixNano() < t.usableUntil && !t.refused.Load()
-	st.Routable = usable && len(st.Cooldowns) == 0 && (alive || st.Refreshable && !a.retryAt.After(now))
+	alive := t != nil && now.UnixNano() < t.usableUntil && (bench == nil || bench.until != never)
+	st.Routable = usable && len(st.Cooldowns) == 0 && bench == nil && (alive || st.Refreshable && !a.retryAt.After(now))
 	overdue := st.Refreshable && t != nil && !a.renewalLocked(t, s.cfg.Renewal.Lead).After(now)
-	st.State, st.Reason = a.condition(r, t, alive, overdue, now, join(a.waitingLocked(), failureWords(st.FailingSince, st.LastError), remark(r, s.cfg.Pools)))
+	why := join(a.suspectLocked(), a.waitingLocked(), failureWords(st.FailingSince, st.LastError), remark(r, s.cfg.Pools))
+	st.State, st.Reason = a.condition(r, alive, overdue, bench, now, why)
 	return st
 }
 
+// suspectLocked says that the token is used after better ones; "" when it is not.
+func (a *account) suspectLocked() string {
+	if d := a.suspicion.Load(); d != nil && !d.bench {
+		return "a request was refused with its token (" + d.class.String() + "): others are preferred until it is accepted, replaced, or a minute is over"
+	}
+	return ""
+}
+
 // condition names the account's state. why tells what is wrong with it wherever the state alone does not say it.
-func (a *account) condition(r Record, t *token, alive, overdue bool, now time.Time, why string) (AccountState, string) {
+func (a *account) condition(r Record, alive, overdue bool, bench *suspicion, now time.Time, why string) (AccountState, string) {
 	if a.deleted && a.problem == nil {
 		return StatePaused, WhyDeleted
 	}
@@ -151,12 +168,12 @@ func (a *account) condition(r Record, t *token, alive, overdue bool, now time.Ti
 		return state, why
 	}
 	switch {
-	case a.cooldown.Until.After(now) && a.cooldown.Reason == "token_rejected":
-		return StateCooling, "token_rejected: the provider refuses its token; if that goes on, give it a new credential with tokenward accounts add"
 	case a.cooldown.Until.After(now):
 		return StateCooling, a.cooldown.Reason
-	case t != nil && t.refused.Load():
-		return StateExpired, join("the provider refuses this token before its time", why)
+	case bench != nil && bench.class == ClassTokenRejected:
+		return StateCooling, "token_rejected: the provider refuses its token; if that goes on, give it a new credential with tokenward accounts add"
+	case bench != nil:
+		return StateCooling, bench.class.String()
 	case !alive:
 		return StateExpired, why
 	case overdue, !a.due.IsZero() && !a.due.After(now):

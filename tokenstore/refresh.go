@@ -96,7 +96,11 @@ func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
 	if t.hint == 0 {
 		t.hint = g.Hint
 	}
+	old := a.token.Load()
 	a.setTokenLocked(t)
+	if c.trigger == TriggerResponse || old != nil && old.refused.Load() { // the schedule may be quicker than who met the refusal
+		a.respondedAt = time.Now()
+	}
 	a.planLocked(s.cfg.Renewal.Lead)
 	return e
 }

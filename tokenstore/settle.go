@@ -90,9 +90,6 @@ func (s *Store) postpone(a *account, e *RefreshError) RefreshResult {
 		lo = r.BackoffMax // waiting does not help, but a mended configuration should be noticed
 	}
 	at := time.Now().Add(backoff(a.failures, lo, r.BackoffMax, e.RetryAfter, rand.Float64())) //nolint:gosec // jitter
-	if t, claim := a.token.Load(), a.record.Rotation.Claim; t != nil && a.driver != nil && claim != nil && claim.AttemptID == a.doubtful {
-		at = later(at, a.replayAtLocked(t))
-	}
 	a.retryAt, a.awaits = at, false
 	if a.unwritten.FailingSince.IsZero() {
 		a.unwritten.FailingSince = time.Now().UTC()

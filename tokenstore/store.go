@@ -31,6 +31,7 @@ type Store struct {
 	unsaved  atomic.Int64 // rotations that are in memory and wait for the backend
 	journal  Journal
 	lives    lifespans
+	faults   faults
 
 	journalDown atomic.Bool // the latest entry could not be written
 
