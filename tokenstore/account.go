@@ -16,9 +16,11 @@ const never = math.MaxInt64
 // token is one generation of an account's access token. Immutable but for refused.
 type token struct {
 	generation  Generation
-	expires     time.Time // zero: endless
+	expires     time.Time // zero: unknown, it is used until it is refused
 	obtained    time.Time
-	usableUntil int64 // Unix nanoseconds: expiry less the skew; never when endless
+	begins      time.Time     // obtained, or when this process met it
+	hint        time.Duration // how long it may live, if expires does not say; 0: unknown
+	usableUntil int64         // Unix nanoseconds: expiry less the skew; never when endless
 	headers     []Header
 	fingerprint string
 	jitter      float64     // of the renewal, drawn once
@@ -29,7 +31,8 @@ type token struct {
 
 // account is the process's picture of one account. Picks read the atomics; everything else is behind mu.
 type account struct {
-	id AccountID
+	id    AccountID
+	lives *lifespans // the store's
 
 	token     atomic.Pointer[token]     // nil: none yet; set by setTokenLocked
 	liveUntil atomic.Int64              // the token can serve before, Unix nanoseconds; 0: there is none, or it is suspect
@@ -53,7 +56,10 @@ type account struct {
 	removed bool
 	highest Generation // ever installed; an operator may erase the record's count
 
-	quarantine  string // why only a human can revive the credential; "": it is fine
+	quarantine  string    // why only a human can revive the credential; "": it is fine
+	recheck     time.Time // with a quarantine: when it is put to the test; zero: never
+	unsavedDead *Dead     // what the record does not say of it yet
+	unwritten   Outcome   // the latest failure, if it is not in the record
 	cooldown    Cooldown
 	cooledAt    time.Time // when it began
 	strikes     int       // consecutive rate limits without a reset time
@@ -111,12 +117,22 @@ func (a *account) generation() Generation {
 	return 0
 }
 
+// plan is when the token of a generation is to be renewed; zero: not, or a flight is under way.
+func (a *account) plan() (Generation, time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.generation(), a.due
+}
+
 // newToken prepares what picks will need of the record's access token.
 func newToken(id AccountID, r Record, d Driver, gen Generation) *token {
 	t := &token{
-		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
+		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, begins: r.ObtainedAt, usableUntil: never, hint: hintOf(d, r),
 		jitter:  rand.Float64(), //nolint:gosec // jitter needs no secrecy
 		headers: d.Headers(r), fingerprint: Fingerprint(id, d.Token(r)),
+	}
+	if t.begins.IsZero() {
+		t.begins = time.Now()
 	}
 	if !r.ExpiresAt.IsZero() {
 		t.usableUntil = r.ExpiresAt.Add(-skewOf(t.lifetime())).UnixNano()
@@ -168,15 +184,19 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 	case replaced:
 		a.failures, a.doubtful = 0, "" // a new credential starts with a clean sheet
 		a.retryAt = rescuedAt(a.id, a.record)
+		a.unwritten = Outcome{}
 		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation
 		if a.rotated {
 			a.pardonLocked(false)
 		}
 	case before.Rotation.Resumed != a.record.Rotation.Resumed, before.OnHold() && !a.record.OnHold(), before.grantsDifferently(a.record):
-		a.failures, a.retryAt = 0, time.Time{} // why it was to wait is over, or nobody knows
+		a.failures, a.retryAt, a.unwritten = 0, time.Time{}, Outcome{} // why it was to wait is over, or nobody knows
 		a.pardonLocked(true)
 	}
-	a.quarantine = quarantined(a.id, a.record)
+	if before.Rotation.Generation < a.record.Rotation.Generation {
+		a.unwritten = Outcome{} // a peer was luckier
+	}
+	a.diagnoseLocked()
 	a.convictLocked()
 	a.installLocked(a.record, cfg.Renewal.Lead)
 	return changed, l
@@ -230,7 +250,13 @@ func (a *account) planLocked(lead time.Duration) {
 
 // planOfLocked is the earliest refresh that a pick may cause, and the next renewal; never and zero: none.
 func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
-	if a.removed || a.driver == nil || a.problem != nil || a.quarantine != "" || a.record.OnHold() || !a.driver.Refreshable(a.record) {
+	if a.removed || a.driver == nil || a.problem != nil || a.record.OnHold() || !a.driver.Refreshable(a.record) {
+		return never, due
+	}
+	if a.quarantine != "" {
+		if !a.recheck.IsZero() && a.flight == nil {
+			due = later(a.recheck, a.retryAt)
+		}
 		return never, due
 	}
 	if a.flight != nil { // planned again when it ends; until its token is known, picks may join it
@@ -246,8 +272,8 @@ func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 	switch {
 	case t == nil || a.rotated || a.graceOpenLocked() || t.refused.Load() || a.unsureLocked() && a.evidence.class == ClassTokenRejected:
 		due = later(time.Now(), soonest)
-	case !t.expires.IsZero():
-		due = later(renewAt(t.expires.Add(-t.lifetime()), t.expires, lead, t.jitter), soonest)
+	default:
+		due = later(a.renewalLocked(t, lead), soonest)
 	}
 	return wake, due
 }
@@ -283,13 +309,3 @@ func later(a, b time.Time) time.Time {
 // condemnedByAnswers is what earlier versions wrote when answers of the provider, not of the token endpoint, spoke against a
 // credential. Such a word is not believed any more.
 const condemnedByAnswers = "its tokens are refused right after a refresh"
-
-// quarantined says why the record's credential is dead, "" if it is not known to be. It is derived from the record, so
-// that it survives restarts and ends by itself when the operator writes another credential.
-func quarantined(id AccountID, r Record) string {
-	last := r.Rotation.Last
-	if last == nil || last.Class != RefreshPermanent || last.Error == condemnedByAnswers || last.Fingerprint != Fingerprint(id, r.Credential()) {
-		return ""
-	}
-	return "the credential was refused for good: " + last.Error
-}

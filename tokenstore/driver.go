@@ -52,11 +52,19 @@ type Driver interface {
 	Replay() (ReplayPolicy, time.Duration)
 }
 
+// Estimator is a Driver that can guess how long an access token lives whose record does not say.
+type Estimator interface {
+	// Lifespan is how long the record's access token lives from its obtained_at on, by what the token says of itself; 0: it
+	// says nothing. It proves nothing: good for planning alone. No I/O.
+	Lifespan(r Record) time.Duration
+}
+
 // Grant is the answer of a token endpoint.
 type Grant struct {
 	AccessToken  Secret        // never zero
 	TokenType    string        // "" means Bearer
-	ExpiresIn    time.Duration // 0: the answer did not say and the driver knows no default; the token then counts as endless
+	ExpiresIn    time.Duration // 0: the answer did not say and the driver knows no default; the token is used until it is refused
+	Hint         time.Duration // what else in the answer lets expect of the token's life; for planning alone; 0: nothing
 	RefreshToken Secret        // zero: not rotated, keep the old one
 	Scope        string        // "": unchanged
 }

@@ -40,7 +40,10 @@ func (s *Store) noteRefresh(a *account, trigger Trigger, r RefreshResult) {
 	fields := []zap.Field{zap.String("trigger", string(trigger)), zapDuration("duration", r.Duration)}
 	switch r.Outcome {
 	case Refreshed:
-		fields = append(fields, zap.Uint64("generation", uint64(r.GenerationAfter)), zap.Time("expires_at", r.ExpiresAt))
+		fields = append(fields, zap.Uint64("generation", uint64(r.GenerationAfter)))
+		if !r.ExpiresAt.IsZero() { // the answer said it
+			fields = append(fields, zap.Time("expires_at", r.ExpiresAt))
+		}
 		s.event("refresh_succeeded", a, fields...)
 	case Failed:
 		s.event("refresh_failed", a, append(fields, zap.String("class", string(r.Class)), zap.Int("upstream_status", r.Status), zap.String("error", r.Error))...)

@@ -3,7 +3,6 @@ package tokenstore
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -141,27 +140,34 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 		until := time.Unix(0, bench.until).UTC()
 		st.Cooldowns = append(st.Cooldowns, Cooldown{Scope: ScopeAccount, Until: until, Probe: until, Reason: bench.class.String()})
 	}
+	st.FailingSince, st.LastError = a.failingLocked()
 	usable := a.problem == nil && !r.OnHold()
 	st.Refreshable = usable && a.quarantine == "" && a.driver != nil && a.driver.Refreshable(r)
 	alive := t != nil && now.UnixNano() < t.usableUntil && (bench == nil || bench.until != never)
 	st.Routable = usable && len(st.Cooldowns) == 0 && bench == nil && (alive || st.Refreshable && !a.retryAt.After(now))
-	st.State, st.Reason = a.condition(r, alive, bench, now, remark(r, s.cfg.Pools))
+	d := a.suspicion.Load()
+	overdue := st.Refreshable && t != nil && (d != nil && d.ask || !a.renewalLocked(t, s.cfg.Renewal.Lead).After(now))
+	why := join(a.suspicionWords(), a.waitingLocked(), failureWords(st.FailingSince, st.LastError), remark(r, s.cfg.Pools))
+	st.State, st.Reason = a.condition(r, alive, overdue, bench, now, why)
 	return st
 }
 
-// condition names the account's state and why it is not active, or remarks on it.
-func (a *account) condition(r Record, alive bool, bench *suspicion, now time.Time, remark string) (AccountState, string) {
+// suspicionWords says that the token is used after better ones; "" when it is not.
+func (a *account) suspicionWords() string {
+	if d := a.suspicion.Load(); d != nil && !d.bench {
+		return "a request was refused with its token (" + d.class.String() + "): others are preferred until it is accepted, replaced, or a minute is over"
+	}
+	return ""
+}
+
+// condition names the account's state. why tells what is wrong with it wherever the state alone does not say it.
+func (a *account) condition(r Record, alive, overdue bool, bench *suspicion, now time.Time, why string) (AccountState, string) {
 	if a.deleted && a.problem == nil {
 		return StatePaused, WhyDeleted
 	}
-	if state, why := standing(r, a.problem, a.quarantine); state != StateActive {
+	if state, why := standing(a.id, r, a.problem, a.quarantine); state != StateActive {
 		return state, why
 	}
-	d := a.suspicion.Load()
-	if d != nil && !d.bench {
-		remark = strings.Trim("a request was refused with its token ("+d.class.String()+"): others are preferred until it is accepted, replaced, or a minute is over; "+remark, "; ")
-	}
-	why := strings.Trim(lastFailure(r)+"; "+remark, "; ")
 	switch {
 	case a.cooldown.Until.After(now):
 		return StateCooling, a.cooldown.Reason
@@ -171,8 +177,8 @@ func (a *account) condition(r Record, alive bool, bench *suspicion, now time.Tim
 		return StateCooling, bench.class.String()
 	case !alive:
 		return StateExpired, why
-	case d != nil && d.ask, !a.due.IsZero() && !a.due.After(now):
+	case overdue, !a.due.IsZero() && !a.due.After(now):
 		return StateExpiring, why
 	}
-	return StateActive, remark
+	return StateActive, why
 }

@@ -136,11 +136,9 @@ func (r *Renewer) renew(ctx context.Context, a *account) {
 		default:
 		}
 	}()
-	a.mu.Lock()
-	gen, due := a.generation(), a.due
-	a.mu.Unlock()
+	gen, due := a.plan()
 	if due.IsZero() || due.After(time.Now()) {
-		return // planned anew since: somebody else has refreshed it
+		return // planned anew since: whoever did so tells it with wake
 	}
 	f := r.store.join(a, gen, TriggerSchedule)
 	select {

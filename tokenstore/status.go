@@ -51,8 +51,12 @@ type AccountStatus struct {
 	Fingerprint string // of the access token
 	Cooldowns   []Cooldown
 	Last        *Outcome
-	Failovers   uint64 // attempts that were moved away from it
-	Requests    uint64 // attempts it was picked for
+
+	FailingSince time.Time // of the current credential: the first failed refresh since the latest success; zero: none
+	LastError    string    // with FailingSince: why the latest one failed
+
+	Failovers uint64 // attempts that were moved away from it
+	Requests  uint64 // attempts it was picked for
 }
 
 // Cooldown says until when an account is not selectable, and why.

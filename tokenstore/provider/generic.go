@@ -42,16 +42,7 @@ func (d *generic) Refresh(ctx context.Context, r tokenstore.Record) (tokenstore.
 	if r.Kind == tokenstore.KindClientCredentials {
 		grant = "client_credentials"
 	}
-	return d.endpoint.redeem(ctx, request{json: d.endpoint.json, style: d.endpoint.style, grant: grant, record: r, permanent: openAIPermanent})
-}
-
-// openAIPermanent: OpenAI answers a dead refresh token with 401 and one of these codes (codex's auth module).
-func openAIPermanent(_ int, code string) bool {
-	switch code {
-	case "refresh_token_expired", "refresh_token_reused", "refresh_token_invalidated", "refresh_token_revoked", "invalid_refresh_token", "app_session_terminated":
-		return true
-	}
-	return false
+	return d.endpoint.redeem(ctx, request{json: d.endpoint.json, style: d.endpoint.style, grant: grant, record: r})
 }
 
 // Headers implements tokenstore.Driver.
