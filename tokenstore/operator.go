@@ -137,7 +137,8 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 	st.Refreshable = usable && a.quarantine == "" && a.driver != nil && a.driver.Refreshable(r)
 	alive := t != nil && now.UnixNano() < t.usableUntil && !t.refused.Load()
 	st.Routable = usable && len(st.Cooldowns) == 0 && (alive || st.Refreshable && !a.retryAt.After(now))
-	st.State, st.Reason = a.condition(r, t, alive, now, remark(r, s.cfg.Pools))
+	st.Remarks = remarks(r, a.driver, s.cfg.Pools)
+	st.State, st.Reason = a.condition(r, t, alive, now, strings.Join(st.Remarks, "; "))
 	return st
 }
 
