@@ -167,6 +167,7 @@ func (a *app) setState(use, short string, state tokenstore.OperatorState) *cobra
 					delete(r.Labels, copiedState)
 				}
 				r.State = state
+				r.Mend("state") // whatever stood there
 				return nil
 			})
 			if err != nil {

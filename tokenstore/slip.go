@@ -80,6 +80,11 @@ func (r Record) broken() error {
 	return r.firstSlip(Slip.breaks)
 }
 
+// Faultless reports the first slip of a record that is about to be stored, as a *RecordError.
+func (r Record) Faultless() error {
+	return r.firstSlip(func(Slip) bool { return true })
+}
+
 func (r Record) firstSlip(is func(Slip) bool) error {
 	if i := slices.IndexFunc(r.Slips, is); i >= 0 {
 		return &RecordError{Key: r.Slips[i].Key, Rule: r.Slips[i].Rule}
