@@ -66,7 +66,7 @@ func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokensto
 	switch {
 	case errors.Is(err, tokenstore.ErrDeleted):
 		return view{ID: id, Version: v, State: tokenstore.StatePaused, Problem: tokenstore.WhyDeleted}
-	case err != nil:
+	case err != nil && len(r.Slips) == 0: // with slips the rest of it is known
 		return view{ID: id, Version: v, State: tokenstore.StateConfigError, Problem: err.Error()}
 	}
 	out := view{

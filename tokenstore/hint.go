@@ -10,7 +10,7 @@ import (
 // Nearest returns the name that was probably meant by word: one that differs in case and punctuation only, or in a few letters;
 // "" when none is near.
 func Nearest(word string, names []string) string {
-	best, least := "", len(plain(word))/3+1 // one letter in three may be wrong
+	best, least := "", (len(plain(word))+1)/3+1 // about one letter in three may be wrong
 	for _, name := range names {
 		if d := distance(plain(word), plain(name)); d < least {
 			best, least = name, d
@@ -68,10 +68,13 @@ func meant(key string) string {
 }
 
 // hints names the unknown keys of a record that look like slips of the pen. Others may be notes of the operator's.
-func hints(r Record) []string {
+func hints(r Record) []string { return hintsFor(r, "") }
+
+// hintsFor is hints for one key that may have been meant; "": any.
+func hintsFor(r Record, wanted string) []string {
 	var out []string
 	for _, key := range slices.Sorted(maps.Keys(r.Extra)) {
-		if known := meant(key); known != "" {
+		if known := meant(key); known != "" && (wanted == "" || wanted == known) {
 			out = append(out, fmt.Sprintf("key %s is not read: did you mean %s?", key, known))
 		}
 	}

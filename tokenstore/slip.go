@@ -1,6 +1,7 @@
 package tokenstore
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,6 +76,20 @@ func (r *Record) Mend(keys ...string) {
 	}
 }
 
+// settled is the record without the slips whose keys were given another value since.
+func (r Record) settled() Record {
+	if len(r.Slips) == 0 {
+		return r
+	}
+	known, err := knownKeys(r)
+	for _, s := range r.Slips {
+		if err == nil && !bytes.Equal(known[s.top()], s.InForce) {
+			r.Mend(s.top())
+		}
+	}
+	return r
+}
+
 // broken is the error of a record that nobody can use.
 func (r Record) broken() error {
 	return r.firstSlip(Slip.breaks)
@@ -87,7 +102,8 @@ func (r Record) Faultless() error {
 
 func (r Record) firstSlip(is func(Slip) bool) error {
 	if i := slices.IndexFunc(r.Slips, is); i >= 0 {
-		return &RecordError{Key: r.Slips[i].Key, Rule: r.Slips[i].Rule}
+		s := r.Slips[i]
+		return &RecordError{Key: s.Key, Rule: sentences(s.Rule, hintsFor(r, s.Key)...)}
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ func (r Record) OnHold() bool { return r.State == Paused || r.Labels[LabelCopied
 // Check says why a record cannot be used with these providers and pools, as a *RecordError; nil: it can. One pool is enough:
 // services that share a store may be configured for different ones.
 func Check(r Record, drivers map[string]Driver, pools map[string]PoolConfig) error {
+	r = r.settled()
 	if err := r.broken(); err != nil {
 		return err
 	}
