@@ -144,12 +144,16 @@ func sentences(first string, others ...string) string {
 
 // whyPaused tells a record that somebody paused from one that a slip holds.
 func whyPaused(r Record) string {
+	const why = "paused by an operator"
 	for _, s := range r.Slips {
-		if s.Key == "state" && !s.LastGood {
+		switch {
+		case s.Key == "state" && s.LastGood:
+			return sentences(why, s.Remark())
+		case s.Key == "state":
 			return s.Remark()
 		}
 	}
-	return "paused by an operator"
+	return why
 }
 
 // slipRemarks says which keys of a record cannot be used, and what counts instead.
