@@ -48,7 +48,8 @@ func storeAt(c config.Store) string {
 func operatorsToken(c config.Store, env func(string) (string, bool)) tokenstore.Secret {
 	token, _ := env("VAULT_TOKEN")
 	address, _ := env("VAULT_ADDR")
-	if c.Vault == nil || c.Vault.Auth.TokenFile != "" || address != "" && strings.TrimRight(address, "/") != strings.TrimRight(c.Vault.Address, "/") {
+	v := c.Vault
+	if v == nil || v.Auth.TokenFile != "" || address != "" && strings.TrimRight(address, "/") != strings.TrimRight(v.Address, "/") {
 		return tokenstore.Secret{}
 	}
 	return tokenstore.NewSecret(strings.TrimSpace(token))

@@ -13,7 +13,8 @@ import (
 	"github.com/tokenward/tokenward/integration/vaultserver"
 )
 
-// refreshing has a refresh of claude-1 at the token endpoint: the grant is processed and its answer comes a second later.
+// refreshing has a refresh of claude-1 at the token endpoint: the grant is processed and its answer comes a second
+// later.
 func (g *Gateway) refreshing(t *testing.T) (done chan int) {
 	t.Helper()
 	before := g.Provider.Account("claude-1").Redemptions

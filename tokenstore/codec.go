@@ -59,13 +59,13 @@ func (w *wireRecord) fields() []field {
 		{"token_type", &w.TokenType, text},
 		{"expires_at", &w.ExpiresAt, instant},
 		{"obtained_at", &w.ObtainedAt, instant},
-		{"rotation", &w.Rotation, "must be the object that the service wrote"},
+		{"rotation", &w.Rotation, bookkeeping},
 	}
 }
 
-// EncodeRecord renders a record as it is stored: one flat JSON object with the secrets in it and its keys sorted, so that
-// equal records give equal bytes. A slip is written as it was found, unless its key was given another value since. Only
-// backends and sealed exports may call it.
+// EncodeRecord renders a record as it is stored: one flat JSON object with the secrets in it and its keys sorted, so
+// that equal records give equal bytes. A slip is written as it was found, unless its key was given another value
+// since. Only backends and sealed exports may call it.
 func EncodeRecord(r Record) ([]byte, error) {
 	all, err := knownKeys(r)
 	if err != nil {
@@ -92,9 +92,11 @@ func EncodeRecord(r Record) ([]byte, error) {
 // knownKeys are the record's own keys as they would be written if none of them were a slip.
 func knownKeys(r Record) (map[string]json.RawMessage, error) {
 	known, err := json.Marshal(wireRecord{
-		Provider: r.Provider, Pools: r.Pools, Tenant: r.Tenant, Labels: r.Labels, Limits: limitsToWire(r.Limits), State: wireState(r.State), Kind: r.Kind,
-		ClientID: clientID(r.ClientID), ClientSecret: r.ClientSecret.Reveal(), RefreshToken: r.RefreshToken.Reveal(), APIKey: r.APIKey.Reveal(), Scope: r.Scope,
-		AccessToken: r.AccessToken.Reveal(), TokenType: r.TokenType, ExpiresAt: instant{r.ExpiresAt}, ObtainedAt: instant{r.ObtainedAt}, Rotation: wireRotation(r.Rotation),
+		Provider: r.Provider, Pools: r.Pools, Tenant: r.Tenant, Labels: r.Labels, Limits: limitsToWire(r.Limits),
+		State: wireState(r.State), Kind: r.Kind, ClientID: clientID(r.ClientID), ClientSecret: r.ClientSecret.Reveal(),
+		RefreshToken: r.RefreshToken.Reveal(), APIKey: r.APIKey.Reveal(), Scope: r.Scope,
+		AccessToken: r.AccessToken.Reveal(), TokenType: r.TokenType, ExpiresAt: instant{r.ExpiresAt},
+		ObtainedAt: instant{r.ObtainedAt}, Rotation: wireRotation(r.Rotation),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding a record: %w", err)
@@ -106,9 +108,9 @@ func knownKeys(r Record) (map[string]json.RawMessage, error) {
 	return all, nil
 }
 
-// DecodeRecord reads a stored record. A key whose value breaks its rule becomes a slip, and the rest is read. The error, a
-// *RecordError, names the key and the rule, never the value: of a record that nobody can use. It comes with what could be read,
-// so that a rotation can be put onto it; what is not a JSON object gives the zero Record.
+// DecodeRecord reads a stored record. A key whose value breaks its rule becomes a slip, and the rest is read. The
+// error, a *RecordError, names the key and the rule, never the value: of a record that nobody can use. It comes with
+// what could be read, so that a rotation can be put onto it; what is not a JSON object gives the zero Record.
 func DecodeRecord(data []byte) (Record, error) {
 	var all map[string]json.RawMessage
 	if json.Unmarshal(data, &all) != nil || all == nil {
@@ -122,7 +124,7 @@ func DecodeRecord(data []byte) (Record, error) {
 	for _, f := range w.fields() {
 		raw, ok := all[f.key]
 		delete(all, f.key)
-		empty := !ok || string(raw) == "null" || string(raw) == `""` // emptied by hand is absent, whatever the key's type
+		empty := !ok || string(raw) == "null" || string(raw) == `""` // emptied by hand is absent
 		switch {
 		case empty && f.key == "provider":
 			slip(raw, f.key, "must name a provider of the configuration")
@@ -135,10 +137,11 @@ func DecodeRecord(data []byte) (Record, error) {
 		}
 	}
 	r := Record{
-		Provider: w.Provider, Pools: w.Pools, Tenant: w.Tenant, Labels: w.Labels, Limits: w.Limits.read(), State: OperatorState(w.State), Kind: w.Kind, ClientID: string(w.ClientID),
-		ClientSecret: trimmed(w.ClientSecret), RefreshToken: trimmed(w.RefreshToken), APIKey: trimmed(w.APIKey), Scope: w.Scope,
-		AccessToken: trimmed(w.AccessToken), TokenType: w.TokenType, ExpiresAt: w.ExpiresAt.Time, ObtainedAt: w.ObtainedAt.Time, Rotation: Rotation(w.Rotation),
-		Slips: slips,
+		Provider: w.Provider, Pools: w.Pools, Tenant: w.Tenant, Labels: w.Labels, Limits: w.Limits.read(),
+		State: OperatorState(w.State), Kind: w.Kind, ClientID: string(w.ClientID), ClientSecret: trimmed(w.ClientSecret),
+		RefreshToken: trimmed(w.RefreshToken), APIKey: trimmed(w.APIKey), Scope: w.Scope,
+		AccessToken: trimmed(w.AccessToken), TokenType: w.TokenType, ExpiresAt: w.ExpiresAt.Time,
+		ObtainedAt: w.ObtainedAt.Time, Rotation: Rotation(w.Rotation), Slips: slips,
 	}
 	if len(all) > 0 {
 		r.Extra = all
@@ -161,5 +164,6 @@ func (f field) read(raw json.RawMessage) (key, rule string, wrong bool) {
 	return f.key, f.rule, true
 }
 
-// trimmed drops the line end that `vault kv patch refresh_token=@file` takes along; no credential has blanks at its ends.
+// trimmed drops the line end that `vault kv patch refresh_token=@file` takes along; no credential has blanks at its
+// ends.
 func trimmed(secret string) Secret { return NewSecret(strings.TrimSpace(secret)) }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Nearest returns the name that was probably meant by word: one that differs in case and punctuation only, or in a few letters;
-// "" when none is near.
+// Nearest returns the name that was probably meant by word: one that differs in case and punctuation only, or in a few
+// letters; "" when none is near.
 func Nearest(word string, names []string) string {
 	best, least := "", (len(plain(word))+1)/3+1 // about one letter in three may be wrong
 	for _, name := range names {

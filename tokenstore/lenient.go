@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// This file reads the values of a record that people write by hand in more than one form. An UnmarshalJSON that returns a
-// *RecordError has kept what it could read.
+// This file reads the values of a record that people write by hand in more than one form. An UnmarshalJSON that
+// returns a *RecordError has kept what it could read.
 
 // unquoted is JSON text that sits in a string: `vault kv put` can write nothing but strings.
 func unquoted(data []byte) []byte {
@@ -80,7 +80,7 @@ func (l *wireLabels) readPairs(pairs string) error {
 			continue
 		}
 		key, value, ok := strings.Cut(pair, "=")
-		if key = strings.TrimSpace(key); !ok || key == "" || strings.ContainsAny(key[:1], "{[") { // broken JSON is no pair
+		if key = strings.TrimSpace(key); !ok || key == "" || key[0] == '{' || key[0] == '[' { // broken JSON is no pair
 			return errors.New("no pair")
 		}
 		l.set(key, strings.TrimSpace(value))
@@ -196,21 +196,30 @@ func (i *instant) UnmarshalJSON(data []byte) error {
 // wireRotation is the service's bookkeeping, read key by key.
 type wireRotation Rotation
 
-// unreadable stands for the parts of a claim that cannot be read: a refresh may be under way, and its lease is waited for.
+// unreadable stands for the parts of a claim that cannot be read: a refresh may be under way, and its lease is waited
+// for.
 const unreadable = "unreadable"
+
+const bookkeeping = "must be what the service wrote: its next write puts it right"
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (w *wireRotation) UnmarshalJSON(data []byte) error {
 	var keys map[string]json.RawMessage
 	if json.Unmarshal(unquoted(data), &keys) != nil {
 		*w = wireRotation{Claim: &Claim{AttemptID: unreadable, Holder: unreadable}}
-		return &RecordError{Key: "rotation", Rule: "must be the object that the service wrote"}
+		return &RecordError{Key: "rotation", Rule: bookkeeping}
 	}
 	*w = wireRotation{}
 	var wrong []string
 	for _, f := range []field{
-		{"format", &w.Format, ""}, {"incarnation", &w.Incarnation, ""}, {"generation", &w.Generation, ""}, {"write_id", &w.WriteID, ""},
-		{"writer", &w.Writer, ""}, {"claim", &w.Claim, ""}, {"last", &w.Last, ""}, {"spent", &w.Spent, ""},
+		{"format", &w.Format, ""},
+		{"incarnation", &w.Incarnation, ""},
+		{"generation", &w.Generation, ""},
+		{"write_id", &w.WriteID, ""},
+		{"writer", &w.Writer, ""},
+		{"claim", &w.Claim, ""},
+		{"last", &w.Last, ""},
+		{"spent", &w.Spent, ""},
 	} {
 		if raw, ok := keys[f.key]; ok {
 			if _, _, bad := f.read(raw); bad {
@@ -233,9 +242,9 @@ func (w *wireRotation) UnmarshalJSON(data []byte) error {
 	case w.Format > rotationFormat:
 		return &RecordError{Key: "rotation.format", Rule: "was written by a newer tokenward: use that version"}
 	case len(wrong) > 0 && wrong[0] == "format":
-		return &RecordError{Key: "rotation", Rule: "must be what the service wrote: its next write puts it right"}
+		return &RecordError{Key: "rotation", Rule: bookkeeping}
 	case len(wrong) > 0:
-		return &RecordError{Key: "rotation." + wrong[0], Rule: "must be what the service wrote: its next write puts it right"}
+		return &RecordError{Key: "rotation." + wrong[0], Rule: bookkeeping}
 	}
 	return nil
 }

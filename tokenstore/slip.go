@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Slip is a key of a record whose value breaks its rule. What counts instead is in the record's field: the key's last good value
-// where one is known, else its default, or what could be read of it.
+// Slip is a key of a record whose value breaks its rule. What counts instead is in the record's field: the key's last
+// good value where one is known, else its default, or what could be read of it.
 type Slip struct {
 	Key      string          // as the record has it, e.g. labels or limits.rpm
 	Rule     string          //
@@ -38,8 +38,8 @@ func (s Slip) breaks() bool {
 	return false
 }
 
-// closes reports a key whose default must not stand in for its last good value: it would open the account to others, or present
-// its credential in another client's name.
+// closes reports a key whose default must not stand in for its last good value: it would open the account to others,
+// or present its credential in another client's name.
 func (s Slip) closes() bool {
 	return !s.LastGood && (s.Key == "tenant" || s.Key == "pools" || s.Key == "client_id")
 }
@@ -119,8 +119,8 @@ func (r *Record) noteInForce() {
 	}
 }
 
-// standIn puts the last good values of slipped keys into r, as far as before, the account's record in memory, has them and is
-// of the same life: a record that was made anew for somebody else must not serve as its predecessor did.
+// standIn puts the last good values of slipped keys into r, as far as before, the account's record in memory, has them
+// and is of the same life: a record that was made anew for somebody else must not serve as its predecessor did.
 func standIn(id AccountID, r, before Record) Record {
 	if len(r.Slips) == 0 || !sameLife(id, r, before) {
 		return r
@@ -129,7 +129,7 @@ func standIn(id AccountID, r, before Record) Record {
 	sameCredential := r.Credential().Equal(before.Credential()) || r.Rotation.Generation > before.Rotation.Generation
 	for i := range r.Slips {
 		s := &r.Slips[i]
-		if len(before.Slips) > 0 && slices.ContainsFunc(before.Slips, func(b Slip) bool { return b.top() == s.top() && !b.LastGood }) {
+		if slices.ContainsFunc(before.Slips, func(b Slip) bool { return b.top() == s.top() && !b.LastGood }) {
 			continue // memory's was no good value either
 		}
 		s.LastGood = r.takeFrom(before, s.top(), sameCredential)

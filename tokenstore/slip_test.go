@@ -96,7 +96,7 @@ func unharmedButFor(t *testing.T, key, raw string, was, is map[string]json.RawMe
 	want := maps.Clone(was)
 	want[key] = json.RawMessage(raw)
 	for k, v := range want {
-		if !own[k] && !bytes.Equal(v, is[k]) && !(string(v) == "null" && is[k] == nil) {
+		if removed := string(v) == "null" && is[k] == nil; !own[k] && !removed && !bytes.Equal(v, is[k]) {
 			t.Errorf("%s is %s, was written as %s", k, is[k], v)
 		}
 	}
@@ -250,8 +250,9 @@ func (b away) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore.Rec
 	return r, v, err
 }
 
-// While nobody can save, no claim grows old: its holder has the successor, and saves it as soon as it can. Counted through, the
-// lease of a claim was over when the record came back, and a peer presented the spent token within the holder's pause.
+// While nobody can save, no claim grows old: its holder has the successor, and saves it as soon as it can. Counted
+// through, the lease of a claim was over when the record came back, and a peer presented the spent token within the
+// holder's pause.
 func TestAClaimGetsItsWholeLeaseWhenTheRecordIsBack(t *testing.T) {
 	for name, vanish := range map[string]struct {
 		on, off func(m *tokenstoretest.Memory, deleted *atomic.Bool)
