@@ -66,7 +66,7 @@ func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokensto
 	switch {
 	case errors.Is(err, tokenstore.ErrDeleted):
 		return view{ID: id, Version: v, State: tokenstore.StatePaused, Problem: tokenstore.WhyDeleted}
-	case err != nil:
+	case err != nil && len(r.Slips) == 0: // with slips the rest of it is known
 		return view{ID: id, Version: v, State: tokenstore.StateConfigError, Problem: err.Error()}
 	}
 	out := view{
@@ -170,6 +170,7 @@ func (a *app) setState(use, short string, state tokenstore.OperatorState) *cobra
 				if state == tokenstore.Active { // tells the services to forget cooldowns and pauses, too
 					r.Rotation.Resumed = time.Now().UTC().Format(time.RFC3339Nano)
 				}
+				r.Mend("state") // whatever stood there
 				return nil
 			})
 			if err != nil {

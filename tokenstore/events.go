@@ -2,6 +2,7 @@ package tokenstore
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,6 +21,20 @@ func (s *Store) event(name string, a *account, fields ...zap.Field) {
 		fields = append([]zap.Field{zap.String("account", string(a.id)), zap.String("provider", provider)}, fields...)
 	}
 	s.log.Info(name, append([]zap.Field{zap.String("event", name)}, fields...)...)
+}
+
+// tellRemarks logs what has become wrong with a record that can be used: once, however often it is read.
+func (s *Store) tellRemarks(a *account) {
+	a.mu.Lock()
+	now := [2]string{strings.Join(append(slipRemarks(a.record), hints(a.record)...), "; "), endsBeforeRenewal(a.record, a.driver)}
+	was := a.told
+	a.told = now
+	a.mu.Unlock()
+	for i, name := range []string{"record_slip", "record_ends"} {
+		if now[i] != "" && now[i] != was[i] {
+			s.log.Warn("the account's record needs a look: "+now[i], zap.String("event", name), zap.String("account", string(a.id)))
+		}
+	}
 }
 
 // tokenExpired marks the moment a token was found dead, once per generation.

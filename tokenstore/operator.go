@@ -147,7 +147,8 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 	st.Routable = usable && len(st.Cooldowns) == 0 && bench == nil && (alive || st.Refreshable && !a.retryAt.After(now))
 	d := a.suspicion.Load()
 	overdue := st.Refreshable && t != nil && (d != nil && d.ask || !a.renewalLocked(t, s.cfg.Renewal.Lead).After(now))
-	why := join(a.suspicionWords(), a.waitingLocked(), failureWords(st.FailingSince, st.LastError), remark(r, s.cfg.Pools))
+	st.Remarks = remarks(r, a.driver, s.cfg.Pools)
+	why := join(a.suspicionWords(), a.waitingLocked(), failureWords(st.FailingSince, st.LastError), join(st.Remarks...))
 	st.State, st.Reason = a.condition(r, alive, overdue, bench, now, why)
 	return st
 }

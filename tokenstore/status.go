@@ -43,7 +43,8 @@ type AccountStatus struct {
 	State       AccountState
 	Routable    bool
 	Refreshable bool
-	Reason      string // why it is not active, or what is wrong although it is; "" when all is well
+	Reason      string   // why it is not active, or what is wrong although it is; "" when all is well
+	Remarks     []string // what is wrong with its record although it can be used, whatever the state: one sentence per key
 	ExpiresAt   time.Time
 	NextRefresh time.Time // zero: none planned
 	Generation  Generation
