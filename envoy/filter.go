@@ -22,7 +22,7 @@ func (b *builder) filter(name string, cfg proto.Message) *hcmv3.HttpFilter {
 func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 	forward := []*matcherv3.StringMatcher{
 		exact(":method"), exact(":path"), exact(":status"), prefix("x-tokenward-"), exact("x-envoy-attempt-count"),
-		exact("retry-after"), exact("retry-after-ms"), exact("content-length"), exact("content-type"), exact("content-encoding"), exact("www-authenticate"),
+		exact("retry-after"), exact("retry-after-ms"), exact("content-length"), exact("content-type"), exact("content-encoding"), exact("www-authenticate"), exact("accept-encoding"),
 		prefix("anthropic-ratelimit-"), prefix("x-ratelimit-"),
 	}
 	for _, h := range b.cfg.ForwardHeaders {
@@ -47,13 +47,19 @@ func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 			RequestTrailerMode: extprocv3.ProcessingMode_SKIP, ResponseTrailerMode: extprocv3.ProcessingMode_SKIP,
 		},
 		AllowModeOverride: true,
-		AllowedOverrideModes: []*extprocv3.ProcessingMode{{
-			ResponseHeaderMode: extprocv3.ProcessingMode_SEND, ResponseBodyMode: extprocv3.ProcessingMode_BUFFERED,
-			RequestTrailerMode: extprocv3.ProcessingMode_SKIP, ResponseTrailerMode: extprocv3.ProcessingMode_SKIP,
-		}},
+		// An answer of known length, and one whose length is not known.
+		AllowedOverrideModes: []*extprocv3.ProcessingMode{peek(extprocv3.ProcessingMode_BUFFERED), peek(extprocv3.ProcessingMode_BUFFERED_PARTIAL)},
 		MutationRules:      &mutationv3.HeaderMutationRules{AllowAllRouting: truth(false), AllowEnvoy: truth(false), DisallowSystem: truth(true)},
 		ForwardRules:       &extprocv3.HeaderForwardingRules{AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: forward}},
 		ResponseAttributes: []string{"response.code_details", "response.flags"},
 		MetadataOptions:    &extprocv3.MetadataOptions{ReceivingNamespaces: &extprocv3.MetadataOptions_MetadataNamespaces{Untyped: []string{"tokenward"}}},
 	})
+}
+
+// peek is how the service may ask for the body of an error answer.
+func peek(body extprocv3.ProcessingMode_BodySendMode) *extprocv3.ProcessingMode {
+	return &extprocv3.ProcessingMode{
+		ResponseHeaderMode: extprocv3.ProcessingMode_SEND, ResponseBodyMode: body,
+		RequestTrailerMode: extprocv3.ProcessingMode_SKIP, ResponseTrailerMode: extprocv3.ProcessingMode_SKIP,
+	}
 }

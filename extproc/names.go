@@ -10,6 +10,7 @@ const (
 	headerRetry   = "x-tokenward-retry"
 	headerAfter   = "x-tokenward-after"
 	headerStatus  = "x-tokenward-status"
+	headerAccept  = "accept-encoding"
 
 	headerReason   = "tokenward-reason"   // to the client, on refusals of ours
 	headerAttempts = "tokenward-attempts" // to the client, where the route reveals it
