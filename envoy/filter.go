@@ -22,11 +22,13 @@ func (b *builder) filter(name string, cfg proto.Message) *hcmv3.HttpFilter {
 func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 	forward := []*matcherv3.StringMatcher{
 		exact(":method"), exact(":path"), exact(":status"), prefix("x-tokenward-"), exact("x-envoy-attempt-count"),
-		exact("retry-after"), exact("retry-after-ms"), exact("content-length"), exact("content-type"), exact("content-encoding"), exact("www-authenticate"), exact("accept-encoding"),
-		prefix("anthropic-ratelimit-"), prefix("x-ratelimit-"),
+		exact("content-length"), exact("content-type"), exact("content-encoding"), exact("www-authenticate"), exact("accept-encoding"),
 	}
 	for _, h := range b.cfg.ForwardHeaders {
 		forward = append(forward, exact(h))
+	}
+	for _, p := range b.cfg.ForwardPrefixes {
+		forward = append(forward, prefix(p))
 	}
 	return b.filter(FilterAttempt, &extprocv3.ExternalProcessor{
 		StatPrefix: "attempt",
@@ -49,10 +51,10 @@ func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 		AllowModeOverride: true,
 		// An answer of known length, and one whose length is not known.
 		AllowedOverrideModes: []*extprocv3.ProcessingMode{peek(extprocv3.ProcessingMode_BUFFERED), peek(extprocv3.ProcessingMode_BUFFERED_PARTIAL)},
-		MutationRules:      &mutationv3.HeaderMutationRules{AllowAllRouting: truth(false), AllowEnvoy: truth(false), DisallowSystem: truth(true)},
-		ForwardRules:       &extprocv3.HeaderForwardingRules{AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: forward}},
-		ResponseAttributes: []string{"response.code_details", "response.flags"},
-		MetadataOptions:    &extprocv3.MetadataOptions{ReceivingNamespaces: &extprocv3.MetadataOptions_MetadataNamespaces{Untyped: []string{"tokenward"}}},
+		MutationRules:        &mutationv3.HeaderMutationRules{AllowAllRouting: truth(false), AllowEnvoy: truth(false), DisallowSystem: truth(true)},
+		ForwardRules:         &extprocv3.HeaderForwardingRules{AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: forward}},
+		ResponseAttributes:   []string{"response.code_details", "response.flags"},
+		MetadataOptions:      &extprocv3.MetadataOptions{ReceivingNamespaces: &extprocv3.MetadataOptions_MetadataNamespaces{Untyped: []string{"tokenward"}}},
 	})
 }
 

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/tokenward/tokenward/integration/provider"
 )
 
@@ -76,4 +75,24 @@ func (g *Gateway) raw(t *testing.T, method, accept string) (Answer, error) {
 		t.Fatal(err)
 	}
 	return a, err
+}
+
+// The error comes while the client still sends; the next account must get the whole request.
+func TestAnEarlyErrorOfUnknownLengthIsReadAndTheUploadRepeated(t *testing.T) {
+	for _, h2 := range []bool{false, true} {
+		t.Run(map[bool]string{false: "http1", true: "http2"}[h2], func(t *testing.T) {
+			g := startWith(t, func(o *Options) { o.HTTP2 = h2 }, map[string]string{"claude-1": "claude", "claude-2": "claude"})
+			g.Provider.Script("claude-1", provider.Script{Status: 400, Body: disabled, Shape: provider.Shape{Chunked: true, Codings: []string{"br"}}})
+			for range 4 {
+				a, err := g.Post(t.Context(), t.Name(), "early", strings.NewReader(strings.Repeat("0123456789", 200<<10)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				served(t, a, "")
+				if !strings.Contains(a.Body, `"body_length":2048000`) {
+					t.Errorf("not the whole request: %s", a.Body)
+				}
+			}
+		})
+	}
 }
