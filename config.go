@@ -92,11 +92,13 @@ func domainConfig(c *config.Config) (tokenstore.Config, error) {
 func extprocConfig(c *config.Config) extproc.Config {
 	out := extproc.Config{
 		Listen: c.ExtProc.Listen, CertFile: c.ExtProc.TLS.CertFile, KeyFile: c.ExtProc.TLS.KeyFile, ClientCAFile: c.ExtProc.TLS.ClientCAFile,
-		RevealAttempts: map[string]bool{}, CredentialQueryKeys: provider.CredentialQueryKeys(), CredentialProtocols: provider.CredentialProtocols(),
+		RevealAttempts: map[string]bool{}, Upstreams: map[string][]string{},
+		CredentialQueryKeys: provider.CredentialQueryKeys(), CredentialProtocols: provider.CredentialProtocols(),
 	}
 	for _, r := range c.Routes {
 		out.TrailAge = max(out.TrailAge, r.RecoveryTimeout+5*time.Second)
 		out.RevealAttempts[r.Name] = r.RevealAttempts
+		out.Upstreams[r.Name] = r.Upstreams
 	}
 	return out
 }
@@ -110,9 +112,11 @@ func adminConfig(c *config.Config) admin.Config {
 
 // bootstrap renders the Envoy configuration.
 func bootstrap(c *config.Config) ([]byte, error) {
+	limits, families := provider.LimitHeaders()
 	e := envoy.Config{
 		Listen: c.Envoy.Listen, Admin: c.Envoy.Admin, CertFile: c.Envoy.TLS.CertFile, KeyFile: c.Envoy.TLS.KeyFile,
-		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "", ForwardHeaders: provider.RequestHeaders(),
+		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "",
+		ForwardHeaders: append(provider.RequestHeaders(), limits...), ForwardPrefixes: families,
 		CredentialHeaders: provider.CredentialHeaders(), ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
 	}
 	for _, r := range c.Routes {

@@ -19,12 +19,14 @@ func (b *builder) filter(name string, cfg proto.Message) *hcmv3.HttpFilter {
 func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 	forward := []*matcherv3.StringMatcher{
 		exact(":method"), exact(":path"), exact(":status"), prefix("x-tokenward-"), exact("x-envoy-attempt-count"),
-		exact("retry-after"), exact("retry-after-ms"), exact("content-length"), exact("content-type"), exact("content-encoding"), exact("www-authenticate"),
+		exact("content-length"), exact("content-type"), exact("content-encoding"), exact("www-authenticate"), exact("accept-encoding"),
 		exact("sec-websocket-protocol"), // browsers put keys there
-		prefix("anthropic-ratelimit-"), prefix("x-ratelimit-"),
 	}
 	for _, h := range b.cfg.ForwardHeaders {
 		forward = append(forward, exact(h))
+	}
+	for _, p := range b.cfg.ForwardPrefixes {
+		forward = append(forward, prefix(p))
 	}
 	return b.filter(FilterAttempt, &extprocv3.ExternalProcessor{
 		StatPrefix: "attempt",
@@ -42,10 +44,8 @@ func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 			RequestTrailerMode: extprocv3.ProcessingMode_SKIP, ResponseTrailerMode: extprocv3.ProcessingMode_SKIP,
 		},
 		AllowModeOverride: true,
-		AllowedOverrideModes: []*extprocv3.ProcessingMode{{
-			ResponseHeaderMode: extprocv3.ProcessingMode_SEND, ResponseBodyMode: extprocv3.ProcessingMode_BUFFERED,
-			RequestTrailerMode: extprocv3.ProcessingMode_SKIP, ResponseTrailerMode: extprocv3.ProcessingMode_SKIP,
-		}},
+		// An answer of known length, and one whose length is not known.
+		AllowedOverrideModes: []*extprocv3.ProcessingMode{peek(extprocv3.ProcessingMode_BUFFERED), peek(extprocv3.ProcessingMode_BUFFERED_PARTIAL)},
 		MutationRules: &mutationv3.HeaderMutationRules{
 			AllowAllRouting: truth(false), AllowEnvoy: truth(false), DisallowSystem: truth(true),
 			AllowExpression: &matcherv3.RegexMatcher{Regex: ":path"}, // a client's credentials are cut out of the query
@@ -63,5 +63,13 @@ func (b *builder) reconnect() *corev3.RetryPolicy {
 	return &corev3.RetryPolicy{
 		RetryOn: "connect-failure,refused-stream", NumRetries: u32(uint32(10 + 4*b.cfg.ServiceWait/longest)), //nolint:gosec // minutes at most
 		RetryBackOff: &corev3.BackoffStrategy{BaseInterval: durationpb.New(longest / 4), MaxInterval: durationpb.New(longest)},
+	}
+}
+
+// peek is how the service may ask for the body of an error answer.
+func peek(body extprocv3.ProcessingMode_BodySendMode) *extprocv3.ProcessingMode {
+	return &extprocv3.ProcessingMode{
+		ResponseHeaderMode: extprocv3.ProcessingMode_SEND, ResponseBodyMode: body,
+		RequestTrailerMode: extprocv3.ProcessingMode_SKIP, ResponseTrailerMode: extprocv3.ProcessingMode_SKIP,
 	}
 }

@@ -1,9 +1,6 @@
 package extproc
 
 import (
-	"bytes"
-	"compress/gzip"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -18,9 +15,6 @@ import (
 )
 
 // This file is the only one that builds and reads ext_proc messages, so that the encoding can be replaced.
-
-// maxPeek is the largest body that is asked for, in bytes. A larger one could fill Envoy's buffers and hang.
-const maxPeek = 64 << 10
 
 // requestFacts is what an attempt's request headers tell.
 type requestFacts struct {
@@ -64,10 +58,17 @@ func readRequest(h *extprocv3.HttpHeaders) requestFacts {
 	}
 }
 
-func readResponse(h *extprocv3.HttpHeaders, attributes map[string]*structpb.Struct) tokenstore.Response {
+// responseFacts is what an attempt's response headers tell.
+type responseFacts struct {
+	tokenstore.Response
+	mode   filterv3.ProcessingMode_BodySendMode // how to ask for the body, when it is Peekable
+	unread unread                               // why an error's body cannot be asked for
+}
+
+func readResponse(h *extprocv3.HttpHeaders, attributes map[string]*structpb.Struct) responseFacts {
 	m := headerMap{h.GetHeaders().GetHeaders()}
 	code, _ := strconv.Atoi(m.Get(":status"))
-	r := tokenstore.Response{Status: code, Header: m}
+	r := responseFacts{Response: tokenstore.Response{Status: code, Header: m}}
 	for _, set := range attributes {
 		if v := set.GetFields()[attributeDetails]; v != nil {
 			r.Detail = v.GetStringValue()
@@ -78,7 +79,10 @@ func readResponse(h *extprocv3.HttpHeaders, attributes map[string]*structpb.Stru
 	}
 	r.Local = r.Detail != "" && r.Detail != viaUpstream
 	r.NotSent = r.NotSent && r.Local
-	r.Peekable = !r.Local && !h.GetEndOfStream() && peekable(code) && smallBody(m)
+	if !r.Local && !h.GetEndOfStream() && peekable(code) {
+		r.mode, r.unread = bodyMode(m)
+		r.Peekable = r.mode != filterv3.ProcessingMode_NONE
+	}
 	return r
 }
 
@@ -90,25 +94,22 @@ func peekable(code int) bool {
 	return false
 }
 
-func smallBody(h headerMap) bool {
-	n, err := strconv.ParseInt(h.Get("content-length"), 10, 64)
-	return err == nil && n > 0 && n <= maxPeek
-}
-
-// decodeBody undoes gzip, so that an error can be read whatever the client accepts. Bounded.
-func decodeBody(body []byte, h tokenstore.HeaderGetter) []byte {
-	if len(body) > maxPeek {
-		body = body[:maxPeek]
+// bodyMode is how Envoy may be asked for an answer's body. One of known length is held until it is there. Of unknown
+// length may be more than Envoy holds, and more might never come: then it sends what it has.
+func bodyMode(h headerMap) (filterv3.ProcessingMode_BodySendMode, unread) {
+	length := h.Get("content-length")
+	n, err := strconv.ParseInt(length, 10, 64)
+	switch {
+	case length == "0":
+		return filterv3.ProcessingMode_NONE, ""
+	case !decodable(h.Get("content-encoding")):
+		return filterv3.ProcessingMode_NONE, unreadEncoding
+	case length == "":
+		return filterv3.ProcessingMode_BUFFERED_PARTIAL, ""
+	case err != nil || n > maxPeek:
+		return filterv3.ProcessingMode_NONE, unreadTooLarge
 	}
-	if !strings.EqualFold(h.Get("content-encoding"), "gzip") {
-		return body
-	}
-	z, err := gzip.NewReader(bytes.NewReader(body))
-	if err != nil {
-		return nil
-	}
-	plain, _ := io.ReadAll(io.LimitReader(z, maxPeek)) // a cut body still tells something
-	return plain
+	return filterv3.ProcessingMode_BUFFERED, ""
 }
 
 func set(name, value string) *corev3.HeaderValueOption {
@@ -121,6 +122,9 @@ func pickReply(p tokenstore.Pick, f requestFacts, s *scrub, meta *structpb.Struc
 	m := &extprocv3.HeaderMutation{SetHeaders: make([]*corev3.HeaderValueOption, 0, len(p.Headers)+1)}
 	m.SetHeaders = append(m.SetHeaders, set(headerCluster, p.Cluster))
 	s.clean(f, m)
+	if asked := f.headers.Get(headerAccept); narrow(asked) != asked {
+		m.SetHeaders = append(m.SetHeaders, set(headerAccept, narrow(asked)))
+	}
 	for _, h := range p.Headers {
 		value := h.Value
 		if h.Merge {
@@ -175,14 +179,26 @@ func bodyReply(retry bool, attempts int, meta *structpb.Struct) *extprocv3.Proce
 }
 
 // peekReply asks for the buffered body; the headers are decided when it has come.
-func peekReply() *extprocv3.ProcessingResponse {
+func peekReply(mode filterv3.ProcessingMode_BodySendMode) *extprocv3.ProcessingResponse {
 	return &extprocv3.ProcessingResponse{
 		Response: &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{}}},
 		ModeOverride: &filterv3.ProcessingMode{
-			ResponseHeaderMode: filterv3.ProcessingMode_SEND, ResponseBodyMode: filterv3.ProcessingMode_BUFFERED,
+			ResponseHeaderMode: filterv3.ProcessingMode_SEND, ResponseBodyMode: mode,
 			RequestTrailerMode: filterv3.ProcessingMode_SKIP, ResponseTrailerMode: filterv3.ProcessingMode_SKIP,
 		},
 	}
+}
+
+// retryReply asks for another attempt when the answer's own headers are out of reach: Envoy holds them for a body that
+// does not come.
+func retryReply(meta *structpb.Struct) *extprocv3.ProcessingResponse {
+	return &extprocv3.ProcessingResponse{DynamicMetadata: meta, Response: &extprocv3.ProcessingResponse_ImmediateResponse{
+		ImmediateResponse: &extprocv3.ImmediateResponse{
+			Status:  &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
+			Headers: &extprocv3.HeaderMutation{SetHeaders: []*corev3.HeaderValueOption{set(headerRetry, "1"), set(headerStatus, "0")}},
+			Details: "tokenward_retry",
+		},
+	}}
 }
 
 // refusalReply is an answer of our own. It carries no retry marker: nobody is left to try.

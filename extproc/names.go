@@ -11,6 +11,7 @@ const (
 	headerRetry   = "x-tokenward-retry"
 	headerAfter   = "x-tokenward-after"
 	headerStatus  = "x-tokenward-status"
+	headerAccept  = "accept-encoding"
 
 	headerProtocols = "sec-websocket-protocol"
 

@@ -28,12 +28,13 @@ const (
 
 // Config says where the service listens.
 type Config struct {
-	Listen         string          // unix:PATH or tcp://HOST:PORT
-	CertFile       string          // with KeyFile: TLS, for TCP
-	KeyFile        string          //
-	ClientCAFile   string          // clients must show a certificate of this authority
-	TrailAge       time.Duration   // longer than every route's recovery_timeout
-	RevealAttempts map[string]bool // by route
+	Listen         string              // unix:PATH or tcp://HOST:PORT
+	CertFile       string              // with KeyFile: TLS, for TCP
+	KeyFile        string              //
+	ClientCAFile   string              // clients must show a certificate of this authority
+	TrailAge       time.Duration       // longer than every route's recovery_timeout
+	RevealAttempts map[string]bool     // by route
+	Upstreams      map[string][]string // by route; their counters begin at 0
 	// What clients send as credentials beside headers: query keys in lower case with -, WebSocket subprotocols.
 	CredentialQueryKeys, CredentialProtocols []string
 }
@@ -59,7 +60,7 @@ type Server struct {
 // New prepares a Server; no I/O but reading the TLS files. The socket is of the same Config.
 func New(cfg Config, socket *Socket, tokens Tokens, reg prometheus.Registerer, log *zap.Logger) (*Server, error) {
 	held := newTrails(trailsMost, cfg.TrailAge)
-	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: newMetrics(reg, held), health: health.NewServer(), socket: socket}
+	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: newMetrics(reg, held, cfg.Upstreams), health: health.NewServer(), socket: socket}
 	s.scrub = newScrub(cfg.CredentialQueryKeys, cfg.CredentialProtocols)
 	var opts []grpc.ServerOption
 	if cfg.CertFile != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -24,11 +25,12 @@ type attempt struct {
 	facts    requestFacts
 	pick     tokenstore.Pick
 	trail    *tokenstore.Trail
-	response tokenstore.Response
+	response responseFacts
 	number   int  // of this attempt, from 1
 	picked   bool // the request headers are answered
 	released bool // the account's place is free again
 	judged   bool // the request's fate is counted
+	blind    bool // the request has waited for a body in vain: once is enough
 }
 
 // Process serves one attempt (ext_proc's service definition).
@@ -55,10 +57,15 @@ func (a *attempt) handle(m *extprocv3.ProcessingRequest) (more bool, err error) 
 	case *extprocv3.ProcessingRequest_RequestHeaders:
 		return a.onRequest(readRequest(r.RequestHeaders))
 	case *extprocv3.ProcessingRequest_ResponseHeaders:
-		a.response = readResponse(r.ResponseHeaders, m.GetAttributes())
+		if a.response = readResponse(r.ResponseHeaders, m.GetAttributes()); a.response.Peekable && a.blind {
+			a.response.Peekable, a.response.unread = false, unreadTimeout
+		}
 		return a.onResponse()
 	case *extprocv3.ProcessingRequest_ResponseBody:
-		a.response.Body, a.response.BodyRead, a.response.Peekable = decodeBody(r.ResponseBody.GetBody(), a.response.Header), true, false
+		var why unread
+		a.response.Body, why = decode(r.ResponseBody.GetBody(), r.ResponseBody.GetEndOfStream(), a.response.Header.Get("content-encoding"))
+		a.response.BodyRead, a.response.Peekable = true, false
+		a.missed(why)
 		return a.onResponse()
 	}
 	return false, status.Error(codes.InvalidArgument, "the filter sent a message that its generated configuration never sends; use the output of tokenward envoy")
@@ -67,7 +74,8 @@ func (a *attempt) handle(m *extprocv3.ProcessingRequest) (more bool, err error) 
 // onRequest picks account and upstream.
 func (a *attempt) onRequest(f requestFacts) (bool, error) {
 	started := time.Now()
-	a.facts, a.trail = f, a.server.trails.take(f.id)
+	a.facts = f
+	a.trail, a.blind = a.server.trails.take(f.id)
 	a.number = a.trail.Attempts() + 1 // Report adds to the trail
 	p, err := a.server.tokens.Pick(a.stream.Context(), tokenstore.PickRequest{Route: f.route, Tenant: f.tenant, Client: f.client, Path: f.path, Trail: a.trail, Holder: a})
 	if err != nil {
@@ -90,7 +98,7 @@ func (a *attempt) onResponse() (bool, error) {
 		return false, status.Error(codes.FailedPrecondition, "response headers came before the request headers were answered")
 	}
 	started := time.Now()
-	d, err := a.server.tokens.Report(a.stream.Context(), a.pick, a.response, a.trail, a)
+	d, err := a.server.tokens.Report(a.stream.Context(), a.pick, a.response.Response, a.trail, a)
 	if err != nil {
 		return false, status.FromContextError(err).Err()
 	}
@@ -109,11 +117,13 @@ func (a *attempt) onResponse() (bool, error) {
 	return false, a.stream.Send(responseReply(d.Action == tokenstore.Retry, a.shown(a.number), meta))
 }
 
-// peek asks Envoy for the body of a small error answer and waits for it. If it does not come in time the stream ends
-// cleanly: x-tokenward-status is still in place then, so that the outer listener retries a 401 and passes the rest.
+// peek asks Envoy for the body of an error answer and waits for it. If it does not come in time, the headers alone decide.
+// Then the stream ends cleanly, and what Envoy holds goes on as it came: x-tokenward-status is still in place, so that the
+// outer listener retries a 401 and passes the rest.
 func (a *attempt) peek() (bool, error) {
-	if err := a.stream.Send(peekReply()); err != nil {
-		return false, err
+	if err := a.stream.Send(peekReply(a.response.mode)); err != nil {
+		a.cut()
+		return false, a.ended(err)
 	}
 	type received struct {
 		m   *extprocv3.ProcessingRequest
@@ -129,17 +139,45 @@ func (a *attempt) peek() (bool, error) {
 	select {
 	case r := <-got:
 		if r.err != nil {
+			a.cut()
 			return false, a.ended(r.err)
 		}
 		return a.handle(r.m)
 	case <-t.C:
 	}
-	a.response.Peekable = false
-	d, err := a.server.tokens.Report(a.stream.Context(), a.pick, a.response, a.trail, nil)
-	if err == nil {
-		a.conclude(d)
+	return false, a.late()
+}
+
+// late decides without the body, which has not come in time. The answer's headers are out of reach then: a 401 that should
+// pass is tried again by the outer listener, and passes when it comes once more.
+func (a *attempt) late() error {
+	a.blind, a.response.Peekable, a.response.unread = true, false, unreadTimeout
+	d, err := a.server.tokens.Report(a.stream.Context(), a.pick, a.response.Response, a.trail, nil)
+	if err != nil {
+		return nil //nolint:nilerr // the client left
 	}
-	return false, nil
+	meta := a.responseMetadata(d)
+	switch action := d.Action; {
+	case action == tokenstore.Retry:
+		a.conclude(d)
+		return a.stream.Send(retryReply(meta))
+	case action == tokenstore.Refuse:
+		a.conclude(d)
+		return a.stream.Send(refusalReply(d.Refusal, a.shown(a.number), meta))
+	case a.response.Status == http.StatusUnauthorized:
+		d.Action = tokenstore.Retry
+	}
+	a.conclude(d)
+	return nil
+}
+
+// cut takes the headers of an answer whose body will not come as evidence. Nobody waits for what follows.
+func (a *attempt) cut() {
+	a.missed(unreadCut)
+	a.response.Peekable = false
+	ctx, cancel := context.WithCancel(a.stream.Context())
+	cancel()
+	_, _ = a.server.tokens.Report(ctx, a.pick, a.response.Response, a.trail, nil) // there is nobody to tell
 }
 
 // conclude keeps the trail of a request that goes on and counts one that is decided. The account's place is free before
@@ -148,9 +186,12 @@ func (a *attempt) conclude(d tokenstore.Decision) {
 	a.release()
 	m := a.server.metrics
 	m.attempts.WithLabelValues(a.facts.route, a.pick.Upstream, d.Verdict.Class.String()).Inc()
+	if d.Verdict.NeedBody {
+		a.missed(a.response.unread)
+	}
 	switch {
 	case d.Action == tokenstore.Retry:
-		a.server.trails.put(a.facts.id, d.Trail)
+		a.server.trails.put(a.facts.id, d.Trail, a.blind)
 		a.judged = true
 	case d.Action == tokenstore.Refuse:
 		a.count("refused")
@@ -201,6 +242,13 @@ func (a *attempt) count(result string) {
 	}
 	a.judged = true
 	a.server.metrics.requests.WithLabelValues(a.facts.route, result).Inc()
+}
+
+// missed counts evidence that went unread, and why.
+func (a *attempt) missed(why unread) {
+	if why != "" {
+		a.server.metrics.unread.WithLabelValues(a.facts.route, a.pick.Upstream, string(why)).Inc()
+	}
 }
 
 // shown is the number of attempts to reveal to the client; 0: nothing is revealed.

@@ -28,6 +28,7 @@ type Script struct {
 	Status     int               `json:"status,omitempty"` // the LLM API's answer
 	Body       string            `json:"body,omitempty"`
 	Headers    map[string]string `json:"headers,omitempty"`
+	Shape      Shape             `json:"shape,omitzero"`
 	TokenError int               `json:"token_error,omitempty"` // status of the token endpoint, nothing is processed
 	TokenBody  string            `json:"token_body,omitempty"`
 	Before     time.Duration     `json:"before,omitempty"`     // the token endpoint thinks before it processes a grant

@@ -74,14 +74,7 @@ func (p *Provider) api(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case a != nil && !faulty && script.Status != 0:
-		for k, v := range script.Headers {
-			w.Header().Set(k, v)
-		}
-		if w.Header().Get("Content-Type") == "" {
-			w.Header().Set("Content-Type", "application/json")
-		}
-		w.WriteHeader(script.Status)
-		_, _ = io.WriteString(w, script.Body)
+		script.answer(w, r)
 	case seen.Status != 200:
 		refuse(w, seen.Status, s["message"])
 	case r.Header.Get("Upgrade") == "websocket":

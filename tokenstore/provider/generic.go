@@ -52,7 +52,7 @@ func (d *generic) Headers(r tokenstore.Record) []tokenstore.Header {
 
 // Classify implements tokenstore.Driver.
 func (d *generic) Classify(resp tokenstore.Response) tokenstore.Verdict {
-	return classify(resp, openAIError)
+	return classify(unwrap(resp), openAIError)
 }
 
 // Shape implements tokenstore.Driver: the error object of OpenAI's API, which most compatible servers speak.
