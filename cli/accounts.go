@@ -63,11 +63,9 @@ func (l *limitsView) String() string {
 }
 
 func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokenstore.Version, err error) view {
-	switch {
-	case errors.Is(err, tokenstore.ErrDeleted):
-		return view{ID: id, Version: v, State: tokenstore.StatePaused, Problem: tokenstore.WhyDeleted}
-	case err != nil:
-		return view{ID: id, Version: v, State: tokenstore.StateConfigError, Problem: err.Error()}
+	st := tokenstore.StoredStatus(id, r, err, s.Drivers, s.Pools, time.Now())
+	if err != nil {
+		return view{ID: id, Version: v, State: st.State, Problem: st.Reason}
 	}
 	out := view{
 		ID: id, Provider: r.Provider, Type: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, ClientID: r.ClientID,
@@ -77,7 +75,7 @@ func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokensto
 	if l := r.Limits; l.RPM > 0 || l.Concurrency > 0 {
 		out.Limits = &limitsView{l.RPM, l.Concurrency}
 	}
-	out.State, out.Problem = tokenstore.Standing(id, r, s.Drivers, s.Pools)
+	out.State, out.Problem = st.State, st.Reason
 	return out
 }
 

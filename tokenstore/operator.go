@@ -3,7 +3,6 @@ package tokenstore
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -24,10 +23,10 @@ func (s *Store) RefreshAccount(ctx context.Context, id AccountID, force bool) (R
 	case st.State == StatePaused:
 		return RefreshResult{}, fmt.Errorf("%w: %s", ErrPaused, st.Reason)
 	case st.State == StateConfigError:
-		res.Outcome, res.Class, res.Error = Failed, RefreshMisconfigured, st.Reason
+		res.Outcome, res.Class, res.Error = Failed, RefreshMisconfigured, st.Cause
 		return res, nil
 	case st.State == StateNeedsReauth && !force:
-		res.Outcome, res.Class, res.Error = Failed, RefreshPermanent, st.Reason
+		res.Outcome, res.Class, res.Error = Failed, RefreshPermanent, st.Cause
 		return res, nil
 	case st.Routable && st.State == StateActive && !force:
 		res.Outcome = Fresh
@@ -137,11 +136,12 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 	st.Refreshable = usable && a.quarantine == "" && a.driver != nil && a.driver.Refreshable(r)
 	alive := t != nil && now.UnixNano() < t.usableUntil && !t.refused.Load()
 	st.Routable = usable && len(st.Cooldowns) == 0 && (alive || st.Refreshable && !a.retryAt.After(now))
-	st.State, st.Reason = a.condition(r, t, alive, now, remark(r, s.cfg.Pools))
+	st.State, st.Cause = a.condition(r, t, alive, now, remark(r, s.cfg.Pools))
+	a.tellLocked(&st, s.cfg, now)
 	return st
 }
 
-// condition names the account's state and why it is not active, or remarks on it.
+// condition names the account's state and what is wrong with it.
 func (a *account) condition(r Record, t *token, alive bool, now time.Time, remark string) (AccountState, string) {
 	if a.deleted && a.problem == nil {
 		return StatePaused, WhyDeleted
@@ -149,18 +149,38 @@ func (a *account) condition(r Record, t *token, alive bool, now time.Time, remar
 	if state, why := standing(r, a.problem, a.quarantine); state != StateActive {
 		return state, why
 	}
-	why := strings.Trim(lastFailure(r)+"; "+remark, "; ")
 	switch {
-	case a.cooldown.Until.After(now) && a.cooldown.Reason == "token_rejected":
-		return StateCooling, "token_rejected: the provider refuses its token; if that goes on, give it a new credential with tokenward accounts add"
 	case a.cooldown.Until.After(now):
 		return StateCooling, a.cooldown.Reason
 	case t != nil && t.refused.Load():
-		return StateExpired, "the provider refuses this token before its time"
+		return StateExpired, remark
 	case !alive:
-		return StateExpired, why
+		return StateExpired, remark
 	case !a.due.IsZero() && !a.due.After(now):
-		return StateExpiring, why
+		return StateExpiring, remark
 	}
 	return StateActive, remark
+}
+
+// tellLocked adds what the sentence on the account needs, and the sentence.
+func (a *account) tellLocked(st *AccountStatus, cfg Config, now time.Time) {
+	t := a.token.Load()
+	st.Refused = t != nil && t.refused.Load()
+	if st.Routable && len(st.Cooldowns) == 0 {
+		st.Full = a.full(now)
+	}
+	if t != nil && a.driver != nil && a.problem == nil {
+		st.ReplayAt = a.replayAtLocked(t)
+	}
+	readable := a.problem == nil
+	if !readable { // or it was decoded, and this configuration cannot use it
+		err := Check(a.record, cfg.Drivers, cfg.Pools)
+		readable = err != nil && err.Error() == a.problem.Error()
+	}
+	st.Mend = mend(a.id, a.record, a.problem, readable, cfg.Pools)
+	say := *st
+	if a.flight != nil { // planned when it ends, and known already
+		say.NextRefresh = a.retryAt
+	}
+	st.Reason = say.Advice(now)
 }

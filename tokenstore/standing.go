@@ -76,22 +76,13 @@ func list(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// Standing is what a record alone says of its account: the state, and why it is not active or what is wrong although it is.
-func Standing(id AccountID, r Record, drivers map[string]Driver, pools map[string]PoolConfig) (AccountState, string) {
-	state, why := standing(r, Check(r, drivers, pools), quarantined(id, r))
-	if state == StateActive {
-		why = remark(r, pools)
-	}
-	return state, why
-}
-
 // standing is active when the record is not what keeps the account from serving.
 func standing(r Record, problem error, quarantine string) (AccountState, string) {
 	switch to := r.Labels[LabelCopiedTo]; {
 	case problem != nil:
 		return StateConfigError, problem.Error()
 	case to != "":
-		return StatePaused, "its live copy is in " + to + ": copy it back, or remove the label " + LabelCopiedTo + " (tokenward accounts resume --force)"
+		return StatePaused, "its live copy is in " + to
 	case r.State == Paused:
 		return StatePaused, "paused by an operator"
 	case quarantine != "":

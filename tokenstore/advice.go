@@ -1,0 +1,153 @@
+package tokenstore
+
+import (
+	"fmt"
+	"time"
+)
+
+// Advice is the one sentence on an account that status, list, page and log show: what to do first, with the command in
+// backticks, whether it serves and until when, and what is wrong. "" when all is well.
+func (s AccountStatus) Advice(now time.Time) string {
+	switch s.State {
+	case StateNeedsReauth:
+		return sentence(s.newCredential(), s.serving(now), s.cooling(now), s.cause())
+	case StateConfigError:
+		return sentence(s.cause(), s.serving(now), s.Mend)
+	case StatePaused:
+		return s.held(now)
+	case StateAmbiguous:
+		return sentence("nothing to do now", s.serving(now), s.replay(now), s.cooling(now),
+			"have a new login ready for `"+s.credentialCommand()+"` in case it is refused", s.cause())
+	case StateCooling:
+		return sentence(s.cooling(now), s.failing(now))
+	case StateExpired:
+		return s.expired(now)
+	case StateExpiring:
+		if !s.renewalFails() {
+			return sentence("its renewal is due or under way; "+s.serving(now), s.full(now), s.cause())
+		}
+	case StateActive:
+	}
+	remark := s.cause()
+	if remark != "" && !s.Refreshable && !s.ExpiresAt.IsZero() {
+		remark = sentence(s.newCredential(), s.serving(now), remark)
+	}
+	return sentence(s.failing(now), s.full(now), remark, s.Mend)
+}
+
+// serving says whether it serves and until when. A token that lives and does not serve is said so: the two contradict
+// each other in a table.
+func (s AccountStatus) serving(now time.Time) string {
+	has, endless, lives := s.Fingerprint != "", s.ExpiresAt.IsZero(), s.lives(now)
+	switch {
+	case s.Routable && lives && endless:
+		return "serves"
+	case s.Routable && lives:
+		return "serves until " + moment(s.ExpiresAt, now)
+	case s.Routable:
+		return "serves after its next refresh"
+	case lives && endless:
+		return "does not serve, though its token lives"
+	case lives:
+		return "does not serve, though its token lives until " + moment(s.ExpiresAt, now)
+	case has && s.Refused && endless:
+		return "does not serve: the provider refuses its token"
+	case has && s.Refused:
+		return "does not serve: the provider refuses its token, whose end would be " + moment(s.ExpiresAt, now)
+	case has:
+		return "does not serve: its token ended at " + moment(s.ExpiresAt, now)
+	}
+	return "does not serve: it has no token"
+}
+
+// lives reports whether its token has not ended and is not refused.
+func (s AccountStatus) lives(now time.Time) bool {
+	return s.Fingerprint != "" && !s.Refused && (s.ExpiresAt.IsZero() || s.ExpiresAt.After(now))
+}
+
+// cooling says why and until when it is left out, and what lifts that.
+func (s AccountStatus) cooling(now time.Time) string {
+	if len(s.Cooldowns) == 0 {
+		return ""
+	}
+	c := s.Cooldowns[0]
+	rest := sentence("left out until "+moment(c.Until, now), "then one request is let through as a probe", "`"+s.command("resume")+"` lifts it now")
+	if s.State == StateCooling && s.lives(now) && !s.ExpiresAt.IsZero() {
+		rest = sentence(rest, "its token lives until "+moment(s.ExpiresAt, now))
+	}
+	switch c.Reason {
+	case ClassRateLimited.String():
+		return "rate limited by the provider: " + rest
+	case ClassTokenRejected.String():
+		return sentence("the provider refuses its token (token_rejected): "+rest, "if that goes on, "+s.newCredential())
+	case ClassBilling.String():
+		return "look at the account's credit, the provider wants payment (billing): " + rest
+	case ClassAccountBlocked.String():
+		return "look at the account at the provider, which blocks it (account_blocked): " + rest
+	}
+	return c.Reason + ": " + rest
+}
+
+// full says which of its own limits leaves no room.
+func (s AccountStatus) full(now time.Time) string {
+	f := s.Full
+	if f == nil {
+		return ""
+	}
+	limit := fmt.Sprintf("at its limit limits.%s: %d, which is yours and not the provider's: room again ", f.Key, f.Most)
+	if f.Until.IsZero() {
+		return limit + "when an attempt is answered"
+	}
+	return limit + "at " + moment(f.Until, now)
+}
+
+// renewalFails reports whether the latest refresh failed.
+func (s AccountStatus) renewalFails() bool { return s.Last != nil && s.Last.Result == "failed" }
+
+// failing says since when renewal fails, why, until when it serves, when it is tried again and what to check.
+func (s AccountStatus) failing(now time.Time) string {
+	if !s.renewalFails() {
+		return ""
+	}
+	again := "is tried again by itself"
+	if s.NextRefresh.After(now) {
+		again = "is tried again at " + moment(s.NextRefresh, now)
+	}
+	check := "check the way to the token endpoint with `tokenward check --online`"
+	if s.Last.Class == RefreshMisconfigured {
+		check = "check client id, client secret and the provider's settings, then `" + s.command("refresh") + "`"
+	}
+	return sentence("renewal fails since "+moment(s.Last.At, now)+": "+plain(s.Last.Error), s.serving(now), again, check)
+}
+
+func (s AccountStatus) expired(now time.Time) string {
+	switch {
+	case !s.Refreshable:
+		return sentence(s.newCredential(), s.serving(now), s.cause())
+	case s.renewalFails():
+		return s.failing(now)
+	case s.NextRefresh.After(now):
+		return sentence(s.serving(now), "its next refresh is due at "+moment(s.NextRefresh, now))
+	}
+	return sentence(s.serving(now), "its refresh is due or under way")
+}
+
+// held says by whom or what it is paused, and what ends that.
+func (s AccountStatus) held(now time.Time) string {
+	serving := s.serving(now)
+	switch to := s.Labels[LabelCopiedTo]; {
+	case s.Cause == WhyDeleted:
+		return sentence(WhyDeleted+" with `"+s.command("remove")+"`", serving)
+	case to != "":
+		return sentence(s.cause()+": copy it back, or pause it there and then `"+s.command("resume", "--force")+"`", serving)
+	}
+	return sentence(s.cause()+"; `"+s.command("resume")+"` ends that", serving)
+}
+
+// replay says when a credential is presented again whose last use had an unknown outcome.
+func (s AccountStatus) replay(now time.Time) string {
+	if s.ReplayAt.After(now) {
+		return "its refresh token is tried once more at " + moment(s.ReplayAt, now)
+	}
+	return "its refresh token is tried once more by itself"
+}

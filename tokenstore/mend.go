@@ -1,0 +1,52 @@
+package tokenstore
+
+import (
+	"errors"
+	"regexp"
+	"slices"
+)
+
+// mend says how to put right what is wrong with a record: the command, or the edit where no command can. err is from Check,
+// or from reading the record: then the commands cannot read it either. "" when the error itself says what to do.
+func mend(id AccountID, r Record, err error, readable bool, pools map[string]PoolConfig) string {
+	var e *RecordError
+	switch {
+	case err == nil && len(StrangePools(r, pools)) > 0:
+		return mendPools(id, r, pools)
+	case !errors.As(err, &e) || e.Key == "":
+		return ""
+	case !readable:
+		return "correct that key of the record in the store, or write the whole record anew"
+	}
+	to := AccountStatus{ID: id, Kind: r.Kind}
+	switch e.Key {
+	case "pools":
+		return mendPools(id, r, pools)
+	case "provider":
+		return "write that provider into the configuration under providers and restart, or correct the record"
+	case "limits.rpm":
+		return "`" + to.command("set", "--rpm", "0") + "` ends that limit, another number sets it"
+	case "limits.concurrency":
+		return "`" + to.command("set", "--concurrency", "0") + "` ends that limit, another number sets it"
+	case "refresh_token", "client_secret", "api_key", "access_token":
+		return to.newCredential()
+	case "client_id":
+		return "`" + to.command("add", "--client-id", "CLIENT_ID", "--refresh-token-file", "-") + "` mends it, with the client id that the refresh token was issued to"
+	}
+	return "correct that key of the record in the store"
+}
+
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
+
+func mendPools(id AccountID, r Record, pools map[string]PoolConfig) string {
+	var fitting []string
+	for name, p := range pools {
+		if p.Provider == r.Provider && plainName.MatchString(name) {
+			fitting = append(fitting, name)
+		}
+	}
+	if len(fitting) == 0 {
+		return ""
+	}
+	return "`" + accountsCommand("set", id, "--pool", slices.Min(fitting)) + "` mends it"
+}
