@@ -99,9 +99,9 @@ func (a *app) list() *cobra.Command {
 				views = append(views, viewOf(s, h.ID, r, max(v, h.Version), err))
 			}
 			return a.print(cmd.OutOrStdout(), views, func(w io.Writer) {
-				fmt.Fprintln(w, "ACCOUNT\tPROVIDER\tTYPE\tPOOLS\tSTATE\tTOKEN ENDS\tLAST REFRESH\tPROBLEM")
+				row(w, "ACCOUNT", "PROVIDER", "TYPE", "POOLS", "STATE", "TOKEN ENDS", "LAST REFRESH", "PROBLEM")
 				for _, v := range views {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.ID, v.Provider, v.Type, dash(strings.Join(v.Pools, ",")), v.State, when(v.ExpiresAt), lastOf(v.Last), dash(v.Problem))
+					row(w, v.ID, v.Provider, v.Type, dash(strings.Join(v.Pools, ",")), v.State, when(v.ExpiresAt), lastOf(v.Last), dash(a.withConfig(v.Problem)))
 				}
 			})
 		})
@@ -124,7 +124,7 @@ func (a *app) show() *cobra.Command {
 			}
 			shown := viewOf(s, id, r, v, err)
 			return a.print(cmd.OutOrStdout(), shown, func(w io.Writer) {
-				for _, row := range [][2]string{
+				for _, line := range [][2]string{
 					{"account", string(shown.ID)},
 					{"provider", shown.Provider},
 					{"type", string(shown.Type)},
@@ -139,9 +139,9 @@ func (a *app) show() *cobra.Command {
 					{"generation", fmt.Sprint(shown.Generation)},
 					{"version", fmt.Sprint(shown.Version)},
 					{"last refresh", lastOf(shown.Last)},
-					{"problem", dash(shown.Problem)},
+					{"problem", dash(a.withConfig(shown.Problem))},
 				} {
-					fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
+					row(w, line[0], line[1])
 				}
 			})
 		})
@@ -263,7 +263,7 @@ func (a *app) refreshAll(cmd *cobra.Command, ctx context.Context, s *Session, id
 	}
 	err = a.print(cmd.OutOrStdout(), resultsOf(results), func(w io.Writer) {
 		for _, r := range results {
-			fmt.Fprintf(w, "%s\t%s\tgeneration %d\ttoken ends %s\t%s\n", r.ID, r.Outcome, r.GenerationAfter, when(r.ExpiresAt), r.Error)
+			row(w, r.ID, r.Outcome, fmt.Sprintf("generation %d", r.GenerationAfter), "token ends "+when(r.ExpiresAt), r.Error)
 		}
 	})
 	return errors.Join(append(errs, err)...)
@@ -294,9 +294,11 @@ func resultsOf(rs []tokenstore.RefreshResult) []resultView {
 // print writes v as JSON, or the table that text draws.
 func (a *app) print(out io.Writer, v any, text func(io.Writer)) error {
 	if a.output == "json" {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		return e.Encode(v)
+		data, err := json.MarshalIndent(v, "", "  ")
+		if err == nil {
+			_, err = out.Write(append(cleanJSON(data), '\n'))
+		}
+		return err
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	text(w)
