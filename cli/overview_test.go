@@ -150,6 +150,8 @@ func TestProblemsAreThoseThatNeedAttentionAndRedOnesEndWithFour(t *testing.T) {
 
 func TestWatchGoesOnWhileTheServiceRestarts(t *testing.T) {
 	s, calls := newShell(t), 0
+	defer func(every time.Duration) { watchEvery = every }(watchEvery)
+	watchEvery = 10 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/readyz" {
@@ -157,8 +159,8 @@ func TestWatchGoesOnWhileTheServiceRestarts(t *testing.T) {
 				w.WriteHeader(http.StatusBadGateway)
 				return
 			}
-			if calls == 3 {
-				defer time.AfterFunc(100*time.Millisecond, cancel)
+			if calls > 4 { // two tables are whole
+				cancel()
 			}
 		}
 		answering(http.StatusOK, answerOf(told("a", "active", "")))(w, r)
@@ -167,6 +169,8 @@ func TestWatchGoesOnWhileTheServiceRestarts(t *testing.T) {
 	s.session.AdminURL, s.session.AdminTokenFile = h.URL, s.file(t, "admin.token", planted+"token\n")
 	r := s.runIn(ctx, t, "", "status", "--watch")
 	expect(t, "exit code", r.code, 0)
-	expect(t, "tables", strings.Count(r.out, "1 account: 1 active"), 2)
+	if n := strings.Count(r.out, "1 account: 1 active"); n < 2 {
+		t.Errorf("%d tables", n)
+	}
 	has(t, r.err, "it answered 502")
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// watchEvery is how often status --watch looks.
-const watchEvery = 2 * time.Second
+// watchEvery is how often status --watch looks; tests are less patient.
+var watchEvery = 2 * time.Second
 
 func (a *app) status() *cobra.Command {
 	var watch, ready, problems bool
