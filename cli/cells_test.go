@@ -12,14 +12,14 @@ import (
 func TestNothingInACellSteersTheTerminalOrForgesARow(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain, größer, 日本 🚀": "plain, größer, 日本 🚀",
-		"\x1b[31mred":          `\x1b[31mred`,
-		"a\nb\tc\rd":           `a\nb\tc\x0dd`,
-		"\x00\x7f":             `\x00\x7f`,
-		"\u009b31m":            `\x9b31m`,
-		"ab\u202edc\u2066x":    `ab\u202edc\u2066x`,
-		"\u200bhid\ufeffden":   `\u200bhid\ufeffden`,
-		"\u2028\U000e0041":     `\u2028\U000e0041`,
-		"bad \xff utf-8":       "bad \ufffd utf-8",
+		"\x1b[31mred":         `\x1b[31mred`,
+		"a\nb\tc\rd":          `a\nb\tc\x0dd`,
+		"\x00\x7f":            `\x00\x7f`,
+		"\u009b31m":           `\x9b31m`,
+		"ab\u202edc\u2066x":   `ab\u202edc\u2066x`,
+		"\u200bhid\ufeffden":  `\u200bhid\ufeffden`,
+		"\u2028\U000e0041":    `\u2028\U000e0041`,
+		"bad \xff utf-8":      "bad \ufffd utf-8",
 	} {
 		var out bytes.Buffer
 		row(&out, "x", in, 3)

@@ -23,7 +23,7 @@ func (s AccountStatus) Advice(now time.Time) string {
 	case StateExpired:
 		return s.expired(now)
 	case StateExpiring:
-		if !s.renewalFails() {
+		if s.FailingSince.IsZero() {
 			return sentence("its renewal is due or under way; "+s.serving(now), s.full(now), s.cause())
 		}
 	case StateActive:
@@ -67,25 +67,44 @@ func (s AccountStatus) lives(now time.Time) bool {
 
 // cooling says why and until when it is left out, and what lifts that.
 func (s AccountStatus) cooling(now time.Time) string {
-	if len(s.Cooldowns) == 0 {
+	var said []string
+	for _, c := range s.Cooldowns {
+		said = append(said, s.cooldown(c, now))
+	}
+	switch {
+	case len(said) > 0:
+	case s.State == StateCooling:
+		said = append(said, sentence(s.cause(), s.serving(now)))
+	default:
 		return ""
 	}
-	c := s.Cooldowns[0]
-	rest := sentence("left out until "+moment(c.Until, now), "then one request is let through as a probe", "`"+s.command("resume")+"` lifts it now")
-	if s.State == StateCooling && s.lives(now) && !s.ExpiresAt.IsZero() {
-		rest = sentence(rest, "its token lives until "+moment(s.ExpiresAt, now))
+	if len(s.Cooldowns) > 0 && s.State == StateCooling && s.lives(now) && !s.ExpiresAt.IsZero() {
+		said = append(said, "its token lives until "+moment(s.ExpiresAt, now))
+	}
+	return sentence(append(said, "`"+s.command("resume")+"` lifts it now")...)
+}
+
+func (s AccountStatus) cooldown(c Cooldown, now time.Time) string {
+	until := moment(c.Until, now) + "; next probe "
+	switch {
+	case c.Probe.IsZero():
+		until += "then"
+	case c.Probe.After(now):
+		until += "at " + moment(c.Probe, now)
+	default:
+		until += "with the next request"
 	}
 	switch c.Reason {
 	case ClassRateLimited.String():
-		return "rate limited by the provider: " + rest
+		return "rate limited by the provider until " + until
 	case ClassTokenRejected.String():
-		return sentence("the provider refuses its token (token_rejected): "+rest, "if that goes on, "+s.newCredential())
+		return sentence("the provider refuses its token (token_rejected): left out until "+until, "if that goes on, "+s.newCredential())
 	case ClassBilling.String():
-		return "look at the account's credit, the provider wants payment (billing): " + rest
+		return "look at the account's credit, the provider wants payment (billing): left out until " + until
 	case ClassAccountBlocked.String():
-		return "look at the account at the provider, which blocks it (account_blocked): " + rest
+		return "look at the account at the provider, which blocks it (account_blocked): left out until " + until
 	}
-	return c.Reason + ": " + rest
+	return c.Reason + ": left out until " + until
 }
 
 // full says which of its own limits leaves no room.
@@ -101,12 +120,9 @@ func (s AccountStatus) full(now time.Time) string {
 	return limit + "at " + moment(f.Until, now)
 }
 
-// renewalFails reports whether the latest refresh failed.
-func (s AccountStatus) renewalFails() bool { return s.Last != nil && s.Last.Result == "failed" }
-
 // failing says since when renewal fails, why, until when it serves, when it is tried again and what to check.
 func (s AccountStatus) failing(now time.Time) string {
-	if !s.renewalFails() {
+	if s.FailingSince.IsZero() {
 		return ""
 	}
 	again := "is tried again by itself"
@@ -114,17 +130,17 @@ func (s AccountStatus) failing(now time.Time) string {
 		again = "is tried again at " + moment(s.NextRefresh, now)
 	}
 	check := "check the way to the token endpoint with `tokenward check --online`"
-	if s.Last.Class == RefreshMisconfigured {
+	if s.Last != nil && s.Last.Class == RefreshMisconfigured {
 		check = "check client id, client secret and the provider's settings, then `" + s.command("refresh") + "`"
 	}
-	return sentence("renewal fails since "+moment(s.Last.At, now)+": "+plain(s.Last.Error), s.serving(now), again, check)
+	return sentence("renewal fails since "+moment(s.FailingSince, now)+": "+plain(s.LastError), s.serving(now), again, check)
 }
 
 func (s AccountStatus) expired(now time.Time) string {
 	switch {
 	case !s.Refreshable:
 		return sentence(s.newCredential(), s.serving(now), s.cause())
-	case s.renewalFails():
+	case !s.FailingSince.IsZero():
 		return s.failing(now)
 	case s.NextRefresh.After(now):
 		return sentence(s.serving(now), "its next refresh is due at "+moment(s.NextRefresh, now))

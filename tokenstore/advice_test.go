@@ -53,7 +53,8 @@ func endless(st *tokenstore.AccountStatus) { st.ExpiresAt = time.Time{} }
 
 func failedWith(class tokenstore.RefreshClass, text string) func(*tokenstore.AccountStatus) {
 	return func(st *tokenstore.AccountStatus) {
-		st.Last = &tokenstore.Outcome{At: noon.Add(-7 * time.Minute), Result: "failed", Class: class, Error: "refresh " + string(class) + ": " + text}
+		st.Last = &tokenstore.Outcome{At: noon.Add(-2 * time.Minute), Result: "failed", Class: class}
+		st.FailingSince, st.LastError = noon.Add(-7*time.Minute), "refresh "+string(class)+": "+text
 	}
 }
 
@@ -87,8 +88,8 @@ func TestEveryStateHasItsSentence(t *testing.T) {
 		{"needs_reauth that is over", healthy(in(tokenstore.StateNeedsReauth, refused), dead, ended),
 			newLogin + "; does not serve: its token ended at 2026-01-31T11:55:00Z (5m ago); the credential was refused for good: status 400: invalid_grant"},
 		{"needs_reauth that cools", healthy(in(tokenstore.StateNeedsReauth, refused), dead, cools("rate_limited", 42*time.Second)),
-			newLogin + "; does not serve, though its token lives until " + lives + "; rate limited by the provider: left out until 2026-01-31T12:00:42Z (in 42s); " +
-				"then one request is let through as a probe; `tokenward accounts resume claude-1` lifts it now; the credential was refused for good: status 400: invalid_grant"},
+			newLogin + "; does not serve, though its token lives until " + lives + "; rate limited by the provider until 2026-01-31T12:00:42Z (in 42s); next probe then; " +
+				"`tokenward accounts resume claude-1` lifts it now; the credential was refused for good: status 400: invalid_grant"},
 		{"needs_reauth of a client", healthy(in(tokenstore.StateNeedsReauth, refused), dead, tokenless, of(tokenstore.KindClientCredentials)),
 			"get a new client secret from the provider, then `tokenward accounts add claude-1 --client-secret-file -`; does not serve: it has no token; " +
 				"the credential was refused for good: status 400: invalid_grant"},
@@ -99,20 +100,32 @@ func TestEveryStateHasItsSentence(t *testing.T) {
 			"nothing to do now; does not serve: its token ended at 2026-01-31T11:55:00Z (5m ago); its refresh token is tried once more by itself; " +
 				"have a new login ready for `tokenward accounts add claude-1 --refresh-token-file -` in case it is refused; a refresh was sent and no readable answer came"},
 		{"cooling", healthy(in(tokenstore.StateCooling, "rate_limited"), cools("rate_limited", 42*time.Second)),
-			"rate limited by the provider: left out until 2026-01-31T12:00:42Z (in 42s); then one request is let through as a probe; " +
-				"`tokenward accounts resume claude-1` lifts it now; its token lives until " + lives},
+			"rate limited by the provider until 2026-01-31T12:00:42Z (in 42s); next probe then; its token lives until " + lives + "; " +
+				"`tokenward accounts resume claude-1` lifts it now"},
+		{"cooling for days", healthy(in(tokenstore.StateCooling, "rate_limited"), cools("rate_limited", 144*time.Hour), func(st *tokenstore.AccountStatus) {
+			st.Cooldowns[0].Probe = noon.Add(30 * time.Minute)
+		}, ended), "rate limited by the provider until 2026-02-06T12:00:00Z (in 6d); next probe at 2026-01-31T12:30:00Z (in 30m); " +
+			"`tokenward accounts resume claude-1` lifts it now"},
+		{"cooling, its probe is due", healthy(in(tokenstore.StateCooling, "rate_limited"), cools("rate_limited", 144*time.Hour), func(st *tokenstore.AccountStatus) {
+			st.Cooldowns[0].Probe = noon
+		}, ended), "rate limited by the provider until 2026-02-06T12:00:00Z (in 6d); next probe with the next request; " +
+			"`tokenward accounts resume claude-1` lifts it now"},
+		{"left out without an end", healthy(in(tokenstore.StateCooling, "odd"), idle),
+			"odd; does not serve, though its token lives until " + lives + "; `tokenward accounts resume claude-1` lifts it now"},
 		{"blocked", healthy(in(tokenstore.StateCooling, "account_blocked"), cools("account_blocked", 10*time.Minute), ended),
-			"look at the account at the provider, which blocks it (account_blocked): left out until 2026-01-31T12:10:00Z (in 10m); then one request is let through as a probe; " +
+			"look at the account at the provider, which blocks it (account_blocked): left out until 2026-01-31T12:10:00Z (in 10m); next probe then; " +
 				"`tokenward accounts resume claude-1` lifts it now"},
 		{"out of credit", healthy(in(tokenstore.StateCooling, "billing"), cools("billing", 10*time.Minute), endless),
-			"look at the account's credit, the provider wants payment (billing): left out until 2026-01-31T12:10:00Z (in 10m); then one request is let through as a probe; " +
+			"look at the account's credit, the provider wants payment (billing): left out until 2026-01-31T12:10:00Z (in 10m); next probe then; " +
 				"`tokenward accounts resume claude-1` lifts it now"},
 		{"a refused key", healthy(in(tokenstore.StateCooling, "token_rejected"), cools("token_rejected", 10*time.Minute), of(tokenstore.KindAPIKey), endless, dead),
-			"the provider refuses its token (token_rejected): left out until 2026-01-31T12:10:00Z (in 10m); then one request is let through as a probe; " +
-				"`tokenward accounts resume claude-1` lifts it now; if that goes on, get a new key from the provider, then `tokenward accounts add claude-1 --api-key-file -`"},
+			"the provider refuses its token (token_rejected): left out until 2026-01-31T12:10:00Z (in 10m); next probe then; " +
+				"if that goes on, get a new key from the provider, then `tokenward accounts add claude-1 --api-key-file -`; `tokenward accounts resume claude-1` lifts it now"},
 		{"cooling for a reason of tomorrow", healthy(in(tokenstore.StateCooling, "odd"), cools("odd", 3*time.Hour), endless),
-			"odd: left out until 2026-01-31T15:00:00Z (in 3h); then one request is let through as a probe; `tokenward accounts resume claude-1` lifts it now"},
-		{"at its rate", healthy(func(st *tokenstore.AccountStatus) { st.Full = &tokenstore.Full{Key: "rpm", Most: 60, Until: noon.Add(3 * time.Second)} }),
+			"odd: left out until 2026-01-31T15:00:00Z (in 3h); next probe then; `tokenward accounts resume claude-1` lifts it now"},
+		{"at its rate", healthy(func(st *tokenstore.AccountStatus) {
+			st.Full = &tokenstore.Full{Key: "rpm", Most: 60, Until: noon.Add(3 * time.Second)}
+		}),
 			"at its limit limits.rpm: 60, which is yours and not the provider's: room again at 2026-01-31T12:00:03Z (in 3s)"},
 		{"at its concurrency", healthy(func(st *tokenstore.AccountStatus) { st.Full = &tokenstore.Full{Key: "concurrency", Most: 4} }),
 			"at its limit limits.concurrency: 4, which is yours and not the provider's: room again when an attempt is answered"},

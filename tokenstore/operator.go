@@ -178,6 +178,7 @@ func (a *account) tellLocked(st *AccountStatus, cfg Config, now time.Time) {
 		readable = err != nil && err.Error() == a.problem.Error()
 	}
 	st.Mend = mend(a.id, a.record, a.problem, readable, cfg.Pools)
+	st.FailingSince, st.LastError = failingNow(a.record)
 	say := *st
 	if a.flight != nil { // planned when it ends, and known already
 		say.NextRefresh = a.retryAt

@@ -56,14 +56,19 @@ type AccountStatus struct {
 	Fingerprint string // of the access token
 	Cooldowns   []Cooldown
 	Last        *Outcome
-	Failovers   uint64 // attempts that were moved away from it
-	Requests    uint64 // attempts it was picked for
+
+	FailingSince time.Time // of the current credential: the first failed refresh since the latest success; zero: none
+	LastError    string    // with FailingSince: why the latest one failed
+
+	Failovers uint64 // attempts that were moved away from it
+	Requests  uint64 // attempts it was picked for
 }
 
 // Cooldown says until when an account is not selectable, and why.
 type Cooldown struct {
 	Scope  Scope
 	Until  time.Time
+	Probe  time.Time // when one attempt looks whether it is over; at most half an hour after the latest refusal
 	Reason string
 }
 

@@ -33,6 +33,7 @@ func StoredStatus(id AccountID, r Record, err error, drivers map[string]Driver, 
 			st.Cause = remark(r, pools)
 		}
 	}
+	st.FailingSince, st.LastError = failingNow(r)
 	st.Mend = mend(id, r, problem, err == nil, pools)
 	st.Reason = st.Advice(now)
 	return st
@@ -42,4 +43,12 @@ func (s AccountStatus) replayAt(d Driver, r Record, now time.Time) time.Time {
 	policy, _ := d.Replay()
 	t := token{expires: r.ExpiresAt, obtained: r.ObtainedAt}
 	return replayAt(policy, s.lives(now), r.ExpiresAt, t.lifetime())
+}
+
+// failingNow says since when refreshes fail, and why the latest one did; zero: they do not.
+func failingNow(r Record) (time.Time, string) {
+	if last := r.Rotation.Last; last != nil && last.Result == "failed" {
+		return last.At, last.Error
+	}
+	return time.Time{}, ""
 }
