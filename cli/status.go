@@ -71,12 +71,11 @@ func (a *app) watch(ctx context.Context, cmd *cobra.Command, s *Session, ready, 
 		if a.output == "text" && isTerminal(cmd.OutOrStdout()) {
 			fmt.Fprint(cmd.OutOrStdout(), "\033[H\033[2J")
 		}
-		switch _, err := a.look(ctx, cmd, s, ready, problems); {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && first:
+		_, err := a.look(ctx, cmd, s, ready, problems)
+		if err != nil && first && ctx.Err() == nil {
 			return err
-		case err != nil:
+		}
+		if err != nil && ctx.Err() == nil {
 			fmt.Fprintln(cmd.ErrOrStderr(), Clean(err.Error()))
 		}
 		select {

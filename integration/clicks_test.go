@@ -12,11 +12,11 @@ import (
 // page opens headless Chromium on the admin page; nothing is on it but the sign-in.
 func (g *Gateway) page(t *testing.T) context.Context {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "chromium")
+	folder, err := os.MkdirTemp("", "chromium") //nolint:usetesting // a browser that is being killed writes once more, which is no reason to fail
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(folder) }) // a browser that is being killed may write into it once more: no reason to fail
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser(t)), chromedp.NoSandbox, chromedp.UserDataDir(folder))
 	alloc, stop := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(stop)

@@ -31,7 +31,7 @@ func mend(id AccountID, r Record, err error, readable bool, pools map[string]Poo
 	case "refresh_token", "client_secret", "api_key", "access_token":
 		return to.newCredential()
 	case "client_id":
-		return "`" + to.command("add", "--client-id", "CLIENT_ID", "--refresh-token-file", "-") + "` mends it, with the client id that the refresh token was issued to"
+		return "`" + to.command("set", "--client-id", "CLIENT_ID") + "` mends it, with the client id that the credential was issued to"
 	}
 	return "correct that key of the record in the store"
 }
