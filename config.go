@@ -92,7 +92,7 @@ func domainConfig(c *config.Config) (tokenstore.Config, error) {
 func extprocConfig(c *config.Config) extproc.Config {
 	out := extproc.Config{
 		Listen: c.ExtProc.Listen, CertFile: c.ExtProc.TLS.CertFile, KeyFile: c.ExtProc.TLS.KeyFile, ClientCAFile: c.ExtProc.TLS.ClientCAFile,
-		RevealAttempts: map[string]bool{},
+		RevealAttempts: map[string]bool{}, CredentialQueryKeys: provider.CredentialQueryKeys(), CredentialProtocols: provider.CredentialProtocols(),
 	}
 	for _, r := range c.Routes {
 		out.TrailAge = max(out.TrailAge, r.RecoveryTimeout+5*time.Second)
@@ -113,6 +113,7 @@ func bootstrap(c *config.Config) ([]byte, error) {
 	e := envoy.Config{
 		Listen: c.Envoy.Listen, Admin: c.Envoy.Admin, CertFile: c.Envoy.TLS.CertFile, KeyFile: c.Envoy.TLS.KeyFile,
 		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "", ForwardHeaders: provider.RequestHeaders(),
+		CredentialHeaders: provider.CredentialHeaders(), ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
 	}
 	for _, r := range c.Routes {
 		e.LongestHold = max(e.LongestHold, r.RefreshWait)

@@ -45,9 +45,13 @@ type Config struct {
 	ExtProcCAFile  string
 	Upstreams      []Upstream
 	Routes         []Route
-	ForwardHeaders []string      // request headers that the service must see, besides its own
-	LongestHold    time.Duration // the longest time the service holds an answer
-	SystemCAFile   string        // trust anchor of upstreams without their own; "": the usual places are searched
+	ForwardHeaders []string // request headers that the service must see, besides its own
+	// CredentialHeaders are removed from what clients send; so are names that end in -NAME, and spellings with _ for -.
+	CredentialHeaders []string
+	ServiceWait       time.Duration // how long a request waits for a service that is not there
+	RetryAfter        time.Duration // what a client is told then
+	LongestHold       time.Duration // the longest time the service holds an answer
+	SystemCAFile      string        // trust anchor of upstreams without their own; "": the usual places are searched
 }
 
 // Upstream becomes a cluster.

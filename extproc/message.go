@@ -27,6 +27,8 @@ type requestFacts struct {
 	id      string
 	route   string
 	tenant  string
+	client  string
+	path    string // without the query
 	attempt string
 	headers headerMap
 }
@@ -55,7 +57,11 @@ func (h headerMap) Get(name string) string {
 
 func readRequest(h *extprocv3.HttpHeaders) requestFacts {
 	m := headerMap{h.GetHeaders().GetHeaders()}
-	return requestFacts{id: m.Get(headerID), route: m.Get(headerRoute), tenant: m.Get(headerTenant), attempt: m.Get(headerAttempt), headers: m}
+	path, _, _ := strings.Cut(m.Get(":path"), "?")
+	return requestFacts{
+		id: m.Get(headerID), route: m.Get(headerRoute), tenant: m.Get(headerTenant), client: m.Get(headerClient), path: path,
+		attempt: m.Get(headerAttempt), headers: m,
+	}
 }
 
 func readResponse(h *extprocv3.HttpHeaders, attributes map[string]*structpb.Struct) tokenstore.Response {
@@ -109,10 +115,12 @@ func set(name, value string) *corev3.HeaderValueOption {
 	return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, RawValue: []byte(value)}, AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD}
 }
 
-// pickReply puts the pick's headers on the attempt and names the upstream's cluster, which the inner route follows.
-func pickReply(p tokenstore.Pick, f requestFacts, meta *structpb.Struct) *extprocv3.ProcessingResponse {
+// pickReply puts the pick's headers on the attempt and names the upstream's cluster, which the inner route follows. What the
+// client sent as credentials is taken out first.
+func pickReply(p tokenstore.Pick, f requestFacts, s *scrub, meta *structpb.Struct) *extprocv3.ProcessingResponse {
 	m := &extprocv3.HeaderMutation{SetHeaders: make([]*corev3.HeaderValueOption, 0, len(p.Headers)+1)}
 	m.SetHeaders = append(m.SetHeaders, set(headerCluster, p.Cluster))
+	s.clean(f, m)
 	for _, h := range p.Headers {
 		value := h.Value
 		if h.Merge {

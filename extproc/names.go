@@ -5,11 +5,14 @@ const (
 	headerID      = "x-tokenward-id"
 	headerRoute   = "x-tokenward-route"
 	headerTenant  = "x-tokenward-tenant"
+	headerClient  = "x-tokenward-client"
 	headerAttempt = "x-envoy-attempt-count"
 	headerCluster = "x-tokenward-cluster"
 	headerRetry   = "x-tokenward-retry"
 	headerAfter   = "x-tokenward-after"
 	headerStatus  = "x-tokenward-status"
+
+	headerProtocols = "sec-websocket-protocol"
 
 	headerReason   = "tokenward-reason"   // to the client, on refusals of ours
 	headerAttempts = "tokenward-attempts" // to the client, where the route reveals it

@@ -34,6 +34,8 @@ type Config struct {
 	ClientCAFile   string          // clients must show a certificate of this authority
 	TrailAge       time.Duration   // longer than every route's recovery_timeout
 	RevealAttempts map[string]bool // by route
+	// What clients send as credentials beside headers: query keys in lower case with -, WebSocket subprotocols.
+	CredentialQueryKeys, CredentialProtocols []string
 }
 
 // Server is the gRPC server that Envoy's ext_proc filter calls.
@@ -47,6 +49,7 @@ type Server struct {
 	grpc     *grpc.Server
 	health   *health.Server
 	socket   *Socket
+	scrub    *scrub
 	listener net.Listener // nil until Start; then the watch's, until it has ended
 	unwatch  context.CancelFunc
 	watching sync.WaitGroup
@@ -57,6 +60,7 @@ type Server struct {
 func New(cfg Config, socket *Socket, tokens Tokens, reg prometheus.Registerer, log *zap.Logger) (*Server, error) {
 	held := newTrails(trailsMost, cfg.TrailAge)
 	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: newMetrics(reg, held), health: health.NewServer(), socket: socket}
+	s.scrub = newScrub(cfg.CredentialQueryKeys, cfg.CredentialProtocols)
 	var opts []grpc.ServerOption
 	if cfg.CertFile != "" {
 		c, err := serverTLS(cfg)

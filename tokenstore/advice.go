@@ -10,29 +10,29 @@ import (
 func (s AccountStatus) Advice(now time.Time) string {
 	switch s.State {
 	case StateNeedsReauth:
-		return sentence(s.newCredential(), s.serving(now), s.cooling(now), s.cause())
+		return join(s.newCredential(), s.serving(now), s.cooling(now), s.cause())
 	case StateConfigError:
-		return sentence(s.cause(), s.serving(now), s.Mend)
+		return join(s.cause(), s.serving(now), s.Mend)
 	case StatePaused:
 		return s.held(now)
 	case StateAmbiguous:
-		return sentence("nothing to do now", s.serving(now), s.replay(now), s.cooling(now),
+		return join("nothing to do now", s.serving(now), s.replay(now), s.cooling(now),
 			"have a new login ready for `"+s.credentialCommand()+"` in case it is refused", s.cause())
 	case StateCooling:
-		return sentence(s.cooling(now), s.failing(now))
+		return join(s.cooling(now), s.failing(now))
 	case StateExpired:
 		return s.expired(now)
 	case StateExpiring:
 		if s.FailingSince.IsZero() {
-			return sentence("its renewal is due or under way; "+s.serving(now), s.full(now), s.cause())
+			return join("its renewal is due or under way; "+s.serving(now), s.full(now), s.cause())
 		}
 	case StateActive:
 	}
 	remark := s.cause()
 	if remark != "" && !s.Refreshable && !s.ExpiresAt.IsZero() {
-		remark = sentence(s.newCredential(), s.serving(now), remark)
+		remark = join(s.newCredential(), s.serving(now), remark)
 	}
-	return sentence(s.failing(now), s.full(now), remark, s.Mend)
+	return join(s.failing(now), s.full(now), remark, s.Mend)
 }
 
 // serving says whether it serves and until when. A token that lives and does not serve is said so: the two contradict
@@ -74,14 +74,14 @@ func (s AccountStatus) cooling(now time.Time) string {
 	switch {
 	case len(said) > 0:
 	case s.State == StateCooling:
-		said = append(said, sentence(s.cause(), s.serving(now)))
+		said = append(said, join(s.cause(), s.serving(now)))
 	default:
 		return ""
 	}
 	if len(s.Cooldowns) > 0 && s.State == StateCooling && s.lives(now) && !s.ExpiresAt.IsZero() {
 		said = append(said, "its token lives until "+moment(s.ExpiresAt, now))
 	}
-	return sentence(append(said, "`"+s.command("resume")+"` lifts it now")...)
+	return join(append(said, "`"+s.command("resume")+"` lifts it now")...)
 }
 
 func (s AccountStatus) cooldown(c Cooldown, now time.Time) string {
@@ -98,7 +98,7 @@ func (s AccountStatus) cooldown(c Cooldown, now time.Time) string {
 	case ClassRateLimited.String():
 		return "rate limited by the provider until " + until
 	case ClassTokenRejected.String():
-		return sentence("the provider refuses its token (token_rejected): left out until "+until, "if that goes on, "+s.newCredential())
+		return join("the provider refuses its token (token_rejected): left out until "+until, "if that goes on, "+s.newCredential())
 	case ClassBilling.String():
 		return "look at the account's credit, the provider wants payment (billing): left out until " + until
 	case ClassAccountBlocked.String():
@@ -133,19 +133,19 @@ func (s AccountStatus) failing(now time.Time) string {
 	if s.Last != nil && s.Last.Class == RefreshMisconfigured {
 		check = "check client id, client secret and the provider's settings, then `" + s.command("refresh") + "`"
 	}
-	return sentence("renewal fails since "+moment(s.FailingSince, now)+": "+plain(s.LastError), s.serving(now), again, check)
+	return join("renewal has failed since "+moment(s.FailingSince, now)+": "+plain(s.LastError), s.serving(now), again, check)
 }
 
 func (s AccountStatus) expired(now time.Time) string {
 	switch {
 	case !s.Refreshable:
-		return sentence(s.newCredential(), s.serving(now), s.cause())
+		return join(s.newCredential(), s.serving(now), s.cause())
 	case !s.FailingSince.IsZero():
-		return s.failing(now)
+		return join(s.failing(now), s.cause())
 	case s.NextRefresh.After(now):
-		return sentence(s.serving(now), "its next refresh is due at "+moment(s.NextRefresh, now))
+		return join(s.serving(now), "its next refresh is due at "+moment(s.NextRefresh, now), s.cause())
 	}
-	return sentence(s.serving(now), "its refresh is due or under way")
+	return join(s.serving(now), "its refresh is due or under way", s.cause())
 }
 
 // held says by whom or what it is paused, and what ends that.
@@ -153,11 +153,11 @@ func (s AccountStatus) held(now time.Time) string {
 	serving := s.serving(now)
 	switch to := s.Labels[LabelCopiedTo]; {
 	case s.Cause == WhyDeleted:
-		return sentence(WhyDeleted+" with `"+s.command("remove")+"`", serving)
+		return join(WhyDeleted+" with `"+s.command("remove")+"`", serving)
 	case to != "":
-		return sentence(s.cause()+": copy it back, or pause it there and then `"+s.command("resume", "--force")+"`", serving)
+		return join(s.cause()+": copy it back, or pause it there and then `"+s.command("resume", "--force")+"`", serving)
 	}
-	return sentence(s.cause()+"; `"+s.command("resume")+"` ends that", serving)
+	return join(s.cause()+"; `"+s.command("resume")+"` ends that", serving)
 }
 
 // replay says when a credential is presented again whose last use had an unknown outcome.

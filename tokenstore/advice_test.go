@@ -40,7 +40,7 @@ func idle(st *tokenstore.AccountStatus) {
 	st.Routable, st.Refreshable, st.NextRefresh = false, false, time.Time{}
 }
 
-func dead(st *tokenstore.AccountStatus) { st.Refreshable, st.NextRefresh = false, time.Time{} }
+func unrenewed(st *tokenstore.AccountStatus) { st.Refreshable, st.NextRefresh = false, time.Time{} }
 
 // ended is without a living token.
 func ended(st *tokenstore.AccountStatus) { st.Routable, st.ExpiresAt = false, noon.Add(-5*time.Minute) }
@@ -82,29 +82,29 @@ func TestEveryStateHasItsSentence(t *testing.T) {
 		want string
 	}{
 		{"all is well", healthy(), ""},
-		{"a key", healthy(of(tokenstore.KindAPIKey), endless, dead), ""},
+		{"a key", healthy(of(tokenstore.KindAPIKey), endless, unrenewed), ""},
 		{
-			"needs_reauth that serves", healthy(in(tokenstore.StateNeedsReauth, refused), dead),
-			newLogin + "; serves until " + lives + "; the credential was refused for good: status 400: invalid_grant",
+			"needs_reauth that serves", healthy(in(tokenstore.StateNeedsReauth, refused), unrenewed),
+			newLogin + "; serves until " + lives + "; the credential was refused for good: refresh refused_permanent: status 400: invalid_grant",
 		},
 		{
-			"needs_reauth that is over", healthy(in(tokenstore.StateNeedsReauth, refused), dead, ended),
-			newLogin + "; does not serve: its token ended at 2026-01-31T11:55:00Z (5m ago); the credential was refused for good: status 400: invalid_grant",
+			"needs_reauth that is over", healthy(in(tokenstore.StateNeedsReauth, refused), unrenewed, ended),
+			newLogin + "; does not serve: its token ended at 2026-01-31T11:55:00Z (5m ago); the credential was refused for good: refresh refused_permanent: status 400: invalid_grant",
 		},
 		{
-			"needs_reauth that cools", healthy(in(tokenstore.StateNeedsReauth, refused), dead, cools("rate_limited", 42*time.Second)),
+			"needs_reauth that cools", healthy(in(tokenstore.StateNeedsReauth, refused), unrenewed, cools("rate_limited", 42*time.Second)),
 			newLogin + "; does not serve, though its token lives until " + lives + "; rate limited by the provider until 2026-01-31T12:00:42Z (in 42s); next probe then; " +
-				"`tokenward accounts resume claude-1` lifts it now; the credential was refused for good: status 400: invalid_grant",
+				"`tokenward accounts resume claude-1` lifts it now; the credential was refused for good: refresh refused_permanent: status 400: invalid_grant",
 		},
 		{
-			"needs_reauth of a client", healthy(in(tokenstore.StateNeedsReauth, refused), dead, tokenless, of(tokenstore.KindClientCredentials)),
+			"needs_reauth of a client", healthy(in(tokenstore.StateNeedsReauth, refused), unrenewed, tokenless, of(tokenstore.KindClientCredentials)),
 			"get a new client secret from the provider, then `tokenward accounts add claude-1 --client-secret-file -`; does not serve: it has no token; " +
-				"the credential was refused for good: status 400: invalid_grant",
+				"the credential was refused for good: refresh refused_permanent: status 400: invalid_grant",
 		},
 		{
 			"ambiguous", healthy(in(tokenstore.StateAmbiguous, lost), replay),
 			"nothing to do now; serves until " + lives + "; its refresh token is tried once more at 2026-01-31T12:57:30Z (in 58m); " +
-				"have a new login ready for `tokenward accounts add claude-1 --refresh-token-file -` in case it is refused; a refresh was sent and no readable answer came: no answer in time",
+				"have a new login ready for `tokenward accounts add claude-1 --refresh-token-file -` in case it is refused; a refresh was sent and no readable answer came: refresh unknown: no answer in time",
 		},
 		{
 			"ambiguous and over", healthy(in(tokenstore.StateAmbiguous, "a refresh was sent and no readable answer came: "), ended),
@@ -139,7 +139,7 @@ func TestEveryStateHasItsSentence(t *testing.T) {
 				"`tokenward accounts resume claude-1` lifts it now",
 		},
 		{
-			"a refused key", healthy(in(tokenstore.StateCooling, "token_rejected"), cools("token_rejected", 10*time.Minute), of(tokenstore.KindAPIKey), endless, dead),
+			"a refused key", healthy(in(tokenstore.StateCooling, "token_rejected"), cools("token_rejected", 10*time.Minute), of(tokenstore.KindAPIKey), endless, unrenewed),
 			"the provider refuses its token (token_rejected): left out until 2026-01-31T12:10:00Z (in 10m); next probe then; " +
 				"if that goes on, get a new key from the provider, then `tokenward accounts add claude-1 --api-key-file -`; `tokenward accounts resume claude-1` lifts it now",
 		},
@@ -159,18 +159,18 @@ func TestEveryStateHasItsSentence(t *testing.T) {
 		},
 		{
 			"renewal fails", healthy(failedWith(tokenstore.RefreshTransient, "status 503")),
-			"renewal fails since 2026-01-31T11:53:00Z (7m ago): status 503; serves until " + lives + "; is tried again at 2026-01-31T12:38:00Z (in 38m); " +
+			"renewal has failed since 2026-01-31T11:53:00Z (7m ago): refresh refused_transient: status 503; serves until " + lives + "; is tried again at 2026-01-31T12:38:00Z (in 38m); " +
 				"check the way to the token endpoint with `tokenward check --online`",
 		},
 		{
 			"renewal is misconfigured", healthy(in(tokenstore.StateExpiring, ""), failedWith(tokenstore.RefreshMisconfigured, "status 401: invalid_client"),
 				func(st *tokenstore.AccountStatus) { st.NextRefresh = noon }),
-			"renewal fails since 2026-01-31T11:53:00Z (7m ago): status 401: invalid_client; serves until " + lives + "; is tried again by itself; " +
+			"renewal has failed since 2026-01-31T11:53:00Z (7m ago): refresh misconfigured: status 401: invalid_client; serves until " + lives + "; is tried again by itself; " +
 				"check client id, client secret and the provider's settings, then `tokenward accounts refresh claude-1`",
 		},
 		{"expiring", healthy(in(tokenstore.StateExpiring, "")), "its renewal is due or under way; serves until " + lives},
 		{
-			"ends and is renewed by nobody", healthy(in(tokenstore.StateActive, "there is nothing to refresh with"), dead),
+			"ends and is renewed by nobody", healthy(in(tokenstore.StateActive, "there is nothing to refresh with"), unrenewed),
 			newLogin + "; serves until " + lives + "; there is nothing to refresh with",
 		},
 		{"in a strange pool, too", healthy(in(tokenstore.StateActive, "it does not serve everywhere"), mend("`x` mends it")), "it does not serve everywhere; `x` mends it"},
@@ -184,11 +184,11 @@ func TestEveryStateHasItsSentence(t *testing.T) {
 		},
 		{
 			"expired, renewal fails", healthy(in(tokenstore.StateExpired, ""), ended, failedWith(tokenstore.RefreshNotSent, "dial tcp: connection refused")),
-			"renewal fails since 2026-01-31T11:53:00Z (7m ago): dial tcp: connection refused; does not serve: its token ended at 2026-01-31T11:55:00Z (5m ago); " +
+			"renewal has failed since 2026-01-31T11:53:00Z (7m ago): refresh not_sent: dial tcp: connection refused; does not serve: its token ended at 2026-01-31T11:55:00Z (5m ago); " +
 				"is tried again at 2026-01-31T12:38:00Z (in 38m); check the way to the token endpoint with `tokenward check --online`",
 		},
 		{
-			"expired for good", healthy(in(tokenstore.StateExpired, "there is nothing to refresh with"), ended, dead),
+			"expired for good", healthy(in(tokenstore.StateExpired, "there is nothing to refresh with"), ended, unrenewed),
 			newLogin + "; does not serve: its token ended at 2026-01-31T11:55:00Z (5m ago); there is nothing to refresh with",
 		},
 		{
@@ -222,7 +222,7 @@ func TestEveryStateHasItsSentence(t *testing.T) {
 			"paused by an operator; `tokenward accounts resume ID` ends that; does not serve: it has no token",
 		},
 		{
-			"a provider that writes commands", healthy(in(tokenstore.StateNeedsReauth, "no: run `tokenward accounts remove claude-1`"), dead),
+			"a provider that writes commands", healthy(in(tokenstore.StateNeedsReauth, "no: run `tokenward accounts remove claude-1`"), unrenewed),
 			newLogin + "; serves until " + lives + "; no: run 'tokenward accounts remove claude-1'",
 		},
 	} {

@@ -89,7 +89,8 @@ func graft(onto, rotated Record) Record {
 	next := onto.Clone()
 	next.AccessToken, next.TokenType, next.ObtainedAt, next.ExpiresAt = rotated.AccessToken, rotated.TokenType, rotated.ObtainedAt, rotated.ExpiresAt
 	next.RefreshToken, next.Scope = rotated.RefreshToken, rotated.Scope
-	next.Rotation.Generation, next.Rotation.Claim, next.Rotation.Last = rotated.Rotation.Generation, nil, rotated.Rotation.Last
+	next.Rotation.Generation, next.Rotation.Claim = rotated.Rotation.Generation, nil
+	next.Rotation.Last, next.Rotation.Dead = rotated.Rotation.Last, rotated.Rotation.Dead
 	tellSpent(&next, rotated.Rotation.Spent...)
 	return next
 }

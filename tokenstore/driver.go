@@ -40,6 +40,10 @@ type Driver interface {
 	// Classify says what a provider's answer means. Pure.
 	Classify(resp Response) Verdict
 
+	// Room reports whether the headers of an accepted answer show that no limit of the account is used up. False when they
+	// do not say. Pure.
+	Room(h HeaderGetter) bool
+
 	// Shape renders a refusal of our own in the provider's error format: content type and body. Pure.
 	Shape(ref Refusal) (contentType string, body []byte)
 
@@ -48,11 +52,19 @@ type Driver interface {
 	Replay() (ReplayPolicy, time.Duration)
 }
 
+// Estimator is a Driver that can guess how long an access token lives whose record does not say.
+type Estimator interface {
+	// Lifespan is how long the record's access token lives from its obtained_at on, by what the token says of itself; 0: it
+	// says nothing. It proves nothing: good for planning alone. No I/O.
+	Lifespan(r Record) time.Duration
+}
+
 // Grant is the answer of a token endpoint.
 type Grant struct {
 	AccessToken  Secret        // never zero
 	TokenType    string        // "" means Bearer
-	ExpiresIn    time.Duration // 0: the answer did not say and the driver knows no default; the token then counts as endless
+	ExpiresIn    time.Duration // 0: the answer did not say and the driver knows no default; the token is used until it is refused
+	Hint         time.Duration // what else in the answer lets expect of the token's life; for planning alone; 0: nothing
 	RefreshToken Secret        // zero: not rotated, keep the old one
 	Scope        string        // "": unchanged
 }

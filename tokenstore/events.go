@@ -57,7 +57,10 @@ func (s *Store) noteRefresh(a *account, trigger Trigger, r RefreshResult) {
 	fields := []zap.Field{zap.String("trigger", string(trigger)), zapDuration("duration", r.Duration)}
 	switch r.Outcome {
 	case Refreshed:
-		fields = append(fields, zap.Uint64("generation", uint64(r.GenerationAfter)), zap.Time("expires_at", r.ExpiresAt))
+		fields = append(fields, zap.Uint64("generation", uint64(r.GenerationAfter)))
+		if !r.ExpiresAt.IsZero() { // the answer said it
+			fields = append(fields, zap.Time("expires_at", r.ExpiresAt))
+		}
 		s.event("refresh_succeeded", a, fields...)
 	case Failed:
 		s.event("refresh_failed", a, append(fields, zap.String("class", string(r.Class)), zap.Int("upstream_status", r.Status), zap.String("error", r.Error))...)
@@ -69,6 +72,11 @@ func (s *Store) classified(p Pick, v Verdict, resp Response) {
 	s.log.Info("upstream_classified", zap.String("event", "upstream_classified"), zap.String("account", string(p.Account)), zap.String("provider", p.Provider),
 		zap.String("upstream", p.Upstream), zap.Int("status", resp.Status), zap.String("class", v.Class.String()), zap.String("scope", v.Scope.String()),
 		zap.String("code", v.Code), zap.String("detail", resp.Detail))
+}
+
+func (s *Store) faulted(p Pick, v Verdict) {
+	s.log.Info("request_faulted", zap.String("event", "request_faulted"), zap.String("account", string(p.Account)), zap.String("provider", p.Provider),
+		zap.String("route", p.route.name), zap.String("class", v.Class.String()), zap.String("code", v.Code))
 }
 
 func (s *Store) decided(p Pick, d Decision) {

@@ -108,10 +108,12 @@ func (s *Store) serving() (accounts, living, able int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range s.accounts {
-		if now < a.liveUntil.Load() {
+		t, d := a.token.Load(), a.suspicion.Load()
+		usable := t != nil && now < t.usableUntil && (d == nil || !d.dead) // a suspect token serves when no better one can
+		if usable {
 			living++
 		}
-		if a.living(now) || a.wakeable(now) {
+		if a.coolUntil.Load() <= now && usable || a.wakeable(now) {
 			able++
 		}
 	}
@@ -131,35 +133,55 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 	}
 	if a.cooldown.Until.After(now) {
 		st.Cooldowns = []Cooldown{a.cooldown}
+		st.Cooldowns[0].Probe = time.Unix(0, a.coolUntil.Load()).UTC()
 	}
+	bench := a.benched(now)
+	if bench != nil && bench.until != never {
+		until := time.Unix(0, bench.until).UTC()
+		st.Cooldowns = append(st.Cooldowns, Cooldown{Scope: ScopeAccount, Until: until, Probe: until, Reason: bench.class.String()})
+	}
+	st.FailingSince, st.LastError = a.failingLocked()
 	usable := a.problem == nil && !r.OnHold()
 	st.Refreshable = usable && a.quarantine == "" && a.driver != nil && a.driver.Refreshable(r)
-	alive := t != nil && now.UnixNano() < t.usableUntil && !t.refused.Load()
-	st.Routable = usable && len(st.Cooldowns) == 0 && (alive || st.Refreshable && !a.retryAt.After(now))
-	st.State, st.Cause = a.condition(r, t, alive, now, remark(r, s.cfg.Pools))
+	alive := t != nil && now.UnixNano() < t.usableUntil && (bench == nil || bench.until != never)
+	st.Routable = usable && len(st.Cooldowns) == 0 && bench == nil && (alive || st.Refreshable && !a.retryAt.After(now))
+	d := a.suspicion.Load()
+	overdue := st.Refreshable && t != nil && (d != nil && d.ask || !a.renewalLocked(t, s.cfg.Renewal.Lead).After(now))
+	why := join(a.suspicionWords(), a.waitingLocked(), remark(r, s.cfg.Pools))
+	st.State, st.Cause = a.condition(r, alive, overdue, bench, now, why)
 	a.tellLocked(&st, s.cfg, now)
 	return st
 }
 
-// condition names the account's state and what is wrong with it.
-func (a *account) condition(r Record, t *token, alive bool, now time.Time, remark string) (AccountState, string) {
+// suspicionWords says that the token is used after better ones; "" when it is not.
+func (a *account) suspicionWords() string {
+	if d := a.suspicion.Load(); d != nil && !d.bench {
+		return "a request was refused with its token (" + d.class.String() + "): others are preferred until it is accepted, replaced, or a minute is over"
+	}
+	return ""
+}
+
+// condition names the account's state. why tells what is wrong with it wherever the state alone does not say it.
+func (a *account) condition(r Record, alive, overdue bool, bench *suspicion, now time.Time, why string) (AccountState, string) {
 	if a.deleted && a.problem == nil {
 		return StatePaused, WhyDeleted
 	}
-	if state, why := standing(r, a.problem, a.quarantine); state != StateActive {
+	if state, why := standing(a.id, r, a.problem, a.quarantine); state != StateActive {
 		return state, why
 	}
 	switch {
 	case a.cooldown.Until.After(now):
 		return StateCooling, a.cooldown.Reason
-	case t != nil && t.refused.Load():
-		return StateExpired, remark
+	case bench != nil && bench.class == ClassTokenRejected:
+		return StateCooling, "the provider refuses its token (token_rejected)"
+	case bench != nil:
+		return StateCooling, bench.class.String()
 	case !alive:
-		return StateExpired, remark
-	case !a.due.IsZero() && !a.due.After(now):
-		return StateExpiring, remark
+		return StateExpired, why
+	case overdue, !a.due.IsZero() && !a.due.After(now):
+		return StateExpiring, why
 	}
-	return StateActive, remark
+	return StateActive, why
 }
 
 // tellLocked adds what the sentence on the account needs, and the sentence.
@@ -178,7 +200,6 @@ func (a *account) tellLocked(st *AccountStatus, cfg Config, now time.Time) {
 		readable = err != nil && err.Error() == a.problem.Error()
 	}
 	st.Mend = mend(a.id, a.record, a.problem, readable, cfg.Pools)
-	st.FailingSince, st.LastError = failingNow(a.record)
 	say := *st
 	if a.flight != nil { // planned when it ends, and known already
 		say.NextRefresh = a.retryAt

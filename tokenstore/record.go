@@ -68,7 +68,7 @@ type Record struct {
 
 	AccessToken Secret
 	TokenType   string
-	ExpiresAt   time.Time // UTC; zero: never expires
+	ExpiresAt   time.Time // UTC; zero: unknown, the token is used until the provider refuses it
 	ObtainedAt  time.Time // UTC
 
 	Rotation Rotation
@@ -93,7 +93,9 @@ type Rotation struct {
 	WriteID     string     `json:"write_id,omitempty"` // random per write: recognises our own write after a lost answer
 	Writer      string     `json:"writer,omitempty"`   // the process that wrote last
 	Claim       *Claim     `json:"claim,omitempty"`
-	Last        *Outcome   `json:"last,omitempty"` // the latest refresh
+	Last        *Outcome   `json:"last,omitempty"`    // the latest refresh
+	Dead        *Dead      `json:"dead,omitempty"`    // outlives later outcomes: only a success or another credential ends it
+	Resumed     string     `json:"resumed,omitempty"` // changes when an operator resumes the account: what made it wait ends
 
 	// Spent are fingerprints of the credentials that were exchanged for others, the latest last: how other processes learn of it.
 	Spent []string `json:"spent,omitempty"`
@@ -120,6 +122,11 @@ type Outcome struct {
 	Status      int          `json:"upstream_status,omitempty"` // HTTP status of the token endpoint
 	Error       string       `json:"error,omitempty"`           // reduced to protocol fields, at most 256 characters, no secrets
 	Fingerprint string       `json:"fingerprint,omitempty"`     // of the credential that was used: a new credential makes it history
+
+	// Of the failures since the latest success with this credential: the first, and those that were refusals.
+	FailingSince time.Time `json:"failing_since,omitzero"`
+	Refusals     int       `json:"refusals,omitempty"`
+	RefusedSince time.Time `json:"refused_since,omitzero"`
 }
 
 // Clone returns a deep copy.
@@ -141,6 +148,10 @@ func (r Record) Clone() Record {
 	if r.Rotation.Last != nil {
 		last := *r.Rotation.Last
 		c.Rotation.Last = &last
+	}
+	if r.Rotation.Dead != nil {
+		dead := *r.Rotation.Dead
+		c.Rotation.Dead = &dead
 	}
 	return c
 }
@@ -169,6 +180,12 @@ func (r Record) Credential() Secret {
 		}
 	}
 	return Secret{}
+}
+
+// grantsDifferently reports whether a refresh with next could end otherwise than one with r: an operator changed what a grant
+// request is made of.
+func (r Record) grantsDifferently(next Record) bool {
+	return r.Provider != next.Provider || r.Kind != next.Kind || r.ClientID != next.ClientID || !r.ClientSecret.Equal(next.ClientSecret)
 }
 
 // ErrUnreadable is matched by every error about a record that cannot be decoded or used.

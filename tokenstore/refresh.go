@@ -15,6 +15,7 @@ type claimed struct {
 	stored             // with the claim in it
 	driver      Driver //
 	fingerprint string // of the credential that will be spent
+	doubtful    bool   // it may be spent already: an earlier claim of it ended without a readable answer
 	trigger     Trigger
 	began       time.Time // before the claim was written: others count its lease from the moment they see it, which is later
 }
@@ -81,16 +82,25 @@ func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
 	defer a.mu.Unlock()
 	gen := max(c.record.Rotation.Generation, a.highest) + 1
 	next := c.fulfilled(g, gen, a.id)
+	a.learnLocked(g)
 	if a.flight != nil {
 		a.flight.saving = true
 	}
 	a.record, a.version, a.highest = next, c.version, gen // whatever was written after our claim is still to be met
 	a.quarantine, a.rotated, a.failures, a.retryAt, a.doubtful = "", false, 0, time.Time{}, ""
+	a.unsavedDead, a.unwritten = nil, Outcome{}
 	e := JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
 	a.spendLocked(next.Rotation.Spent...)
 	t := newToken(a.id, next, c.driver, gen)
 	t.refreshed = true
+	if t.hint == 0 {
+		t.hint = g.Hint
+	}
+	old := a.token.Load()
 	a.setTokenLocked(t)
+	if c.trigger == TriggerResponse || old != nil && old.refused.Load() { // the schedule may be quicker than who met the refusal
+		a.respondedAt = time.Now()
+	}
 	a.planLocked(s.cfg.Renewal.Lead)
 	return e
 }
@@ -110,7 +120,7 @@ func (c *claimed) fulfilled(g Grant, gen Generation, id AccountID) Record {
 	if g.Scope != "" {
 		next.Scope = g.Scope
 	}
-	next.Rotation.Generation, next.Rotation.Claim = gen, nil
+	next.Rotation.Generation, next.Rotation.Claim, next.Rotation.Dead = gen, nil, nil
 	next.Rotation.Last = &Outcome{At: now, Trigger: c.trigger, Result: "succeeded", Fingerprint: Fingerprint(id, next.Credential())}
 	return next
 }

@@ -136,7 +136,11 @@ func (r *Renewer) renew(ctx context.Context, a *account) {
 		default:
 		}
 	}()
-	f := r.store.join(a, a.generation(), TriggerSchedule)
+	gen, due := a.plan()
+	if due.IsZero() || due.After(time.Now()) {
+		return // planned anew since: whoever did so tells it with wake
+	}
+	f := r.store.join(a, gen, TriggerSchedule)
 	select {
 	case <-f.done:
 	case <-ctx.Done():

@@ -2,21 +2,9 @@ package tokenstore
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 )
-
-// sentence joins what there is to say.
-func sentence(parts ...string) string {
-	var said []string
-	for _, p := range parts {
-		if p != "" {
-			said = append(said, p)
-		}
-	}
-	return strings.Join(said, "; ")
-}
 
 // newCredential says what a human does about a dead credential.
 func (s AccountStatus) newCredential() string {
@@ -63,11 +51,9 @@ func accountsCommand(verb string, id AccountID, flags ...string) string {
 // cause is what is wrong, in words that cannot be taken for our commands.
 func (s AccountStatus) cause() string { return plain(s.Cause) }
 
-var refreshClass = regexp.MustCompile(`refresh (not_sent|refused_transient|refused_permanent|misconfigured|unknown): `)
-
-// plain is an error for people: what the token endpoint said, without our class and without backticks.
+// plain is what somebody else said, without backticks.
 func plain(s string) string {
-	return strings.TrimRight(strings.ReplaceAll(refreshClass.ReplaceAllString(s, ""), "`", "'"), ": ")
+	return strings.TrimRight(strings.ReplaceAll(s, "`", "'"), ": ")
 }
 
 // moment is an instant for people and for tools: "2026-01-31T12:00:00Z (in 58m)".

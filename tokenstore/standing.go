@@ -77,7 +77,7 @@ func list(names []string) string {
 }
 
 // standing is active when the record is not what keeps the account from serving.
-func standing(r Record, problem error, quarantine string) (AccountState, string) {
+func standing(id AccountID, r Record, problem error, quarantine string) (AccountState, string) {
 	switch to := r.Labels[LabelCopiedTo]; {
 	case problem != nil:
 		return StateConfigError, problem.Error()
@@ -88,17 +88,20 @@ func standing(r Record, problem error, quarantine string) (AccountState, string)
 	case quarantine != "":
 		return StateNeedsReauth, quarantine
 	case r.Rotation.Claim != nil && r.Rotation.Claim.Ambiguous:
-		return StateAmbiguous, "a refresh was sent and no readable answer came: " + lastFailure(r)
+		return StateAmbiguous, "a refresh was sent and no readable answer came: " + lastFailure(id, r)
 	}
 	return StateActive, ""
 }
 
-// lastFailure is the error of the latest refresh; "" when it succeeded, or none is known.
-func lastFailure(r Record) string {
-	if last := r.Rotation.Last; last != nil && last.Result == "failed" {
-		return last.Error
-	}
-	return ""
+// lastFailure is the error of the latest refresh with the record's credential; "" when it succeeded, or none is known.
+func lastFailure(id AccountID, r Record) string {
+	_, why := failing(id, r)
+	return why
+}
+
+// join puts sentences side by side.
+func join(sentences ...string) string {
+	return strings.Join(slices.DeleteFunc(sentences, func(s string) bool { return s == "" }), "; ")
 }
 
 // remark is what is wrong with a record that serves all the same.

@@ -21,7 +21,7 @@ func StoredStatus(id AccountID, r Record, err error, drivers map[string]Driver, 
 		st.State, st.Cause = StateConfigError, err.Error()
 	default:
 		problem = Check(r, drivers, pools)
-		st.State, st.Cause = standing(r, problem, quarantined(id, r))
+		st.State, st.Cause = standing(id, r, problem, quarantined(id, r))
 	}
 	if problem == nil {
 		st.Fingerprint = Fingerprint(id, d.Token(r))
@@ -33,7 +33,7 @@ func StoredStatus(id AccountID, r Record, err error, drivers map[string]Driver, 
 			st.Cause = remark(r, pools)
 		}
 	}
-	st.FailingSince, st.LastError = failingNow(r)
+	st.FailingSince, st.LastError = failing(id, r)
 	st.Mend = mend(id, r, problem, err == nil, pools)
 	st.Reason = st.Advice(now)
 	return st
@@ -45,10 +45,8 @@ func (s AccountStatus) replayAt(d Driver, r Record, now time.Time) time.Time {
 	return replayAt(policy, s.lives(now), r.ExpiresAt, t.lifetime())
 }
 
-// failingNow says since when refreshes fail, and why the latest one did; zero: they do not.
-func failingNow(r Record) (time.Time, string) {
-	if last := r.Rotation.Last; last != nil && last.Result == "failed" {
-		return last.At, last.Error
-	}
-	return time.Time{}, ""
+// Standing is StoredStatus for a record that could be read, in short: the state, and the sentence on it.
+func Standing(id AccountID, r Record, drivers map[string]Driver, pools map[string]PoolConfig) (AccountState, string) {
+	st := StoredStatus(id, r, nil, drivers, pools, time.Now())
+	return st.State, st.Reason
 }

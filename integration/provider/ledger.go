@@ -41,6 +41,8 @@ type Script struct {
 type Seen struct {
 	Test           string              `json:"test"` // header x-test-id
 	Path           string              `json:"path"`
+	URI            string              `json:"uri"` // path and query, as sent
+	Trailers       map[string][]string `json:"trailers"`
 	Proto          string              `json:"proto"`
 	Headers        map[string][]string `json:"headers"`
 	Authorizations []string            `json:"authorizations"`

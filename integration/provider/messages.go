@@ -45,7 +45,7 @@ func (s sim) duration(k string) time.Duration {
 func (p *Provider) api(w http.ResponseWriter, r *http.Request) {
 	s := simOf(r)
 	a, script, nth := p.ledger.admit(r)
-	seen := Seen{Test: r.Header.Get("x-test-id"), Path: r.URL.Path, Proto: r.Proto, Headers: r.Header.Clone(), Authorizations: r.Header.Values("Authorization")}
+	seen := Seen{Test: r.Header.Get("x-test-id"), Path: r.URL.Path, URI: r.RequestURI, Proto: r.Proto, Headers: r.Header.Clone(), Authorizations: r.Header.Values("Authorization")}
 	if a != nil {
 		seen.Account = a.Name
 	}
@@ -64,7 +64,7 @@ func (p *Provider) api(w http.ResponseWriter, r *http.Request) {
 	} else {
 		body, _ := io.ReadAll(r.Body)
 		sum := sha256.Sum256(body)
-		seen.BodyLength, seen.BodySum = len(body), hex.EncodeToString(sum[:])
+		seen.BodyLength, seen.BodySum, seen.Trailers = len(body), hex.EncodeToString(sum[:]), r.Trailer.Clone()
 	}
 	p.ledger.note(seen)
 	time.Sleep(s.duration("delay"))
