@@ -159,7 +159,7 @@ func openSession(ctx context.Context, file string, withStore bool) (*cli.Session
 	}
 	var b tokenstore.Backend
 	if withStore {
-		if b, err = openBackend(ctx, c.Store, zap.NewNop()); err != nil { // what is wrong comes back as an error
+		if b, err = openBackend(ctx, c.Store, operatorsToken(c.Store, os.LookupEnv), zap.NewNop()); err != nil { // what is wrong comes back as an error
 			return nil, err
 		}
 	}
@@ -189,7 +189,7 @@ func callable(listen string) string {
 
 // checkOnline opens the store and the journal and asks every token endpoint for an answer.
 func checkOnline(ctx context.Context, c *config.Config) error {
-	b, err := openBackend(ctx, c.Store, zap.NewNop())
+	b, err := openBackend(ctx, c.Store, tokenstore.Secret{}, zap.NewNop())
 	if err != nil {
 		return err
 	}

@@ -122,7 +122,7 @@ func newMetrics(reg prometheus.Registerer, c *config.Config) *tokenstore.Metrics
 func provideBackend(lc fx.Lifecycle, c *config.Config, reg prometheus.Registerer, log *zap.Logger) (tokenstore.Backend, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	b, err := openBackend(ctx, c.Store, log.Named("store"))
+	b, err := openBackend(ctx, c.Store, tokenstore.Secret{}, log.Named("store"))
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func (l *limitsView) String() string {
 
 func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokenstore.Version, err error) view {
 	st := tokenstore.StoredStatus(id, r, err, s.Drivers, s.Pools, time.Now())
-	if err != nil {
+	if err != nil && len(r.Slips) == 0 { // with slips the rest of it is known
 		return view{ID: id, Version: v, State: st.State, Problem: st.Reason}
 	}
 	out := view{
@@ -168,6 +168,7 @@ func (a *app) setState(use, short string, state tokenstore.OperatorState) *cobra
 				if state == tokenstore.Active { // tells the services to forget cooldowns and pauses, too
 					r.Rotation.Resumed = time.Now().UTC().Format(time.RFC3339Nano)
 				}
+				r.Mend("state") // whatever stood there
 				return nil
 			})
 			if err != nil {

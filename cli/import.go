@@ -134,6 +134,9 @@ func (a *app) importJSON(cmd *cobra.Command, ctx context.Context, s *Session, fi
 			continue
 		}
 		r, err := tokenstore.DecodeRecord(records[name])
+		if err == nil {
+			err = r.Faultless() // what is in a store already is served around; what is to be stored is to be right
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("importing account %s: %w", id, err))
 			continue

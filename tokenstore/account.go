@@ -74,6 +74,7 @@ type account struct {
 	claimSince  time.Time // first seen by us, monotonic
 	doubtful    string    // attempt id of a refresh that ended without a readable answer: its credential may be spent
 	doubtSince  time.Time // monotonic
+	told        [2]string // what was last logged of the record's slips and of its end
 	deleted     bool      // the backend keeps the record but marks it deleted
 	spent       []uint64  // short fingerprints of credentials that were exchanged for others, the latest last
 	lost        *lost     // to be saved again
@@ -167,7 +168,7 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 	if l = a.regainLocked(r); l != nil {
 		r.record, a.lost = l.entry.Record, l
 	}
-	before, known, mended := a.record, a.version != 0, a.problem != nil // pools leave out an account with a problem
+	before, known, mended := a.record, a.version != 0 && a.record.Provider != "", a.problem != nil // pools leave out an account with a problem
 	a.record, a.version, a.driver, a.problem, a.deleted = r.record, r.version, cfg.Drivers[r.record.Provider], Check(r.record, cfg.Drivers, cfg.Pools), false
 	changed = !known || mended || before.OnHold() != a.record.OnHold() || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
 	if l := a.record.Limits; l.RPM != before.Limits.RPM || l.Concurrency != before.Limits.Concurrency {
@@ -212,18 +213,24 @@ func (a *account) overtakenLocked(r stored) bool {
 // deleted for now counts as paused by the operator. The token is kept for when the record comes back.
 func (s *Store) unusable(a *account, err error, r stored) {
 	a.mu.Lock()
-	if a.overtakenLocked(r) && !errors.Is(err, ErrDeleted) { // a deletion does not change the version
+	deletion := errors.Is(err, ErrDeleted)
+	if a.overtakenLocked(r) && !deletion { // a deletion does not change the version
 		a.mu.Unlock()
 		return
 	}
-	if errors.Is(err, ErrDeleted) {
+	news := deletion && !a.deleted
+	if deletion {
 		a.record.State, a.deleted, a.version = Paused, true, 0 // undeleted, it comes back with the version it had
 	} else {
 		a.problem, a.version = err, r.version
 	}
+	a.claimSeen = "" // nobody could save meanwhile: when the record is back, a claim in it gets its whole lease
 	a.wakeFrom.Store(never)
 	a.due = time.Time{}
 	a.mu.Unlock()
+	if news {
+		s.event("account_paused", a, zapString("reason", WhyDeleted))
+	}
 	s.renewals.wake(a)
 	s.rebuildSoon()
 }

@@ -2,17 +2,29 @@ package tokenstore
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
 // Advice is the one sentence on an account that status, list, page and log show: what to do first, with the command in
 // backticks, whether it serves and until when, and what is wrong. "" when all is well.
 func (s AccountStatus) Advice(now time.Time) string {
+	said := s.onState(now)
+	for _, r := range s.Remarks {
+		if r = theirs(r); s.State != StateConfigError && !strings.Contains(said, r) {
+			said = join(said, r)
+		}
+	}
+	return join(said, s.Mend)
+}
+
+// onState is the table: a sentence for each state.
+func (s AccountStatus) onState(now time.Time) string {
 	switch s.State {
 	case StateNeedsReauth:
 		return join(s.newCredential(), s.serving(now), s.cooling(now), s.cause())
 	case StateConfigError:
-		return join(s.cause(), s.serving(now), s.Mend)
+		return join(s.cause(), s.serving(now))
 	case StatePaused:
 		return s.held(now)
 	case StateAmbiguous:
@@ -27,12 +39,11 @@ func (s AccountStatus) Advice(now time.Time) string {
 			return join("its renewal is due or under way; "+s.serving(now), s.full(now), s.cause())
 		}
 	case StateActive:
+		if !s.Refreshable && !s.ExpiresAt.IsZero() {
+			return join(s.newCredential(), s.serving(now), s.full(now), s.cause())
+		}
 	}
-	remark := s.cause()
-	if remark != "" && !s.Refreshable && !s.ExpiresAt.IsZero() {
-		remark = join(s.newCredential(), s.serving(now), remark)
-	}
-	return join(s.failing(now), s.full(now), remark, s.Mend)
+	return join(s.failing(now), s.full(now), s.cause())
 }
 
 // serving says whether it serves and until when. A token that lives and does not serve is said so: the two contradict
@@ -133,7 +144,7 @@ func (s AccountStatus) failing(now time.Time) string {
 	if s.Last != nil && s.Last.Class == RefreshMisconfigured {
 		check = "check client id, client secret and the provider's settings, then `" + s.command("refresh") + "`"
 	}
-	return join("renewal has failed since "+moment(s.FailingSince, now)+": "+plain(s.LastError), s.serving(now), again, check)
+	return join("renewal has failed since "+moment(s.FailingSince, now)+": "+theirs(s.LastError), s.serving(now), again, check)
 }
 
 func (s AccountStatus) expired(now time.Time) string {

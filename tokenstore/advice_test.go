@@ -27,6 +27,10 @@ func in(state tokenstore.AccountState, cause string) func(*tokenstore.AccountSta
 	return func(st *tokenstore.AccountStatus) { st.State, st.Cause = state, cause }
 }
 
+func remarked(words ...string) func(*tokenstore.AccountStatus) {
+	return func(st *tokenstore.AccountStatus) { st.Remarks = words }
+}
+
 func of(kind tokenstore.Kind) func(*tokenstore.AccountStatus) {
 	return func(st *tokenstore.AccountStatus) { st.Kind = kind }
 }
@@ -170,10 +174,10 @@ func TestEveryStateHasItsSentence(t *testing.T) {
 		},
 		{"expiring", healthy(in(tokenstore.StateExpiring, "")), "its renewal is due or under way; serves until " + lives},
 		{
-			"ends and is renewed by nobody", healthy(in(tokenstore.StateActive, "there is nothing to refresh with"), unrenewed),
+			"ends and is renewed by nobody", healthy(remarked("there is nothing to refresh with"), unrenewed),
 			newLogin + "; serves until " + lives + "; there is nothing to refresh with",
 		},
-		{"in a strange pool, too", healthy(in(tokenstore.StateActive, "it does not serve everywhere"), mend("`x` mends it")), "it does not serve everywhere; `x` mends it"},
+		{"in a strange pool, too", healthy(remarked("it does not serve everywhere"), mend("`x` mends it")), "it does not serve everywhere; `x` mends it"},
 		{
 			"expired", healthy(in(tokenstore.StateExpired, ""), ended),
 			"does not serve: its token ended at 2026-01-31T11:55:00Z (5m ago); its next refresh is due at 2026-01-31T12:38:00Z (in 38m)",
@@ -188,7 +192,7 @@ func TestEveryStateHasItsSentence(t *testing.T) {
 				"is tried again at 2026-01-31T12:38:00Z (in 38m); check the way to the token endpoint with `tokenward check --online`",
 		},
 		{
-			"expired for good", healthy(in(tokenstore.StateExpired, "there is nothing to refresh with"), ended, unrenewed),
+			"expired for good", healthy(in(tokenstore.StateExpired, ""), remarked("there is nothing to refresh with"), ended, unrenewed),
 			newLogin + "; does not serve: its token ended at 2026-01-31T11:55:00Z (5m ago); there is nothing to refresh with",
 		},
 		{

@@ -88,7 +88,11 @@ func (s *Store) noLongerUnsaved(waits int) {
 func graft(onto, rotated Record) Record {
 	next := onto.Clone()
 	next.AccessToken, next.TokenType, next.ObtainedAt, next.ExpiresAt = rotated.AccessToken, rotated.TokenType, rotated.ObtainedAt, rotated.ExpiresAt
-	next.RefreshToken, next.Scope = rotated.RefreshToken, rotated.Scope
+	next.Mend("access_token", "token_type", "obtained_at", "expires_at")
+	next.RefreshToken = rotated.RefreshToken
+	if !next.Slipped("scope") {
+		next.Scope = rotated.Scope
+	}
 	next.Rotation.Generation, next.Rotation.Claim = rotated.Rotation.Generation, nil
 	next.Rotation.Last, next.Rotation.Dead = rotated.Rotation.Last, rotated.Rotation.Dead
 	tellSpent(&next, rotated.Rotation.Spent...)
@@ -105,12 +109,15 @@ const (
 )
 
 // rebase reads what stands in the way of a commit. An error means: try again later. A record that is deleted for now
-// (undelete brings it back) or cannot be read is waited for, since it may come back with the credential that we spent.
+// (undelete brings it back) or whose credential cannot be read is waited for, since it may come back with the credential that
+// we spent. What else is wrong with it does not matter: nothing but the service's own keys is written.
 func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere, err error) {
+	a.spend(e.Record.Rotation.Spent...)
 	cur, err = s.load(a.id)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return cur, foundGone, nil
+	case legible(cur.record, err) && !cur.record.Slipped("refresh_token"):
 	case errors.Is(err, ErrDeleted), errors.Is(err, ErrUnreadable):
 		s.landed(a)
 		s.unusable(a, err, cur)
@@ -120,11 +127,12 @@ func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere
 	}
 	now, ours := cur.record.Rotation, e.Record.Rotation
 	credential := Fingerprint(a.id, cur.record.Credential())
-	a.spend(e.Record.Rotation.Spent...)
 	rotated := Fingerprint(a.id, e.Record.Credential()) != e.Spent
 	switch {
 	case now.WriteID == e.Attempt: // saved, and its answer was lost
 	case rotated && (credential == e.Spent || a.isSpent(credential)): // whoever wrote it, and in whichever incarnation
+		return cur, foundOld, nil
+	case credential == e.Spent && cur.record.Slipped("rotation"): // which incarnation it is cannot be told
 		return cur, foundOld, nil
 	case now.Incarnation != ours.Incarnation, credential != e.Spent, now.Generation >= ours.Generation:
 	default:

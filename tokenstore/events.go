@@ -2,6 +2,7 @@ package tokenstore
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -37,6 +38,20 @@ func (s *Store) advice(event string, a *account) []zap.Field {
 		return []zap.Field{zap.String("advice", say)}
 	}
 	return nil
+}
+
+// tellRemarks logs what has become wrong with a record that can be used: once, however often it is read.
+func (s *Store) tellRemarks(a *account) {
+	a.mu.Lock()
+	now := [2]string{strings.Join(append(slipRemarks(a.record), hints(a.record)...), "; "), endsBeforeRenewal(a.record, a.driver)}
+	was := a.told
+	a.told = now
+	a.mu.Unlock()
+	for i, name := range []string{"record_slip", "record_ends"} {
+		if now[i] != "" && now[i] != was[i] {
+			s.log.Warn("the account's record needs a look: "+now[i], zap.String("event", name), zap.String("account", string(a.id)))
+		}
+	}
 }
 
 // tokenExpired marks the moment a token was found dead, once per generation.

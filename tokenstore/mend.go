@@ -11,15 +11,30 @@ import (
 func mend(id AccountID, r Record, err error, readable bool, pools map[string]PoolConfig) string {
 	var e *RecordError
 	switch {
-	case err == nil && len(StrangePools(r, pools)) > 0:
-		return mendPools(id, r, pools)
+	case err == nil:
+		return mendSlips(id, r, pools)
 	case !errors.As(err, &e) || e.Key == "":
 		return ""
 	case !readable:
 		return "correct that key of the record in the store, or write the whole record anew"
 	}
+	return mendKey(id, r, e.Key, pools)
+}
+
+func mendSlips(id AccountID, r Record, pools map[string]PoolConfig) string {
+	var said []string
+	for _, s := range r.Slips {
+		said = append(said, mendKey(id, r, s.Key, pools))
+	}
+	if len(StrangePools(r, pools)) > 0 {
+		said = append(said, mendPools(id, r, pools))
+	}
+	return join(slices.Compact(said)...)
+}
+
+func mendKey(id AccountID, r Record, key string, pools map[string]PoolConfig) string {
 	to := AccountStatus{ID: id, Kind: r.Kind}
-	switch e.Key {
+	switch key {
 	case "pools":
 		return mendPools(id, r, pools)
 	case "provider":
@@ -33,7 +48,7 @@ func mend(id AccountID, r Record, err error, readable bool, pools map[string]Poo
 	case "client_id":
 		return "`" + to.command("set", "--client-id", "CLIENT_ID") + "` mends it, with the client id that the credential was issued to"
 	}
-	return "correct that key of the record in the store"
+	return "correct the key " + key + " of the record in the store"
 }
 
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)

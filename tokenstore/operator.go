@@ -147,8 +147,8 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 	st.Routable = usable && len(st.Cooldowns) == 0 && bench == nil && (alive || st.Refreshable && !a.retryAt.After(now))
 	d := a.suspicion.Load()
 	overdue := st.Refreshable && t != nil && (d != nil && d.ask || !a.renewalLocked(t, s.cfg.Renewal.Lead).After(now))
-	why := join(a.suspicionWords(), a.waitingLocked(), remark(r, s.cfg.Pools))
-	st.State, st.Cause = a.condition(r, alive, overdue, bench, now, why)
+	st.Remarks = remarks(r, a.driver, s.cfg.Pools)
+	st.State, st.Cause = a.condition(r, alive, overdue, bench, now, join(a.suspicionWords(), a.waitingLocked()))
 	a.tellLocked(&st, s.cfg, now)
 	return st
 }
@@ -194,7 +194,7 @@ func (a *account) tellLocked(st *AccountStatus, cfg Config, now time.Time) {
 	if t != nil && a.driver != nil && a.problem == nil {
 		st.ReplayAt = a.replayAtLocked(t)
 	}
-	readable := a.problem == nil
+	readable := a.problem == nil || len(a.record.Slips) > 0
 	if !readable { // or it was decoded, and this configuration cannot use it
 		err := Check(a.record, cfg.Drivers, cfg.Pools)
 		readable = err != nil && err.Error() == a.problem.Error()

@@ -76,6 +76,12 @@ type Record struct {
 	// Extra holds the keys that this version does not know (and `private_key` and the like that belong to
 	// later drivers). They are kept on every write and never shown, since they may be secret.
 	Extra map[string]json.RawMessage
+
+	// Slips are the keys whose values cannot be used. They are kept as they were written until somebody mends them.
+	Slips []Slip
+
+	// Ends is when the backend will take this version of the record for deleted; zero: never. It is no part of what is stored.
+	Ends time.Time
 }
 
 // Limits are what each process may give to an account: replicas know nothing of each other's attempts.
@@ -140,7 +146,7 @@ func (r Record) Clone() Record {
 		}
 	}
 	c.Extra, c.Limits.Extra = cloneExtra(r.Extra), cloneExtra(r.Limits.Extra)
-	c.Rotation.Spent = slices.Clone(r.Rotation.Spent)
+	c.Rotation.Spent, c.Slips = slices.Clone(r.Rotation.Spent), slices.Clone(r.Slips)
 	if r.Rotation.Claim != nil {
 		claim := *r.Rotation.Claim
 		c.Rotation.Claim = &claim

@@ -110,6 +110,7 @@ func (c *claimed) fulfilled(g Grant, gen Generation, id AccountID) Record {
 	now := time.Now().UTC()
 	next := c.record.Clone()
 	next.AccessToken, next.TokenType, next.ObtainedAt, next.ExpiresAt = g.AccessToken, g.TokenType, now, time.Time{}
+	next.Mend("access_token", "token_type", "obtained_at", "expires_at")
 	if g.ExpiresIn > 0 {
 		next.ExpiresAt = now.Add(g.ExpiresIn)
 	}
@@ -117,7 +118,7 @@ func (c *claimed) fulfilled(g Grant, gen Generation, id AccountID) Record {
 		next.RefreshToken = g.RefreshToken
 		tellSpent(&next, c.fingerprint)
 	}
-	if g.Scope != "" {
+	if g.Scope != "" && !next.Slipped("scope") {
 		next.Scope = g.Scope
 	}
 	next.Rotation.Generation, next.Rotation.Claim, next.Rotation.Dead = gen, nil, nil

@@ -49,10 +49,10 @@ func accountsCommand(verb string, id AccountID, flags ...string) string {
 }
 
 // cause is what is wrong, in words that cannot be taken for our commands.
-func (s AccountStatus) cause() string { return plain(s.Cause) }
+func (s AccountStatus) cause() string { return theirs(s.Cause) }
 
-// plain is what somebody else said, without backticks.
-func plain(s string) string {
+// theirs is what somebody else said, without backticks.
+func theirs(s string) string {
 	return strings.TrimRight(strings.ReplaceAll(s, "`", "'"), ": ")
 }
 

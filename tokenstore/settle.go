@@ -59,7 +59,7 @@ func (s *Store) release(a *account, c *claimed, f failure) bool {
 			return false
 		}
 		s.metrics.conflicts.Inc()
-		if cur, err = s.load(a.id); err != nil {
+		if cur, err = s.load(a.id); !legible(cur.record, err) {
 			return false
 		}
 		if now := cur.record.Rotation.Claim; now == nil || now.AttemptID != c.attempt() {

@@ -49,6 +49,7 @@ type AccountStatus struct {
 	Refused     bool      // the provider refuses the token, whatever its end
 	Full        *Full     // at one of its own limits
 	ReplayAt    time.Time // ambiguous: when the credential is presented once more; zero: not known
+	Remarks     []string  // what is wrong with its record although it can be used, whatever the state: one sentence per key
 	ExpiresAt   time.Time
 	NextRefresh time.Time // zero: none planned
 	Generation  Generation

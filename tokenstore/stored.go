@@ -17,7 +17,7 @@ func StoredStatus(id AccountID, r Record, err error, drivers map[string]Driver, 
 	switch {
 	case errors.Is(err, ErrDeleted):
 		st.State, st.Cause = StatePaused, WhyDeleted
-	case err != nil:
+	case !legible(r, err):
 		st.State, st.Cause = StateConfigError, err.Error()
 	default:
 		problem = Check(r, drivers, pools)
@@ -29,12 +29,10 @@ func StoredStatus(id AccountID, r Record, err error, drivers map[string]Driver, 
 		st.Refreshable = usable && st.State != StateNeedsReauth && d.Refreshable(r)
 		st.Routable = usable && (st.lives(now) || st.Refreshable)
 		st.ReplayAt = st.replayAt(d, r, now)
-		if st.State == StateActive {
-			st.Cause = remark(r, pools)
-		}
+		st.Remarks = remarks(r, d, pools)
 	}
 	st.FailingSince, st.LastError = failing(id, r)
-	st.Mend = mend(id, r, problem, err == nil, pools)
+	st.Mend = mend(id, r, problem, legible(r, err), pools)
 	st.Reason = st.Advice(now)
 	return st
 }
