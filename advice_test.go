@@ -31,7 +31,7 @@ func TestEveryCommandInAnAdviceCanBePasted(t *testing.T) {
 					}
 					sentences = append(sentences, st.Advice(now))
 					for _, class := range []tokenstore.RefreshClass{tokenstore.RefreshTransient, tokenstore.RefreshMisconfigured, tokenstore.RefreshNotSent} {
-						st.Last, st.FailingSince, st.Refreshable = &tokenstore.Outcome{At: now, Result: "failed", Class: class, Error: "why"}, now, true
+						st.Last, st.FailingSince, st.Refreshable = &tokenstore.Outcome{Class: class}, now, true
 						sentences = append(sentences, st.Advice(now))
 					}
 				}

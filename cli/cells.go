@@ -9,7 +9,8 @@ import (
 	"unicode/utf16"
 )
 
-// row writes a line of a table. Cells hold what records and providers say: it may neither steer the terminal nor forge a row.
+// row writes a line of a table. Cells hold what records and providers say: it may neither steer the terminal nor forge
+// a row.
 func row(w io.Writer, cells ...any) {
 	shown := make([]string, len(cells))
 	for i, c := range cells {
@@ -50,7 +51,7 @@ func Clean(s string) string {
 // steers reports a character that a terminal obeys instead of showing it: controls, format characters such as those for
 // bidirectional text and of no width, and line separators.
 func steers(r rune) bool {
-	return r != '\t' && r != '\n' && (unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r))
+	return r != '\t' && r != '\n' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
 // cleanJSON escapes in JSON what the encoder leaves as it is and a terminal would obey.

@@ -52,7 +52,8 @@ func (x *shownAccount) needs() need {
 			return needsAttention
 		}
 		return needsNothing
-	case tokenstore.StateActive, tokenstore.StateExpiring, tokenstore.StateExpired, tokenstore.StateCooling, tokenstore.StateAmbiguous:
+	case tokenstore.StateActive, tokenstore.StateExpiring, tokenstore.StateExpired, tokenstore.StateCooling,
+		tokenstore.StateAmbiguous:
 	default:
 		return needsHuman // a state of a newer service
 	}
@@ -135,8 +136,8 @@ func (a *app) printStatus(out io.Writer, raw json.RawMessage, o *overview) error
 		}
 		row(w, "ACCOUNT", "PROVIDER", "POOLS", "STATE", "SERVES", "TOKEN ENDS", "NEXT RENEWAL", "ATTEMPTS", "MOVED", "WHY")
 		for _, x := range o.accounts {
-			row(w, x.ID, x.Provider, dash(strings.Join(x.Pools, ",")), x.paint(colour), yes(x.Routable), when(x.ExpiresAt), when(x.NextRefresh),
-				x.Requests, x.Failovers, dash(a.withConfig(x.Reason)))
+			row(w, x.ID, x.Provider, dash(strings.Join(x.Pools, ",")), x.paint(colour), yes(x.Routable),
+				when(x.ExpiresAt), when(x.NextRefresh), x.Requests, x.Failovers, dash(a.withConfig(x.Reason)))
 		}
 	})
 	if err != nil || a.output != "text" {

@@ -23,10 +23,12 @@ func (a *app) status() *cobra.Command {
 	var watch, ready, problems bool
 	c := &cobra.Command{
 		Use: "status", Short: "what the running service knows of its accounts: those with problems first", Args: cobra.NoArgs,
-		Long: "status shows the accounts of the running service, those that need attention first, with what to do about each, and counts them.\n\n" +
-			"With --problems it shows those that need attention only, and ends with exit code 4 when something is red, that is, when it needs a human:\n" +
-			"a new credential (needs_reauth), a mended record (config_error), mended settings (the token endpoint refuses our client), an account that nothing\n" +
-			"can renew, or a pool of which no account can serve. Not red: cooling, ambiguous, at its limit, a renewal that is tried again, paused.",
+		Long: "status shows the accounts of the running service, those that need attention first, with what to do about\n" +
+			"each, and counts them.\n\n" +
+			"With --problems it shows those that need attention only, and ends with exit code 4 when something is red:\n" +
+			"when a human has to give a new credential (needs_reauth), mend a record (config_error) or settings (the token\n" +
+			"endpoint refuses our client), when nothing can renew an account, or no account of a pool can serve.\n" +
+			"Not red: cooling, ambiguous, at its limit, a renewal that is tried again, paused.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withService(cmd, func(ctx context.Context, s *Session) error {
 				if watch {
@@ -42,7 +44,8 @@ func (a *app) status() *cobra.Command {
 	}
 	c.Flags().BoolVar(&watch, "watch", false, "again every two seconds, until Ctrl-C")
 	c.Flags().BoolVar(&ready, "ready", false, "fail while the service is not ready to serve: for health checks")
-	c.Flags().BoolVar(&problems, "problems", false, "only accounts that need attention; exit code 4 when one needs a human, or a pool cannot serve")
+	c.Flags().BoolVar(&problems, "problems", false,
+		"only accounts that need attention; exit code 4 when one needs a human, or a pool cannot serve")
 	return c
 }
 

@@ -13,8 +13,8 @@ import (
 func (o *overview) counts() string {
 	var parts []string
 	order := []tokenstore.AccountState{
-		tokenstore.StateActive, tokenstore.StateExpiring, tokenstore.StateCooling, tokenstore.StateAmbiguous, tokenstore.StateExpired,
-		tokenstore.StatePaused, tokenstore.StateNeedsReauth, tokenstore.StateConfigError,
+		tokenstore.StateActive, tokenstore.StateExpiring, tokenstore.StateCooling, tokenstore.StateAmbiguous,
+		tokenstore.StateExpired, tokenstore.StatePaused, tokenstore.StateNeedsReauth, tokenstore.StateConfigError,
 	}
 	for _, s := range slices.Sorted(maps.Keys(o.states)) {
 		if !slices.Contains(order, s) {
@@ -40,7 +40,8 @@ func (o *overview) verdict() error {
 	var red []string
 	switch {
 	case len(o.red) > 5:
-		red = append(red, fmt.Sprintf("%d accounts need a human: %s and %d more", len(o.red), strings.Join(o.red[:5], ", "), len(o.red)-5))
+		first := strings.Join(o.red[:5], ", ")
+		red = append(red, fmt.Sprintf("%d accounts need a human: %s and %d more", len(o.red), first, len(o.red)-5))
 	case len(o.red) > 1:
 		red = append(red, fmt.Sprintf("%d accounts need a human: %s", len(o.red), strings.Join(o.red, ", ")))
 	case len(o.red) == 1:
@@ -55,5 +56,6 @@ func (o *overview) verdict() error {
 	if len(red) == 0 {
 		return nil
 	}
-	return &ExitError{ExitNeedsHuman, fmt.Errorf("looking for problems: %s: see WHY for what to do", strings.Join(red, "; "))}
+	err := fmt.Errorf("looking for problems: %s: see WHY for what to do", strings.Join(red, "; "))
+	return &ExitError{ExitNeedsHuman, err}
 }

@@ -6,8 +6,9 @@ import (
 	"slices"
 )
 
-// mend says how to put right what is wrong with a record: the command, or the edit where no command can. err is from Check,
-// or from reading the record: then the commands cannot read it either. "" when the error itself says what to do.
+// mend says how to put right what is wrong with a record: the command, or the edit where no command can. err is from
+// Check, or from reading the record: then the commands cannot read it either. "" when the error itself says what to
+// do.
 func mend(id AccountID, r Record, err error, readable bool, pools map[string]PoolConfig) string {
 	var e *RecordError
 	switch {
@@ -46,7 +47,7 @@ func mendKey(id AccountID, r Record, key string, pools map[string]PoolConfig) st
 	case "refresh_token", "client_secret", "api_key", "access_token":
 		return to.newCredential()
 	case "client_id":
-		return "`" + to.command("set", "--client-id", "CLIENT_ID") + "` mends it, with the client id that the credential was issued to"
+		return "`" + to.command("set", "--client-id", "CLIENT_ID") + "` mends it, with the id of the credential's client"
 	}
 	return "correct the key " + key + " of the record in the store"
 }

@@ -24,11 +24,12 @@ func TestAnAccountAtItsLimitSaysWhichAndUntilWhen(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		for id, want := range map[tokenstore.AccountID]string{"rate": "limits.rpm: 1,", "many": "limits.concurrency: 1,"} {
 			st := w.status(id)
-			if st.State != tokenstore.StateActive || !st.Routable || !strings.HasPrefix(st.Reason, "at its limit "+want) {
+			if told := strings.HasPrefix(st.Reason, "at its limit "+want); st.State != tokenstore.StateActive || !st.Routable || !told {
 				t.Errorf("%s is %s, routable %t: %s", id, st.State, st.Routable, st.Reason)
 			}
 		}
-		if got := w.status("rate").Reason; !strings.HasSuffix(got, "room again at "+time.Now().Add(40*time.Second).UTC().Format(time.RFC3339)+" (in 40s)") {
+		room := time.Now().Add(40 * time.Second).UTC().Format(time.RFC3339)
+		if got := w.status("rate").Reason; !strings.HasSuffix(got, "room again at "+room+" (in 40s)") {
 			t.Error(got)
 		}
 		time.Sleep(40 * time.Second)
@@ -43,7 +44,8 @@ func TestTheLogOfAStateChangeSaysWhatToDo(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
 		put(t, m, account("a"), account("b", inPool("ring")))
 		core, log := observer.New(zap.InfoLevel)
-		s, err := tokenstore.New(testConfig(d), m, tokenstore.NewMetrics(prometheus.NewRegistry(), "memory", true), zap.New(core))
+		metrics := tokenstore.NewMetrics(prometheus.NewRegistry(), "memory", true)
+		s, err := tokenstore.New(testConfig(d), m, metrics, zap.New(core))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +61,8 @@ func TestTheLogOfAStateChangeSaysWhatToDo(t *testing.T) {
 		}
 		_, _ = s.RefreshAccount(t.Context(), "a", true)
 		synctest.Wait()
-		for event, id := range map[string]tokenstore.AccountID{"cooldown_set": "b", "account_quarantined": "a", "refresh_failed": "a"} {
+		events := map[string]tokenstore.AccountID{"cooldown_set": "b", "account_quarantined": "a", "refresh_failed": "a"}
+		for event, id := range events {
 			said := log.FilterField(zap.String("event", event)).All()
 			if len(said) != 1 {
 				t.Fatalf("%s: %d times", event, len(said))
