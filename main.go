@@ -30,7 +30,7 @@ func main() {
 	err := root().ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "tokenward:", strings.TrimPrefix(strings.TrimSpace(err.Error()), "tokenward: "))
+		fmt.Fprintln(os.Stderr, "tokenward:", cli.Clean(strings.TrimPrefix(strings.TrimSpace(err.Error()), "tokenward: ")))
 	}
 	os.Exit(cli.Code(err))
 }

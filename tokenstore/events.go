@@ -20,7 +20,24 @@ func (s *Store) event(name string, a *account, fields ...zap.Field) {
 		a.mu.Unlock()
 		fields = append([]zap.Field{zap.String("account", string(a.id)), zap.String("provider", provider)}, fields...)
 	}
-	s.log.Info(name, append([]zap.Field{zap.String("event", name)}, fields...)...)
+	s.log.Info(name, append(append([]zap.Field{zap.String("event", name)}, fields...), s.advice(name, a)...)...)
+}
+
+// told are the events of accounts whose state changes: they carry the sentence on the account.
+var told = map[string]bool{
+	"account_quarantined": true, "account_recovered": true, "account_paused": true, "account_resumed": true, "cooldown_set": true,
+	"cooldown_released": true, "refresh_failed": true, "config_rejected": true,
+}
+
+// advice is the field that says what to do.
+func (s *Store) advice(event string, a *account) []zap.Field {
+	if a == nil || !told[event] {
+		return nil
+	}
+	if say := s.status(a, time.Now()).Reason; say != "" {
+		return []zap.Field{zap.String("advice", say)}
+	}
+	return nil
 }
 
 // tellRemarks logs what has become wrong with a record that can be used: once, however often it is read.

@@ -178,14 +178,6 @@ func (a *account) failingLocked() (since time.Time, why string) {
 	return since, why
 }
 
-// failureWords tells of a credential whose refreshes fail; "" when they do not.
-func failureWords(since time.Time, why string) string {
-	if since.IsZero() {
-		return ""
-	}
-	return "renewal has failed since " + since.UTC().Format(time.RFC3339) + ": " + why
-}
-
 // waitingLocked says whose claim the account's refresh waits for; "" when for none.
 func (a *account) waitingLocked() string {
 	c := a.record.Rotation.Claim

@@ -23,10 +23,10 @@ func (s *Store) RefreshAccount(ctx context.Context, id AccountID, force bool) (R
 	case st.State == StatePaused:
 		return RefreshResult{}, fmt.Errorf("%w: %s", ErrPaused, st.Reason)
 	case st.State == StateConfigError:
-		res.Outcome, res.Class, res.Error = Failed, RefreshMisconfigured, st.Reason
+		res.Outcome, res.Class, res.Error = Failed, RefreshMisconfigured, st.Cause
 		return res, nil
 	case st.State == StateNeedsReauth && !force:
-		res.Outcome, res.Class, res.Error = Failed, RefreshPermanent, st.Reason
+		res.Outcome, res.Class, res.Error = Failed, RefreshPermanent, st.Cause
 		return res, nil
 	case st.Routable && st.State == StateActive && !force:
 		res.Outcome = Fresh
@@ -148,8 +148,8 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 	d := a.suspicion.Load()
 	overdue := st.Refreshable && t != nil && (d != nil && d.ask || !a.renewalLocked(t, s.cfg.Renewal.Lead).After(now))
 	st.Remarks = remarks(r, a.driver, s.cfg.Pools)
-	why := join(a.suspicionWords(), a.waitingLocked(), failureWords(st.FailingSince, st.LastError), join(st.Remarks...))
-	st.State, st.Reason = a.condition(r, alive, overdue, bench, now, why)
+	st.State, st.Cause = a.condition(r, alive, overdue, bench, now, join(a.suspicionWords(), a.waitingLocked()))
+	a.tellLocked(&st, s.cfg, now)
 	return st
 }
 
@@ -173,7 +173,7 @@ func (a *account) condition(r Record, alive, overdue bool, bench *suspicion, now
 	case a.cooldown.Until.After(now):
 		return StateCooling, a.cooldown.Reason
 	case bench != nil && bench.class == ClassTokenRejected:
-		return StateCooling, "token_rejected: the provider refuses its token; if that goes on, give it a new credential with tokenward accounts add"
+		return StateCooling, "the provider refuses its token (token_rejected)"
 	case bench != nil:
 		return StateCooling, bench.class.String()
 	case !alive:
@@ -182,4 +182,27 @@ func (a *account) condition(r Record, alive, overdue bool, bench *suspicion, now
 		return StateExpiring, why
 	}
 	return StateActive, why
+}
+
+// tellLocked adds what the sentence on the account needs, and the sentence.
+func (a *account) tellLocked(st *AccountStatus, cfg Config, now time.Time) {
+	t := a.token.Load()
+	st.Refused = t != nil && t.refused.Load()
+	if st.Routable && len(st.Cooldowns) == 0 {
+		st.Full = a.full(now)
+	}
+	if t != nil && a.driver != nil && a.problem == nil {
+		st.ReplayAt = a.replayAtLocked(t)
+	}
+	readable := a.problem == nil || len(a.record.Slips) > 0
+	if !readable { // or it was decoded, and this configuration cannot use it
+		err := Check(a.record, cfg.Drivers, cfg.Pools)
+		readable = err != nil && err.Error() == a.problem.Error()
+	}
+	st.Mend = mend(a.id, a.record, a.problem, readable, cfg.Pools)
+	say := *st
+	if a.flight != nil { // planned when it ends, and known already
+		say.NextRefresh = a.retryAt
+	}
+	st.Reason = say.Advice(now)
 }

@@ -84,22 +84,13 @@ func list(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// Standing is what a record alone says of its account: the state, and why it is not active or what is wrong although it is.
-func Standing(id AccountID, r Record, drivers map[string]Driver, pools map[string]PoolConfig) (AccountState, string) {
-	state, why := standing(id, r, Check(r, drivers, pools), quarantined(id, r))
-	if state == StateActive {
-		why = join(failureWords(failing(id, r)), join(remarks(r, drivers[r.Provider], pools)...))
-	}
-	return state, why
-}
-
 // standing is active when the record is not what keeps the account from serving.
 func standing(id AccountID, r Record, problem error, quarantine string) (AccountState, string) {
 	switch to := r.Labels[LabelCopiedTo]; {
 	case problem != nil:
 		return StateConfigError, join(append([]string{problem.Error()}, hints(r)...)...)
 	case to != "":
-		return StatePaused, "its live copy is in " + to + ": copy it back, or remove the label " + LabelCopiedTo + " (tokenward accounts resume --force)"
+		return StatePaused, "its live copy is in " + to
 	case r.State == Paused:
 		return StatePaused, whyPaused(r)
 	case quarantine != "":
