@@ -104,7 +104,10 @@ func runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return serve(cmd.Context(), cfg, &envoy.ChildConfig{Path: bin, Bootstrap: boot, RunFolder: runFolder(cfg), Admin: cfg.Envoy.Admin, Output: os.Stdout})
+		return serve(cmd.Context(), cfg, &envoy.ChildConfig{
+			Path: bin, Bootstrap: boot, RunFolder: runFolder(cfg), Admin: cfg.Envoy.Admin, Output: os.Stdout,
+			Blocked: func(ctx context.Context) error { return envoyBlocked(ctx, cfg) },
+		})
 	}
 	return c
 }

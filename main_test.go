@@ -28,7 +28,7 @@ func TestTheGraphIsComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := fx.ValidateApp(options(c, domain, adminConfig(c), nil, zap.NewNop())); err != nil {
+	if err := fx.ValidateApp(options(c, domain, ports{}, adminConfig(c), nil, zap.NewNop())); err != nil {
 		t.Fatal(err)
 	}
 }

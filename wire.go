@@ -47,7 +47,12 @@ func serve(ctx context.Context, c *config.Config, child *envoy.ChildConfig) erro
 	if operators.Succeeds && child != nil {                    // an Envoy that cannot start comes too late to leave the socket alone
 		return fmt.Errorf("listening for Envoy on %s: another tokenward serves there: stop it first, or choose another extproc.listen", c.ExtProc.Listen)
 	}
-	app := fx.New(options(c, domain, operators, child, log))
+	held, err := bindPorts(ctx, c, child != nil, operators.Succeeds)
+	if err != nil {
+		return err
+	}
+	defer held.close()
+	app := fx.New(options(c, domain, held, operators, child, log))
 	if err := app.Err(); err != nil {
 		return rootCause(err)
 	}
@@ -67,9 +72,13 @@ func serve(ctx context.Context, c *config.Config, child *envoy.ChildConfig) erro
 	return app.Stop(stopCtx)
 }
 
-// options is the graph. Its one invoke states the start order; stopping is the reverse. The ext_proc server comes last: a start
-// that fails must not have taken the socket from a process that serves.
-func options(c *config.Config, domain tokenstore.Config, operators admin.Config, child *envoy.ChildConfig, log *zap.Logger) fx.Option {
+// options is the graph. Its invokes state the start order; stopping is the reverse. Envoy comes first: whether it gets its ports
+// is known before anything is refreshed, and a request that comes early is repeated until the service answers. The ext_proc
+// server comes last: a start that fails must not have taken the socket from a process that serves.
+func options(c *config.Config, domain tokenstore.Config, held ports, operators admin.Config, child *envoy.ChildConfig, log *zap.Logger) fx.Option {
+	operators.Bound = held.admin
+	edge := extprocConfig(c)
+	edge.Bound = held.extproc
 	return fx.Options(
 		fx.StopTimeout(stopTimeout),
 		fx.WithLogger(func() fxevent.Logger {
@@ -78,14 +87,13 @@ func options(c *config.Config, domain tokenstore.Config, operators admin.Config,
 			l.UseErrorLevel(zap.DebugLevel) // what fails is returned and printed once
 			return l
 		}),
-		fx.Supply(log, domain, extprocConfig(c), operators, c),
+		fx.Supply(log, domain, edge, operators, c),
 		fx.Provide(newRegistry, newMetrics, provideBackend,
 			func(s *tokenstore.Store) extproc.Tokens { return s },
 			func(s *tokenstore.Store, k *extproc.Socket) admin.Tokens { return operated{s, k} },
 		),
 		tokenstore.Module, extproc.Module, admin.Module,
-		fx.Invoke(func(*tokenstore.Store, *tokenstore.Renewer, *admin.Server, *extproc.Server) {}),
-		envoyChild(child),
+		envoyChild(child, fx.Invoke(func(*tokenstore.Store, *tokenstore.Renewer, *admin.Server, *extproc.Server) {})),
 	)
 }
 
@@ -98,15 +106,17 @@ type operated struct {
 // NotReady implements admin.Tokens.
 func (o operated) NotReady() []string { return slices.Concat(o.Store.NotReady(), o.socket.NotReady()) }
 
-// envoyChild starts Envoy last, when everything it needs is there, and so stops it first.
-func envoyChild(child *envoy.ChildConfig) fx.Option {
+// envoyChild starts Envoy before the rest, if it is ours to run, and drains it before the rest stops.
+func envoyChild(child *envoy.ChildConfig, rest fx.Option) fx.Option {
 	if child == nil {
-		return fx.Options()
+		return rest
 	}
-	return fx.Invoke(func(lc fx.Lifecycle, log *zap.Logger) {
-		c := envoy.NewChild(*child, log.Named("envoy"))
-		lc.Append(fx.StartStopHook(c.Start, c.Stop))
-	})
+	return fx.Options(
+		fx.Provide(func(log *zap.Logger) *envoy.Child { return envoy.NewChild(*child, log.Named("envoy")) }),
+		fx.Invoke(func(lc fx.Lifecycle, c *envoy.Child) { lc.Append(fx.StartStopHook(c.Start, c.Stop)) }),
+		rest,
+		fx.Invoke(func(lc fx.Lifecycle, c *envoy.Child) { lc.Append(fx.StopHook(c.Stop)) }),
+	)
 }
 
 func newRegistry() (*prometheus.Registry, prometheus.Registerer) {

@@ -34,6 +34,7 @@ type Config struct {
 	ClientCAFile   string          // clients must show a certificate of this authority
 	TrailAge       time.Duration   // longer than every route's recovery_timeout
 	RevealAttempts map[string]bool // by route
+	Bound          net.Listener    // the TCP address, bound already; nil: Start binds it
 }
 
 // Server is the gRPC server that Envoy's ext_proc filter calls.
@@ -116,6 +117,10 @@ func (s *Server) Stop(ctx context.Context) error {
 func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	if s.socket.path != "" {
 		return s.socket.listen(ctx)
+	}
+	s.socket.lost.Store(nil)
+	if s.cfg.Bound != nil {
+		return s.cfg.Bound, nil
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", strings.TrimPrefix(s.cfg.Listen, "tcp://"))
 	if err != nil {
