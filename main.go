@@ -38,7 +38,8 @@ func main() {
 func root() *cobra.Command {
 	c := &cobra.Command{
 		Use: "tokenward", Short: "keeps OAuth accounts alive behind Envoy", SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRun: endOnHangUp,
+		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return cli.Usagef("%s: %w: see %s --help", cmd.Name(), err, cmd.CommandPath())
@@ -76,7 +77,7 @@ func serveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return serve(cmd.Context(), cfg, nil)
+		return serve(cmd.Context(), *file, cfg, nil)
 	}
 	return c
 }
@@ -104,7 +105,7 @@ func runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return serve(cmd.Context(), cfg, &envoy.ChildConfig{
+		return serve(cmd.Context(), *file, cfg, &envoy.ChildConfig{
 			Path: bin, Bootstrap: boot, RunFolder: runFolder(cfg), Admin: cfg.Envoy.Admin, Output: os.Stdout,
 			Blocked: func(ctx context.Context) error { return envoyBlocked(ctx, cfg) },
 		})

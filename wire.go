@@ -14,6 +14,7 @@ import (
 	"go.uber.org/fx"
 	"go.uber.org/fx/fxevent"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/tokenward/tokenward/admin"
 	"github.com/tokenward/tokenward/config"
@@ -25,9 +26,11 @@ import (
 // stopTimeout is above the sum of what the parts may take: Envoy 20 s, ext_proc 15 s, admin 3 s, saving 30 s.
 const stopTimeout = 75 * time.Second
 
-// serve runs the service until the context ends, with an Envoy of its own if child is set.
-func serve(ctx context.Context, c *config.Config, child *envoy.ChildConfig) error {
-	log, err := newLogger(c.Log)
+// serve runs the service until the context ends, with an Envoy of its own if child is set. file is where c was read from.
+func serve(ctx context.Context, file string, c *config.Config, child *envoy.ChildConfig) error {
+	hung := hangUps()
+	outliveReaders()
+	log, level, err := newLogger(c.Log)
 	if err != nil {
 		return err
 	}
@@ -65,7 +68,13 @@ func serve(ctx context.Context, c *config.Config, child *envoy.ChildConfig) erro
 		return rootCause(err)
 	}
 	log.Info("serving", zap.String("extproc", c.ExtProc.Listen), zap.String("admin", c.Admin.Listen))
-	<-ctx.Done()
+	for running := c; ctx.Err() == nil; {
+		select {
+		case <-hung:
+			running = reload(file, running, level, log)
+		case <-ctx.Done():
+		}
+	}
 	log.Info("stopping: running refreshes and saves are finished first")
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
@@ -141,18 +150,23 @@ func provideBackend(lc fx.Lifecycle, c *config.Config, reg prometheus.Registerer
 	return b, nil
 }
 
-func newLogger(c config.Log) (*zap.Logger, error) {
+func newLogger(c config.Log) (*zap.Logger, zap.AtomicLevel, error) {
 	z := zap.NewProductionConfig()
 	if c.Format == "console" {
 		z = zap.NewDevelopmentConfig()
 		z.DisableStacktrace = true
 	}
+	z.EncoderConfig.EncodeTime = func(t time.Time, out zapcore.PrimitiveArrayEncoder) {
+		out.AppendString(t.UTC().Format("2006-01-02T15:04:05.000Z07:00")) // RFC 3339
+	}
+	z.EncoderConfig.EncodeDuration = zapcore.MillisDurationEncoder
 	level, err := zap.ParseAtomicLevel(c.Level)
 	if err != nil {
-		return nil, fmt.Errorf("log.level: %w", err)
+		return nil, level, fmt.Errorf("log.level: %w", err)
 	}
 	z.Level, z.Sampling, z.DisableCaller = level, nil, true
-	return z.Build()
+	log, err := z.Build()
+	return log, level, err
 }
 
 // rootCause strips dig's account of the graph: the user needs the cause.
