@@ -167,6 +167,9 @@ func (a *app) setState(use, short string, state tokenstore.OperatorState) *cobra
 					delete(r.Labels, copiedState)
 				}
 				r.State = state
+				if state == tokenstore.Active { // tells the services to forget cooldowns and pauses, too
+					r.Rotation.Resumed = time.Now().UTC().Format(time.RFC3339Nano)
+				}
 				return nil
 			})
 			if err != nil {

@@ -27,6 +27,8 @@ type requestFacts struct {
 	id      string
 	route   string
 	tenant  string
+	client  string
+	path    string // without the query
 	attempt string
 	headers headerMap
 }
@@ -55,7 +57,11 @@ func (h headerMap) Get(name string) string {
 
 func readRequest(h *extprocv3.HttpHeaders) requestFacts {
 	m := headerMap{h.GetHeaders().GetHeaders()}
-	return requestFacts{id: m.Get(headerID), route: m.Get(headerRoute), tenant: m.Get(headerTenant), attempt: m.Get(headerAttempt), headers: m}
+	path, _, _ := strings.Cut(m.Get(":path"), "?")
+	return requestFacts{
+		id: m.Get(headerID), route: m.Get(headerRoute), tenant: m.Get(headerTenant), client: m.Get(headerClient), path: path,
+		attempt: m.Get(headerAttempt), headers: m,
+	}
 }
 
 func readResponse(h *extprocv3.HttpHeaders, attributes map[string]*structpb.Struct) tokenstore.Response {

@@ -5,6 +5,7 @@ const (
 	headerID      = "x-tokenward-id"
 	headerRoute   = "x-tokenward-route"
 	headerTenant  = "x-tokenward-tenant"
+	headerClient  = "x-tokenward-client"
 	headerAttempt = "x-envoy-attempt-count"
 	headerCluster = "x-tokenward-cluster"
 	headerRetry   = "x-tokenward-retry"

@@ -118,7 +118,6 @@ func (s *Store) ambiguous(a *account, r Record, trigger Trigger) (RefreshResult,
 	if !at.After(time.Now()) {
 		return RefreshResult{}, false
 	}
-	a.retryAt = at
 	return failed(a, &RefreshError{Class: RefreshUnknown, Message: "an earlier refresh ended without a readable answer, or was not saved yet by the process that made it; its refresh token is tried again shortly before the access token ends, at " + at.UTC().Format(time.RFC3339)}), true
 }
 
@@ -128,7 +127,11 @@ func (a *account) replayAtLocked(t *token) time.Time {
 	if policy == ReplayGrace && !a.graceOpenLocked() {
 		policy = ReplayStrict // the predecessor is not accepted any more
 	}
-	return replayAt(policy, !t.refused.Load(), t.expires, t.lifetime())
+	at := replayAt(policy, !t.refused.Load(), t.expires, t.lifetime())
+	if e := a.evidence; !at.IsZero() && e.class == ClassTokenRejected { // refused while healthy, and not accepted since
+		at = earlier(at, e.since.Add(disbelief))
+	}
+	return at
 }
 
 // graceOpenLocked reports whether a doubtful credential had better be tried again now than later.

@@ -40,6 +40,10 @@ type Driver interface {
 	// Classify says what a provider's answer means. Pure.
 	Classify(resp Response) Verdict
 
+	// Room reports whether the headers of an accepted answer show that no limit of the account is used up. False when they
+	// do not say. Pure.
+	Room(h HeaderGetter) bool
+
 	// Shape renders a refusal of our own in the provider's error format: content type and body. Pure.
 	Shape(ref Refusal) (contentType string, body []byte)
 

@@ -54,6 +54,11 @@ func (s *Store) classified(p Pick, v Verdict, resp Response) {
 		zap.String("code", v.Code), zap.String("detail", resp.Detail))
 }
 
+func (s *Store) faulted(p Pick, v Verdict) {
+	s.log.Info("request_faulted", zap.String("event", "request_faulted"), zap.String("account", string(p.Account)), zap.String("provider", p.Provider),
+		zap.String("route", p.route.name), zap.String("class", v.Class.String()), zap.String("code", v.Code))
+}
+
 func (s *Store) decided(p Pick, d Decision) {
 	if d.Action != Retry {
 		return

@@ -68,6 +68,9 @@ func (s *Store) join(a *account, gen Generation, trigger Trigger) *flight {
 		f.finish(RefreshResult{ID: a.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.generation, ExpiresAt: t.expires})
 		return f
 	}
+	if t := a.token.Load(); t != nil && t.refused.Load() && trigger != TriggerOperator {
+		trigger = TriggerResponse
+	}
 	cur := a.flight
 	switch {
 	case cur == nil:

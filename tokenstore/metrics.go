@@ -16,6 +16,8 @@ type Metrics struct {
 	claims          prometheus.Gauge
 	conflicts       prometheus.Counter
 	ambiguous       prometheus.Counter
+	requestFaults   *prometheus.CounterVec
+	withheld        *prometheus.CounterVec
 	panics          prometheus.Counter
 	storeSeconds    *prometheus.HistogramVec
 	accountLabel    bool
@@ -40,11 +42,13 @@ func NewMetrics(reg prometheus.Registerer, backend string, accountLabel bool) *M
 		claims:          prometheus.NewGauge(g("claims_held", "Claims that this process holds.")),
 		conflicts:       prometheus.NewCounter(c("claim_conflicts_total", "Writes that lost a compare-and-set.")),
 		ambiguous:       prometheus.NewCounter(c("ambiguous_refreshes_total", "Refreshes that were sent and got no readable answer.")),
+		requestFaults:   prometheus.NewCounterVec(c("request_faults_total", "Requests whose refusals proved to be their own fault: several healthy accounts refused them. No account was blamed."), []string{"route"}),
+		withheld:        prometheus.NewCounterVec(c("refreshes_withheld_total", "Refreshes that a refusal did not cause since another had within the last minute."), []string{"provider"}),
 		panics:          prometheus.NewCounter(c("panics_total", "Panics caught in background work.")),
 		storeSeconds:    prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tokenward", Name: "store_operation_seconds", Help: "Calls of the backend.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}, []string{"backend", "op", "result"}),
 		accountLabel:    accountLabel, reg: reg, backend: backend,
 	}
-	reg.MustRegister(m.refreshes, m.refreshDuration, m.failovers, m.unsaved, m.claims, m.conflicts, m.ambiguous, m.panics, m.storeSeconds)
+	reg.MustRegister(m.refreshes, m.refreshDuration, m.failovers, m.unsaved, m.claims, m.conflicts, m.ambiguous, m.requestFaults, m.withheld, m.panics, m.storeSeconds)
 	return m
 }
 

@@ -109,10 +109,12 @@ func (s *Store) serving() (accounts, living, able int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range s.accounts {
-		if now < a.liveUntil.Load() {
+		t := a.token.Load()
+		usable := t != nil && now < t.usableUntil // a suspect token serves when no better one can
+		if usable {
 			living++
 		}
-		if a.living(now) || a.wakeable(now) {
+		if a.coolUntil.Load() <= now && usable || a.wakeable(now) {
 			able++
 		}
 	}
@@ -132,31 +134,40 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 	}
 	if a.cooldown.Until.After(now) {
 		st.Cooldowns = []Cooldown{a.cooldown}
+		st.Cooldowns[0].Probe = time.Unix(0, a.coolUntil.Load()).UTC()
+	}
+	bench := a.benched(now)
+	if bench != nil && bench.until != never {
+		until := time.Unix(0, bench.until).UTC()
+		st.Cooldowns = append(st.Cooldowns, Cooldown{Scope: ScopeAccount, Until: until, Probe: until, Reason: bench.class.String()})
 	}
 	usable := a.problem == nil && !r.OnHold()
 	st.Refreshable = usable && a.quarantine == "" && a.driver != nil && a.driver.Refreshable(r)
-	alive := t != nil && now.UnixNano() < t.usableUntil && !t.refused.Load()
-	st.Routable = usable && len(st.Cooldowns) == 0 && (alive || st.Refreshable && !a.retryAt.After(now))
-	st.State, st.Reason = a.condition(r, t, alive, now, remark(r, s.cfg.Pools))
+	alive := t != nil && now.UnixNano() < t.usableUntil && (bench == nil || bench.until != never)
+	st.Routable = usable && len(st.Cooldowns) == 0 && bench == nil && (alive || st.Refreshable && !a.retryAt.After(now))
+	st.State, st.Reason = a.condition(r, alive, bench, now, remark(r, s.cfg.Pools))
 	return st
 }
 
 // condition names the account's state and why it is not active, or remarks on it.
-func (a *account) condition(r Record, t *token, alive bool, now time.Time, remark string) (AccountState, string) {
+func (a *account) condition(r Record, alive bool, bench *suspicion, now time.Time, remark string) (AccountState, string) {
 	if a.deleted && a.problem == nil {
 		return StatePaused, WhyDeleted
 	}
 	if state, why := standing(r, a.problem, a.quarantine); state != StateActive {
 		return state, why
 	}
+	if d := a.suspicion.Load(); d != nil && !d.bench {
+		remark = strings.Trim("a request was refused with its token ("+d.class.String()+"): others are preferred until it is accepted, replaced, or a minute is over; "+remark, "; ")
+	}
 	why := strings.Trim(lastFailure(r)+"; "+remark, "; ")
 	switch {
-	case a.cooldown.Until.After(now) && a.cooldown.Reason == "token_rejected":
-		return StateCooling, "token_rejected: the provider refuses its token; if that goes on, give it a new credential with tokenward accounts add"
 	case a.cooldown.Until.After(now):
 		return StateCooling, a.cooldown.Reason
-	case t != nil && t.refused.Load():
-		return StateExpired, "the provider refuses this token before its time"
+	case bench != nil && bench.class == ClassTokenRejected:
+		return StateCooling, "token_rejected: the provider refuses its token; if that goes on, give it a new credential with tokenward accounts add"
+	case bench != nil:
+		return StateCooling, bench.class.String()
 	case !alive:
 		return StateExpired, why
 	case !a.due.IsZero() && !a.due.After(now):

@@ -3,7 +3,6 @@ package tokenstore
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"time"
 )
 
@@ -94,28 +93,6 @@ func (s *Store) landed(a *account) {
 	defer a.mu.Unlock()
 	if a.flight != nil {
 		a.flight.saving = false
-	}
-}
-
-// saveCondemned writes a quarantine that the provider's answers, not the token endpoint's, gave cause for.
-func (s *Store) saveCondemned(a *account, fingerprint string) {
-	for range 5 {
-		cur, err := s.load(a.id)
-		if err != nil || Fingerprint(a.id, cur.record.Credential()) != fingerprint {
-			return // gone, or the operator was quicker
-		}
-		cur.record.Rotation.Last = &Outcome{
-			At: time.Now().UTC(), Trigger: TriggerResponse, Result: "failed", Class: RefreshPermanent,
-			Error: "its tokens are refused right after a refresh", Fingerprint: fingerprint,
-		}
-		next, err := s.write(a.id, cur.record, cur.version, newID())
-		if err == nil {
-			s.take(a, next)
-			return
-		}
-		if !errors.Is(err, ErrConflict) {
-			return
-		}
 	}
 }
 

@@ -93,7 +93,8 @@ type Rotation struct {
 	WriteID     string     `json:"write_id,omitempty"` // random per write: recognises our own write after a lost answer
 	Writer      string     `json:"writer,omitempty"`   // the process that wrote last
 	Claim       *Claim     `json:"claim,omitempty"`
-	Last        *Outcome   `json:"last,omitempty"` // the latest refresh
+	Last        *Outcome   `json:"last,omitempty"`    // the latest refresh
+	Resumed     string     `json:"resumed,omitempty"` // changes when an operator resumes the account: what made it wait ends
 
 	// Spent are fingerprints of the credentials that were exchanged for others, the latest last: how other processes learn of it.
 	Spent []string `json:"spent,omitempty"`
@@ -169,6 +170,12 @@ func (r Record) Credential() Secret {
 		}
 	}
 	return Secret{}
+}
+
+// grantsDifferently reports whether a refresh with next could end otherwise than one with r: an operator changed what a grant
+// request is made of.
+func (r Record) grantsDifferently(next Record) bool {
+	return r.Provider != next.Provider || r.Kind != next.Kind || r.ClientID != next.ClientID || !r.ClientSecret.Equal(next.ClientSecret)
 }
 
 // ErrUnreadable is matched by every error about a record that cannot be decoded or used.

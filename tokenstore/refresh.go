@@ -91,6 +91,9 @@ func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
 	t := newToken(a.id, next, c.driver, gen)
 	t.refreshed = true
 	a.setTokenLocked(t)
+	if c.trigger == TriggerResponse {
+		a.respondedAt = time.Now()
+	}
 	a.planLocked(s.cfg.Renewal.Lead)
 	return e
 }

@@ -26,8 +26,8 @@ func (s *Store) nobody(r *route, tenant string, trail *Trail, now time.Time) *Re
 			a.mu.Lock()
 			if a.cooldown.Until.After(now) && a.cooldown.Reason == "rate_limited" {
 				cooling++
-				if earliest.IsZero() || a.cooldown.Until.Before(earliest) {
-					earliest = a.cooldown.Until
+				if at := time.Unix(0, a.coolUntil.Load()); earliest.IsZero() || at.Before(earliest) {
+					earliest = at
 				}
 			}
 			if wait := a.retryAt.Sub(now); wait > 0 && (retry == 0 || wait < retry) {
@@ -76,7 +76,11 @@ func (s *Store) full(r *route, tenant string, trail *Trail, now time.Time) *Refu
 
 // eligible reports whether nothing but its limits keeps the account from an attempt.
 func (a *account) eligible(now int64, trail *Trail) bool {
-	return a.living(now) && trail.admits(a.id, a.generation()) || a.wakeable(now) && trail.fresh(a.id)
+	usable := a.living(now)
+	if d := a.suspicion.Load(); d != nil {
+		usable = a.spare(now, d, d.bench)
+	}
+	return usable && trail.admits(a.id, a.generation()) || a.wakeable(now) && trail.fresh(a.id)
 }
 
 // refuse makes an answer of our own, in the dialect of the route's first provider.

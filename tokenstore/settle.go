@@ -24,6 +24,7 @@ func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 	if !s.release(a, c, last) && e.Class == RefreshPermanent {
 		a.mu.Lock()
 		a.quarantine = "the credential was refused for good: " + last.Error
+		a.convictLocked()
 		a.mu.Unlock()
 	}
 	if e.Class == RefreshPermanent {
@@ -81,9 +82,6 @@ func (s *Store) postpone(a *account, e *RefreshError) RefreshResult {
 		lo = r.BackoffMax // waiting does not help, but a mended configuration should be noticed
 	}
 	at := time.Now().Add(backoff(a.failures, lo, r.BackoffMax, e.RetryAfter, rand.Float64())) //nolint:gosec // jitter
-	if t := a.token.Load(); e.Class == RefreshUnknown && t != nil && a.driver != nil {
-		at = later(at, a.replayAtLocked(t))
-	}
 	a.retryAt, a.awaits = at, false
 	a.mu.Unlock()
 	return failed(a, e)

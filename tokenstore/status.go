@@ -59,6 +59,7 @@ type AccountStatus struct {
 type Cooldown struct {
 	Scope  Scope
 	Until  time.Time
+	Probe  time.Time // when one attempt looks whether it is over; at most half an hour after the latest refusal
 	Reason string
 }
 

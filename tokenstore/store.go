@@ -30,6 +30,7 @@ type Store struct {
 	found    atomic.Bool  // the backend was away and is back
 	unsaved  atomic.Int64 // rotations that are in memory and wait for the backend
 	journal  Journal
+	faults   faults
 
 	journalDown atomic.Bool // the latest entry could not be written
 

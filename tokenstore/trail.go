@@ -80,6 +80,16 @@ func (t *Trail) fresh(id AccountID) bool {
 
 func (t *Trail) hasRefreshed(id AccountID) bool { return t != nil && slices.Contains(t.refreshed, id) }
 
+// hasRefreshedOther reports whether the request has had another account refreshed: it may cost one refresh.
+func (t *Trail) hasRefreshedOther(id AccountID) bool {
+	return t != nil && slices.ContainsFunc(t.refreshed, func(other AccountID) bool { return other != id })
+}
+
+// accused reports whether another account has refused the request in the same way.
+func (t *Trail) accused(id AccountID, class Class) bool {
+	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.account != id && e.class == class })
+}
+
 func (t *Trail) unreachable(upstream string) bool {
 	return t != nil && slices.Contains(t.upstreams, upstream)
 }

@@ -10,50 +10,68 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
+// said is what an error body says of itself, "" where it says nothing.
+type said struct{ code, kind, message string }
+
+// name is the most precise word for the error.
+func (e said) name() string {
+	if e.code != "" {
+		return e.code
+	}
+	return e.kind
+}
+
 // classify is the decision table of reference B.3. parse reads the provider's error object.
-func classify(resp tokenstore.Response, parse func([]byte) (code, message string)) tokenstore.Verdict {
+//
+// What benches or refreshes rests on the provider's own protocol words: challenge, code, type. A message may hold the words of
+// the request, so a message lowers a verdict where it likes, and raises one only where the whole of it is known.
+func classify(resp tokenstore.Response, parse func([]byte) said) tokenstore.Verdict {
 	if resp.Local {
 		return local(resp)
 	}
 	if resp.Status < 400 {
 		return tokenstore.Verdict{Class: tokenstore.ClassOK, Scope: tokenstore.ScopeRequest}
 	}
-	code, message := parse(resp.Body)
-	v := tokenstore.Verdict{Code: code, Message: clipMessage(message), NeedBody: !resp.BodyRead}
-	text := strings.ToLower(message)
+	e := parse(resp.Body)
+	v := tokenstore.Verdict{Code: e.name(), Message: clipMessage(e.message), NeedBody: !resp.BodyRead}
 	say := func(c tokenstore.Class, s tokenstore.Scope) tokenstore.Verdict {
 		v.Class, v.Scope = c, s
 		return v
 	}
-	blocked := strings.Contains(text, "organization has been disabled") || strings.Contains(text, "account has been disabled") ||
-		strings.Contains(text, "not allowed for this organization") || code == "account_deactivated"
-	broke := strings.Contains(text, "credit balance is too low") || code == "insufficient_quota" || code == "billing_error" || code == "billing_hard_limit_reached"
 	switch resp.Status {
 	case 400:
 		switch {
-		case blocked:
+		case e.blocked():
 			return say(tokenstore.ClassAccountBlocked, tokenstore.ScopeOrganisation)
-		case broke:
+		case e.broke():
 			return say(tokenstore.ClassBilling, tokenstore.ScopeAccount)
 		}
 		return say(tokenstore.ClassRequestFault, tokenstore.ScopeRequest)
 	case 401:
+		challenge := challenged(resp.Header)
 		switch {
-		case blocked:
+		case e.blocked():
 			return say(tokenstore.ClassAccountBlocked, tokenstore.ScopeOrganisation)
-		case strings.Contains(text, "oauth") && strings.Contains(text, "not supported"):
+		case challenge == "invalid_token", e.aboutToken():
+			return say(tokenstore.ClassTokenRejected, tokenstore.ScopeAccount)
+		case challenge == "insufficient_scope", e.aboutRequest():
+			return say(tokenstore.ClassForbidden, tokenstore.ScopeRequest)
+		case e.unsupported():
 			return say(tokenstore.ClassMisconfigured, tokenstore.ScopeProvider)
 		}
 		return say(tokenstore.ClassTokenRejected, tokenstore.ScopeAccount)
 	case 402:
 		return say(tokenstore.ClassBilling, tokenstore.ScopeAccount)
 	case 403:
-		return forbidden(resp, say, text, code, blocked)
+		return forbidden(resp, say, e)
 	case 429:
 		v.Wait = resetIn(resp.Header, time.Now())
 		v.NeedBody = v.NeedBody && v.Wait == 0
-		if broke {
+		switch {
+		case e.broke():
 			return say(tokenstore.ClassBilling, tokenstore.ScopeAccount)
+		case e.entitled():
+			return say(tokenstore.ClassForbidden, tokenstore.ScopeRequest)
 		}
 		return say(tokenstore.ClassRateLimited, tokenstore.ScopeAccount)
 	case 503, 529:
@@ -69,15 +87,13 @@ func classify(resp tokenstore.Response, parse func([]byte) (code, message string
 }
 
 // forbidden tells a revoked token, a blocked organisation, something on the path, and a missing permission apart.
-func forbidden(resp tokenstore.Response, say func(tokenstore.Class, tokenstore.Scope) tokenstore.Verdict, text, code string, blocked bool) tokenstore.Verdict {
-	challenge := strings.ToLower(resp.Header.Get("www-authenticate"))
+func forbidden(resp tokenstore.Response, say func(tokenstore.Class, tokenstore.Scope) tokenstore.Verdict, e said) tokenstore.Verdict {
 	switch {
-	case blocked:
+	case e.blocked():
 		return say(tokenstore.ClassAccountBlocked, tokenstore.ScopeOrganisation)
-	case strings.Contains(text, "token") && (strings.Contains(text, "revoked") || strings.Contains(text, "expired")),
-		code == "token_revoked", code == "token_invalidated", code == "token_expired", strings.Contains(challenge, "invalid_token"):
+	case e.aboutToken(), e.revoked(), challenged(resp.Header) == "invalid_token":
 		return say(tokenstore.ClassTokenRejected, tokenstore.ScopeAccount)
-	case code == "unsupported_country_region_territory", isHTML(resp):
+	case e.code == "unsupported_country_region_territory", isHTML(resp):
 		return say(tokenstore.ClassEgress, tokenstore.ScopeEgress)
 	}
 	return say(tokenstore.ClassForbidden, tokenstore.ScopeRequest)

@@ -73,8 +73,9 @@ func (d *generic) Shape(ref tokenstore.Refusal) (string, []byte) {
 	return "application/json", body
 }
 
-// openAIError reads {"error":{"type":…,"code":…,"message":…}} and RFC 6749's {"error":"…","error_description":"…"}.
-func openAIError(body []byte) (code, message string) {
+// openAIError reads {"error":{"type":…,"code":…,"message":…}}, Google's shape of it, Anthropic's, and RFC 6749's
+// {"error":"…","error_description":"…"}.
+func openAIError(body []byte) said {
 	var nested struct {
 		Error struct {
 			Type    string `json:"type"`
@@ -84,20 +85,24 @@ func openAIError(body []byte) (code, message string) {
 		} `json:"error"`
 	}
 	if json.Unmarshal(body, &nested) == nil {
-		if c, ok := nested.Error.Code.(string); ok && c != "" {
-			return c, nested.Error.Message
+		e := said{kind: nested.Error.Type, message: nested.Error.Message}
+		e.code, _ = nested.Error.Code.(string)
+		if e.code == "" {
+			e.code = nested.Error.Status // Google's
 		}
-		if nested.Error.Status != "" { // Google's shape
-			return nested.Error.Status, nested.Error.Message
-		}
-		return nested.Error.Type, nested.Error.Message
+		return e
 	}
 	var flat struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
+		Message     string `json:"message"`
+		Code        string `json:"code"`
 	}
 	if json.Unmarshal(body, &flat) != nil {
-		return "", ""
+		return said{}
 	}
-	return flat.Error, flat.Description
+	if flat.Description == "" {
+		flat.Description = flat.Message
+	}
+	return said{code: flat.Code, kind: flat.Error, message: flat.Description}
 }

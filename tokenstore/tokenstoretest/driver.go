@@ -135,6 +135,15 @@ func (d *Driver) Classify(resp tokenstore.Response) tokenstore.Verdict {
 	return tokenstore.Verdict{Class: class, Scope: scope, Wait: wait, Message: string(resp.Body)}
 }
 
+// Header is headers by lower-case name.
+type Header map[string]string
+
+// Get implements tokenstore.HeaderGetter.
+func (h Header) Get(name string) string { return h[name] }
+
+// Room implements tokenstore.Driver.
+func (d *Driver) Room(h tokenstore.HeaderGetter) bool { return h != nil && h.Get("remaining") != "" }
+
 // Shape implements tokenstore.Driver.
 func (d *Driver) Shape(ref tokenstore.Refusal) (string, []byte) {
 	body, _ := json.Marshal(struct { // strings always encode
