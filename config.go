@@ -92,11 +92,11 @@ func domainConfig(c *config.Config) (tokenstore.Config, error) {
 func extprocConfig(c *config.Config) extproc.Config {
 	out := extproc.Config{
 		Listen: c.ExtProc.Listen, CertFile: c.ExtProc.TLS.CertFile, KeyFile: c.ExtProc.TLS.KeyFile, ClientCAFile: c.ExtProc.TLS.ClientCAFile,
-		RevealAttempts: map[string]bool{},
+		RevealAttempts: map[string]bool{}, Upstreams: map[string][]string{},
 	}
 	for _, r := range c.Routes {
 		out.TrailAge = max(out.TrailAge, r.RecoveryTimeout+5*time.Second)
-		out.RevealAttempts[r.Name] = r.RevealAttempts
+		out.RevealAttempts[r.Name], out.Upstreams[r.Name] = r.RevealAttempts, r.Upstreams
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -130,7 +131,11 @@ func envoyChild(child *envoy.ChildConfig, rest fx.Option) fx.Option {
 
 func newRegistry() (*prometheus.Registry, prometheus.Registerer) {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "tokenward", Name: "build_info", Help: "1; the labels say which build runs.",
+	}, []string{"version", "commit", "go"})
+	build.WithLabelValues(version, commit, runtime.Version()).Set(1)
+	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r, r
 }
 

@@ -128,11 +128,11 @@ func wrongMethod(allowed string) http.HandlerFunc {
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	if why := s.tokens.NotReady(); len(why) > 0 {
-		write(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "reasons": why})
+		write(w, http.StatusServiceUnavailable, map[string]any{"status": "not_ready", "reasons": why})
 		return
 	}
 	if why := s.tokens.Degraded(); len(why) > 0 {
-		write(w, http.StatusOK, map[string]any{"status": "ready", "reasons": why})
+		write(w, http.StatusOK, map[string]any{"status": "degraded", "reasons": why})
 		return
 	}
 	write(w, http.StatusOK, map[string]string{"status": "ready"})

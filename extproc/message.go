@@ -2,6 +2,7 @@ package extproc
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"io"
 	"strconv"
@@ -25,6 +26,7 @@ const maxPeek = 64 << 10
 // requestFacts is what an attempt's request headers tell.
 type requestFacts struct {
 	id      string
+	request string // for people: the id that the client sees
 	route   string
 	tenant  string
 	client  string
@@ -59,7 +61,7 @@ func readRequest(h *extprocv3.HttpHeaders) requestFacts {
 	m := headerMap{h.GetHeaders().GetHeaders()}
 	path, _, _ := strings.Cut(m.Get(":path"), "?")
 	return requestFacts{
-		id: m.Get(headerID), route: m.Get(headerRoute), tenant: m.Get(headerTenant), client: m.Get(headerClient), path: path,
+		id: m.Get(headerID), request: cmp.Or(m.Get(headerRequest), m.Get(headerID)), route: m.Get(headerRoute), tenant: m.Get(headerTenant), client: m.Get(headerClient), path: path,
 		attempt: m.Get(headerAttempt), headers: m,
 	}
 }

@@ -28,13 +28,14 @@ const (
 
 // Config says where the service listens.
 type Config struct {
-	Listen         string          // unix:PATH or tcp://HOST:PORT
-	CertFile       string          // with KeyFile: TLS, for TCP
-	KeyFile        string          //
-	ClientCAFile   string          // clients must show a certificate of this authority
-	TrailAge       time.Duration   // longer than every route's recovery_timeout
-	RevealAttempts map[string]bool // by route
-	Bound          net.Listener    // the TCP address, bound already; nil: Start binds it
+	Listen         string              // unix:PATH or tcp://HOST:PORT
+	CertFile       string              // with KeyFile: TLS, for TCP
+	KeyFile        string              //
+	ClientCAFile   string              // clients must show a certificate of this authority
+	TrailAge       time.Duration       // longer than every route's recovery_timeout
+	RevealAttempts map[string]bool     // by route
+	Upstreams      map[string][]string // by route, for metrics
+	Bound          net.Listener        // the TCP address, bound already; nil: Start binds it
 }
 
 // Server is the gRPC server that Envoy's ext_proc filter calls.
@@ -58,6 +59,7 @@ type Server struct {
 func New(cfg Config, socket *Socket, tokens Tokens, reg prometheus.Registerer, log *zap.Logger) (*Server, error) {
 	held := newTrails(trailsMost, cfg.TrailAge)
 	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: newMetrics(reg, held), health: health.NewServer(), socket: socket}
+	s.metrics.begin(cfg.Upstreams)
 	var opts []grpc.ServerOption
 	if cfg.CertFile != "" {
 		c, err := serverTLS(cfg)
