@@ -53,25 +53,6 @@ func TestAServiceThatListensEverywhereIsCalledAtLocalhost(t *testing.T) {
 	}
 }
 
-func TestCheckOnlineOpensTheJournalAsServeDoes(t *testing.T) {
-	file := filepath.Join(t.TempDir(), defaultFile)
-	if err := os.WriteFile(file, config.Starter(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := loadConfig(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Providers = nil // nothing to reach
-	if err := checkOnline(t.Context(), c); err != nil {
-		t.Errorf("a good one: %v", err)
-	}
-	c.Store.JournalDir = "/proc/nope"
-	if err := checkOnline(t.Context(), c); err == nil || !strings.Contains(err.Error(), "opening the journal") {
-		t.Errorf("a journal that serve cannot open: %v", err)
-	}
-}
-
 // What README.md and deploy/vault/setup.sh let appear in a checkout goes neither into commits nor into a build's stages.
 func TestSecretsInACheckoutStayOutOfCommitsAndImages(t *testing.T) {
 	ignored, err := os.ReadFile(".dockerignore")
