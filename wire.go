@@ -16,6 +16,7 @@ import (
 	"go.uber.org/fx/fxevent"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/term"
 
 	"github.com/tokenward/tokenward/admin"
 	"github.com/tokenward/tokenward/config"
@@ -56,7 +57,8 @@ func serve(ctx context.Context, file string, c *config.Config, child *envoy.Chil
 		return err
 	}
 	defer held.close()
-	app := fx.New(options(c, domain, held, operators, child, log))
+	var store *tokenstore.Store
+	app := fx.New(options(c, domain, held, operators, child, log), fx.Populate(&store))
 	if err := app.Err(); err != nil {
 		return rootCause(err)
 	}
@@ -68,7 +70,15 @@ func serve(ctx context.Context, file string, c *config.Config, child *envoy.Chil
 	case err != nil:
 		return rootCause(err)
 	}
-	log.Info("serving", zap.String("extproc", c.ExtProc.Listen), zap.String("admin", c.Admin.Listen))
+	at := []zap.Field{zap.String("extproc", c.ExtProc.Listen), zap.String("admin", c.Admin.Listen)}
+	if child != nil {
+		u := urlsOf(c)
+		at = append(at, zap.String("gateway", u.gateway), zap.String("page", u.page), zap.String("try", u.try))
+		if term.IsTerminal(int(os.Stdout.Fd())) { //nolint:gosec // a file descriptor fits
+			u.print(os.Stdout, c.Admin.TokenFile, slices.Concat(store.NotReady(), store.Degraded()))
+		}
+	}
+	log.Info("serving", at...)
 	for running := c; ctx.Err() == nil; {
 		select {
 		case <-hung:
