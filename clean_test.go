@@ -23,7 +23,17 @@ func TestMakeCleanLeavesWhatAUserMayOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	kept := []string{"data/tokenward.db", "data/tokenward.key", "data/journal/x", "run/tokenward.yaml", "run/data/tokenward.key", "gateway/token.txt", "keys/secret_id", "tokenward.yaml", "bin/mine"}
+	kept := []string{
+		"data/tokenward.db",
+		"data/tokenward.key",
+		"data/journal/x",
+		"run/tokenward.yaml",
+		"run/data/tokenward.key",
+		"gateway/token.txt",
+		"keys/secret_id",
+		"tokenward.yaml",
+		"bin/mine",
+	}
 	gone := []string{"bin/tokenward", "bin/tour", ".tools/envoy/bin/envoy"}
 	write("Makefile", makefile)
 	for _, path := range append(kept, gone...) {

@@ -31,8 +31,8 @@ type online struct {
 	human  []string // it could, and somebody has to look
 }
 
-// checkOnline opens the store and the journal, reads every account and asks every token endpoint for an answer. The error has
-// the exit code of a failure, or of a need for a human.
+// checkOnline opens the store and the journal, reads every account and asks every token endpoint for an answer. The
+// error has the exit code of a failure, or of a need for a human.
 func checkOnline(ctx context.Context, c *config.Config, out io.Writer) error {
 	domain, err := domainConfig(c)
 	if err != nil {
@@ -48,7 +48,10 @@ func checkOnline(ctx context.Context, c *config.Config, out io.Writer) error {
 		return errors.Join(o.failed...)
 	}
 	if len(o.human) > 0 {
-		return &cli.ExitError{Code: cli.ExitNeedsHuman, Err: errors.New("the configuration is valid, and somebody has to look: " + strings.Join(o.human, "; "))}
+		return &cli.ExitError{
+			Code: cli.ExitNeedsHuman,
+			Err:  errors.New("the configuration is valid, and somebody has to look: " + strings.Join(o.human, "; ")),
+		}
 	}
 	return nil
 }
@@ -171,7 +174,10 @@ func (o *online) journal() {
 		return
 	}
 	if err := writable(folder); err != nil {
-		o.fail("journal", fmt.Errorf("writing to the journal: %w: make the folder writable, or choose another store.journal_dir", err))
+		o.fail(
+			"journal",
+			fmt.Errorf("writing to the journal: %w: make the folder writable, or choose another store.journal_dir", err),
+		)
 		return
 	}
 	o.say("journal", folder+" can be written")

@@ -26,8 +26,8 @@ type ports struct {
 	extproc net.Listener // nil: a Unix socket, which is taken over last
 }
 
-// bindPorts takes this process's ports and looks whether Envoy will get its own, if there is one. succeeds: a predecessor
-// serves, and hands admin.listen over when it ends.
+// bindPorts takes this process's ports and looks whether Envoy will get its own, if there is one. succeeds: a
+// predecessor serves, and hands admin.listen over when it ends.
 func bindPorts(ctx context.Context, c *config.Config, withEnvoy, succeeds bool) (ports, error) {
 	var p ports
 	var err error
@@ -65,7 +65,8 @@ func (p ports) close() {
 
 // envoyBlocked says why Envoy cannot listen where its configuration tells it to.
 func envoyBlocked(ctx context.Context, c *config.Config) error {
-	for _, p := range []port{{"clients", "envoy.listen", c.Envoy.Listen}, {"Envoy's operators", "envoy.admin", c.Envoy.Admin}} {
+	clients, operators := port{"clients", "envoy.listen", c.Envoy.Listen}, port{"Envoy's operators", "envoy.admin", c.Envoy.Admin}
+	for _, p := range []port{clients, operators} {
 		l, err := p.bind(ctx)
 		if err != nil {
 			return err

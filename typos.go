@@ -29,8 +29,8 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 	return cli.Usagef("%s: %w: see %s --help", cmd.Name(), err, cmd.CommandPath())
 }
 
-// wrongArguments is the error of arguments that a command does not take: behind one that has commands, of a command that it
-// does not have.
+// wrongArguments is the error of arguments that a command does not take: behind one that has commands, of a command
+// that it does not have.
 func wrongArguments(cmd *cobra.Command, args []string, err error) error {
 	if !cmd.HasAvailableSubCommands() || len(args) == 0 {
 		return cli.Usagef("%s: %w: see %s --help", cmd.Name(), err, cmd.CommandPath())

@@ -36,7 +36,8 @@ func TestAMisspeltFlagOrCommandIsAnsweredWithTheRightOne(t *testing.T) {
 		c.SetOut(io.Discard)
 		c.SetErr(io.Discard)
 		err := c.ExecuteContext(t.Context())
-		if err == nil || cli.Code(err) != cli.ExitUsage || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		if err == nil || cli.Code(err) != cli.ExitUsage || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v, want %s", line, err, want)
 		}
 	}

@@ -18,7 +18,8 @@ func (k *checker) complete() {
 		if p.Driver == "" {
 			p.Driver = name
 			if !k.known.has(name) && !k.absent[name] {
-				k.bad(p.line, "providers."+name+".driver", "", "is not given, and no driver is called "+name, "give one of "+strings.Join(k.known.Drivers, ", "))
+				k.bad(p.line, "providers."+name+".driver", "",
+					"is not given, and no driver is called "+name, "give one of "+strings.Join(k.known.Drivers, ", "))
 				k.absent[name] = true
 			}
 		}
@@ -48,8 +49,12 @@ func (k *checker) completeRoutes() {
 				continue
 			}
 			if !k.reachable(name) {
-				known := slices.Concat(slices.Collect(maps.Keys(c.Upstreams)), slices.DeleteFunc(k.providersAndPools(), func(n string) bool { return !k.reachable(n) }))
-				k.bad(r.line, fmt.Sprintf("routes.%s.upstreams[%d]", r.Name, i), name, "names no upstream", meant(name, known, "add it under upstreams"))
+				known := slices.Concat(
+					slices.Collect(maps.Keys(c.Upstreams)),
+					slices.DeleteFunc(k.providersAndPools(), func(n string) bool { return !k.reachable(n) }),
+				)
+				k.bad(r.line, fmt.Sprintf("routes.%s.upstreams[%d]", r.Name, i), name,
+					"names no upstream", meant(name, known, "add it under upstreams"))
 				continue
 			}
 			u := defaultUpstream()
@@ -76,10 +81,13 @@ func (k *checker) completeUpstreams() {
 		switch known := k.providersAndPools(); {
 		case slices.Contains(known, u.Pool):
 		case given:
-			k.bad(u.line, path, u.Pool, "names no pool, and no provider whose accounts it could stand for", meant(u.Pool, known, "add it under pools"))
+			k.bad(u.line, path, u.Pool,
+				"names no pool and no provider", meant(u.Pool, known, "add it under pools"))
 			k.absent[u.Pool] = true
 		default:
-			k.bad(u.line, path, "", "is not given, and no pool or provider is called "+name, meant(name, known, "give it, or add the pool "+name+" under pools"))
+			k.bad(u.line, path, "",
+				"is not given, and no pool or provider is called "+name,
+				meant(name, known, "give it, or add the pool "+name+" under pools"))
 			k.absent[u.Pool] = true
 		}
 		c.Pools[u.Pool] = p
@@ -109,16 +117,22 @@ func (k *checker) completePools() {
 			k.bad(p.line, path, p.Provider, "names no provider and no driver", meant(p.Provider, known, add))
 			k.absent[p.Provider] = true
 		default:
-			k.bad(p.line, path, "", "is not given, and no provider or driver is called "+name, meant(name, known, "give it, or "+add))
+			k.bad(p.line, path, "",
+				"is not given, and no provider or driver is called "+name, meant(name, known, "give it, or "+add))
 			k.absent[p.Provider] = true
 		}
 		c.Providers[p.Provider] = v
 	}
 }
 
-// providersAndPools are the names that a pool may have without an entry of its own, and those of the pools that have one.
+// providersAndPools are the names that a pool may have without an entry of its own, and those of the pools that have
+// one.
 func (k *checker) providersAndPools() []string {
-	return slices.Concat(slices.Collect(maps.Keys(k.config.Pools)), slices.Collect(maps.Keys(k.config.Providers)), k.known.Drivers)
+	return slices.Concat(
+		slices.Collect(maps.Keys(k.config.Pools)),
+		slices.Collect(maps.Keys(k.config.Providers)),
+		k.known.Drivers,
+	)
 }
 
 // reachable reports whether an upstream that is only named leads to a provider with a usual URL.

@@ -2,7 +2,8 @@ package config
 
 import "strings"
 
-// Nearest returns the known word that a misspelt one most likely stands for; "": none comes near. Case, - and _ play no part.
+// Nearest returns the known word that a misspelt one most likely stands for; "": none comes near. Case, - and _ play no
+// part.
 func Nearest(word string, known []string) string {
 	bare := strings.NewReplacer("-", "", "_", "")
 	w := bare.Replace(strings.ToLower(word))
@@ -32,8 +33,8 @@ func meant(word string, known []string, otherwise string) string {
 	return otherwise
 }
 
-// distance counts the slips between two words: a letter too many, too few or wrong, or two that changed places (Damerau and
-// Levenshtein's, restricted to one slip per letter).
+// distance counts the slips between two words: a letter too many, too few or wrong, or two that changed places (Damerau
+// and Levenshtein's, restricted to one slip per letter).
 func distance(a, b string) int {
 	var before []int
 	last := make([]int, len(b)+1)

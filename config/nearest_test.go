@@ -44,14 +44,14 @@ routes:
 	for name, c := range map[string]struct{ from, to, want string }{
 		"upstream of a route":                       {"- eu", "- ue", `tokenward.yaml:16: routes.all.upstreams[0]: "ue": names no upstream; did you mean eu?`},
 		"upstream of a route that is a driver":      {"- anthropic", "- antropic", `tokenward.yaml:19: routes.all.upstreams[3]: "antropic": names no upstream; did you mean anthropic?`},
-		"pool of an upstream":                       {"pool: main", "pool: mian", `tokenward.yaml:9: upstreams.eu.pool: "mian": names no pool, and no provider whose accounts it could stand for; did you mean main?`},
-		"pool of an upstream, in capitals":          {"pool: main", "pool: Main", `upstreams.eu.pool: "Main": names no pool, and no provider whose accounts it could stand for; did you mean main?`},
-		"pool of an upstream, nothing near":         {"pool: main", "pool: sundries", `upstreams.eu.pool: "sundries": names no pool, and no provider whose accounts it could stand for; add it under pools`},
-		"pool of an upstream, which is a provider":  {"pool: main", "pool: my-ipd", `upstreams.eu.pool: "my-ipd": names no pool, and no provider whose accounts it could stand for; did you mean my-idp?`},
+		"pool of an upstream":                       {"pool: main", "pool: mian", `tokenward.yaml:9: upstreams.eu.pool: "mian": names no pool and no provider; did you mean main?`},
+		"pool of an upstream, in capitals":          {"pool: main", "pool: Main", `upstreams.eu.pool: "Main": names no pool and no provider; did you mean main?`},
+		"pool of an upstream, nothing near":         {"pool: main", "pool: sundries", `upstreams.eu.pool: "sundries": names no pool and no provider; add it under pools`},
+		"pool of an upstream, which is a provider":  {"pool: main", "pool: my-ipd", `upstreams.eu.pool: "my-ipd": names no pool and no provider; did you mean my-idp?`},
 		"name of an upstream that stands for all":   {"  anthropic: {}", "  anthropc: {}", `tokenward.yaml:12: upstreams.anthropc.pool: is not given, and no pool or provider is called anthropc; did you mean anthropic?`},
 		"provider of a pool":                        {"provider: my-idp", "provider: my-ipd", `tokenward.yaml:5: pools.main.provider: "my-ipd": names no provider and no driver; did you mean my-idp?`},
 		"provider of a pool, which is a driver":     {"provider: anthropic", "provider: antrophic", `pools.spare.provider: "antrophic": names no provider and no driver; did you mean anthropic?`},
-		"name of a pool that stands for a provider": {"  work: {}\nupstreams", "  wrok: {}\nupstreams", `tokenward.yaml:7: pools.wrok.provider: is not given, and no provider or driver is called wrok; did you mean work?`},
+		"name of a pool that stands for a provider": {"  work: {}\nupstreams", "  wokr: {}\nupstreams", `tokenward.yaml:7: pools.wokr.provider: is not given, and no provider or driver is called wokr; did you mean work?`},
 		"driver":  {"driver: anthropic", "driver: anthropics", `tokenward.yaml:3: providers.work.driver: "anthropics": is no driver; did you mean anthropic?`},
 		"key":     {"token_url", "tokenUrl", `tokenward.yaml:2: providers.my-idp.tokenUrl: is no key of the configuration; did you mean token_url?`},
 		"section": {"upstreams:\n  eu", "upstream:\n  eu", `tokenward.yaml:8: upstream: is no key of the configuration; did you mean upstreams?`},
@@ -61,7 +61,8 @@ routes:
 			if err == nil || !strings.Contains(err.Error()+"\n", c.want+"\n") {
 				t.Errorf("got\n%v\nwant\n%s", err, c.want)
 			}
-			if err != nil && !strings.Contains(name, "section") && !strings.Contains(name, "key") && strings.Contains(err.Error(), "\n") {
+			if err != nil && !strings.Contains(name, "section") && !strings.Contains(name, "key") &&
+				strings.Contains(err.Error(), "\n") {
 				t.Errorf("one slip, several problems:\n%v", err)
 			}
 		})

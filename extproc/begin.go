@@ -2,7 +2,8 @@ package extproc
 
 import "github.com/tokenward/tokenward/tokenstore"
 
-// begin makes the counters whose labels are known: one that appears with its first failure hides that failure from increase().
+// begin makes the counters whose labels are known: one that appears with its first failure hides that failure from
+// increase().
 func (m *metrics) begin(upstreams map[string][]string) {
 	for route, names := range upstreams {
 		for _, result := range []string{"ok", "recovered", "failed", "refused", "canceled"} {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// second prepares another gateway in a folder of its own, at the first one's provider, with an account whose token has ended:
-// it would be refreshed at once.
+// second prepares another gateway in a folder of its own, at the first one's provider, with an account whose token has
+// ended: it would be refreshed at once.
 func (g *Gateway) second(t *testing.T, change func(yaml string) string) *Gateway {
 	t.Helper()
 	o := Options{Binary: g.Opts.Binary, Envoy: g.Opts.Envoy, Folder: t.TempDir(), Share: g.Provider, Serve: g.Opts.Serve}
@@ -132,7 +132,12 @@ func TestOfTwoGatewaysThatStartTogetherOnOnePortOneServesAndTheOtherSpendsNothin
 	if out := both[loser].Log.String(); !strings.Contains(out, "choose another envoy.listen") {
 		t.Errorf("the other said: %s", out)
 	}
-	eventually(t, 5*time.Second, "the winner refreshes its account", func() bool { return g.Provider.TokenCalls() > calls })
+	eventually(
+		t,
+		5*time.Second,
+		"the winner refreshes its account",
+		func() bool { return g.Provider.TokenCalls() > calls },
+	)
 	expect(t, "token endpoint calls", g.Provider.TokenCalls(), calls+1)
 	_ = winner.service.Process.Signal(terminate)
 	wg.Wait()

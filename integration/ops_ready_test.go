@@ -48,7 +48,12 @@ func TestReadyMeansThatAnAccountCouldServe(t *testing.T) {
 	if err := g.Add("claude-1", "claude", time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "it is ready", func() bool { code, status, _ = g.readyStatus(t); return code == 200 && status == "ready" })
+	eventually(
+		t,
+		5*time.Second,
+		"it is ready",
+		func() bool { code, status, _ = g.readyStatus(t); return code == 200 && status == "ready" },
+	)
 	served(t, g.post(t, ""), "")
 	g.Provider.Kill("claude-1")
 	if out, err := g.CLI("", "accounts", "refresh", "claude-1", "--force"); err == nil {
@@ -81,12 +86,14 @@ func TestRecordsOfAnotherKeyMakeNothingReadyAndNothingValid(t *testing.T) {
 	if err := errors.Join(g.StartService(), g.ready()); err != nil {
 		t.Fatal(err)
 	}
-	if code, status, why := g.readyStatus(t); code != 503 || status != "not_ready" || !strings.Contains(why, "1 config_error") {
+	if code, status, why := g.readyStatus(t); code != 503 || status != "not_ready" ||
+		!strings.Contains(why, "1 config_error") {
 		t.Errorf("got %d %s %s", code, status, why)
 	}
 	out, err := g.CLI("", "check", "--online")
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 4 || !strings.Contains(out, "claude-1") || !strings.Contains(out, "config_error") {
+	if !errors.As(err, &exit) || exit.ExitCode() != 4 || !strings.Contains(out, "claude-1") ||
+		!strings.Contains(out, "config_error") {
 		t.Errorf("check --online: %v: %s", err, out)
 	}
 }
@@ -104,7 +111,8 @@ func TestCheckOnlineIsNotContentWithATokenURLThatLeadsNowhere(t *testing.T) {
 	g.replace(t, g.Provider.URL()+"/v1/oauth/token", nothing.URL+"/v1/oauth/token")
 	out, err := g.CLI("", "check", "--online")
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(out, "answers 404") || strings.Contains(out, "is valid") {
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(out, "answers 404") ||
+		strings.Contains(out, "is valid") {
 		t.Errorf("got %v: %s", err, out)
 	}
 }
@@ -134,7 +142,8 @@ func TestTheLogTellsARequestsStoryUnderTheIdThatItsClientGot(t *testing.T) {
 			told = append(told, fmt.Sprint(e.Event, " ", e.Attempt))
 		}
 	}
-	if got := strings.Join(told, ", "); !strings.Contains(got, "upstream_classified 1") || !strings.Contains(got, "retry_decided 1") {
+	if got := strings.Join(told, ", "); !strings.Contains(got, "upstream_classified 1") ||
+		!strings.Contains(got, "retry_decided 1") {
 		t.Errorf("of request %s the log tells: %s", id, got)
 	}
 	if strings.Contains(g.Log.String(), `"expires_at":-`) {
@@ -155,7 +164,13 @@ func TestCountersOfWhatHasNotHappenedYetAreThere(t *testing.T) {
 		}
 	}
 	served(t, g.post(t, ""), "")
-	sum := g.gauge(t, `tokenward_account_attempts_total{account="claude-1"}`) + g.gauge(t, `tokenward_account_attempts_total{account="claude-2"}`)
+	sum := g.gauge(
+		t,
+		`tokenward_account_attempts_total{account="claude-1"}`,
+	) + g.gauge(
+		t,
+		`tokenward_account_attempts_total{account="claude-2"}`,
+	)
 	expect(t, "attempts of both accounts", sum, 1)
 }
 

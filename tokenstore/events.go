@@ -47,7 +47,8 @@ func who(request string, attempt int) []zap.Field {
 
 // served names whom an attempt's answer is about.
 func (p Pick) served(more ...zap.Field) []zap.Field {
-	return slices.Concat(p.who(), []zap.Field{zap.String("account", string(p.Account)), zap.String("provider", p.Provider)}, more)
+	account := []zap.Field{zap.String("account", string(p.Account)), zap.String("provider", p.Provider)}
+	return slices.Concat(p.who(), account, more)
 }
 
 // tokenExpired marks the moment a token was found dead, once per generation.
@@ -80,18 +81,22 @@ func (s *Store) noteRefresh(a *account, trigger Trigger, r RefreshResult) {
 }
 
 func (s *Store) classified(p Pick, v Verdict, resp Response) {
-	s.log.Info(wordsOf[v.Class], p.served(zap.String("event", "upstream_classified"), zap.String("upstream", p.Upstream), zap.Int("status", resp.Status),
-		zap.String("class", v.Class.String()), zap.String("scope", v.Scope.String()), zap.String("code", v.Code), zap.String("detail", resp.Detail))...)
+	s.log.Info(wordsOf[v.Class], p.served(
+		zap.String("event", "upstream_classified"), zap.String("upstream", p.Upstream), zap.Int("status", resp.Status),
+		zap.String("class", v.Class.String()), zap.String("scope", v.Scope.String()), zap.String("code", v.Code),
+		zap.String("detail", resp.Detail))...)
 }
 
 func (s *Store) faulted(p Pick, v Verdict) {
-	s.tell("request_faulted", p.served(zap.String("route", p.route.name), zap.String("class", v.Class.String()), zap.String("code", v.Code))...)
+	s.tell("request_faulted", p.served(
+		zap.String("route", p.route.name), zap.String("class", v.Class.String()), zap.String("code", v.Code))...)
 }
 
 func (s *Store) decided(p Pick, d Decision) {
 	switch d.Action {
 	case Retry:
-		s.tell("retry_decided", p.served(zap.String("class", d.Verdict.Class.String()), zap.Int("attempts", len(d.Trail.tried)), zapDuration("waited", d.Waited))...)
+		s.tell("retry_decided", p.served(
+			zap.String("class", d.Verdict.Class.String()), zap.Int("attempts", len(d.Trail.tried)), zapDuration("waited", d.Waited))...)
 	case Refuse:
 		s.refused(p.route, d.Refusal, p.served()...)
 	case Pass, Peek:
@@ -107,7 +112,8 @@ func (s *Store) noteFailover(q PickRequest, u *upstream, a *account) {
 	if from := s.account(last.account); from != nil {
 		from.failovers.Add(1)
 	}
-	s.tell("failover_decided", append(q.who(), zap.String("account", string(last.account)), zap.String("to", string(a.id)),
+	s.tell("failover_decided", append(
+		q.who(), zap.String("account", string(last.account)), zap.String("to", string(a.id)),
 		zap.String("upstream", u.name), zap.String("class", last.class.String()))...)
 }
 
@@ -116,7 +122,8 @@ func (s *Store) refused(r *route, ref *Refusal, who ...zap.Field) {
 	if r != nil {
 		name = r.name
 	}
-	s.tell("request_refused", append(who, zap.String("route", name), zap.String("class", string(ref.Reason)), zap.String("message", ref.Message))...)
+	s.tell("request_refused", append(
+		who, zap.String("route", name), zap.String("class", string(ref.Reason)), zap.String("message", ref.Message))...)
 }
 
 func (s *Store) panicked(where string, p any, stack []byte) {

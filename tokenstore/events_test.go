@@ -50,7 +50,10 @@ func TestEventsOfTheResponsePathNameRequestAndAttemptInASentence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, log := observed(t, account("a"), account("b"))
 		ask := func(trail *tokenstore.Trail) tokenstore.Pick {
-			p, err := w.Pick(t.Context(), tokenstore.PickRequest{Route: "r", RequestID: "req-1", Client: "c", Path: "/x", Trail: trail})
+			p, err := w.Pick(
+				t.Context(),
+				tokenstore.PickRequest{Route: "r", RequestID: "req-1", Client: "c", Path: "/x", Trail: trail},
+			)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,7 +73,13 @@ func TestEventsOfTheResponsePathNameRequestAndAttemptInASentence(t *testing.T) {
 		} {
 			e, fields := entryOf(t, log, event)
 			if fields["request_id"] != "req-1" || fields["attempt"] != attempt {
-				t.Errorf("%s is about request %v, attempt %v; want req-1, %d", event, fields["request_id"], fields["attempt"], attempt)
+				t.Errorf(
+					"%s is about request %v, attempt %v; want req-1, %d",
+					event,
+					fields["request_id"],
+					fields["attempt"],
+					attempt,
+				)
 			}
 			if !strings.Contains(e.Message, " ") || e.Message == event {
 				t.Errorf("%s says %q", event, e.Message)

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// NotReady returns why the service should not get traffic; none: it may. It gets none before an account has been able to
-// serve: what a roll-out with a wrong key or provider would bring is no use to anybody. After that it keeps its traffic, so that
-// clients get an answer that says why, unless its store and all tokens are gone.
+// NotReady returns why the service should not get traffic; none: it may. It gets none before an account has been able
+// to serve: what a roll-out with a wrong key or provider would bring is no use to anybody. After that it keeps its
+// traffic, so that clients get an answer that says why, unless its store and all tokens are gone.
 func (s *Store) NotReady() []string {
 	if !s.loaded.Load() {
 		if far := s.loading.Load(); far != nil {

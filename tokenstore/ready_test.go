@@ -87,7 +87,10 @@ func TestAServiceThatHasServedStaysInServiceAndSaysWhatIsWrong(t *testing.T) {
 		if why := w.NotReady(); len(why) != 0 {
 			t.Errorf("not ready: %q", why)
 		}
-		if why := strings.Join(w.Degraded(), ";"); !strings.Contains(why, "none of 1 accounts can serve now (1 needs_reauth)") {
+		if why := strings.Join(w.Degraded(), ";"); !strings.Contains(
+			why,
+			"none of 1 accounts can serve now (1 needs_reauth)",
+		) {
 			t.Errorf("degraded: %q", why)
 		}
 	})
