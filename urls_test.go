@@ -60,8 +60,8 @@ func TestTheStartersSecondProviderWorksWithTheCommandBesideIt(t *testing.T) {
 	for i := range lines {
 		lines[i] = strings.TrimPrefix(lines[i], "# ")
 	}
-	text = strings.Replace(text, "[anthropic]", "[anthropic, my-idp]", 1) + strings.Join(lines, "\n")
-	_, command, told := strings.Cut(text, "# tokenward accounts add ")
+	text = strings.Replace(text, "[anthropic]", "[anthropic, mine]", 1) + strings.Join(lines, "\n")
+	_, command, told := strings.Cut(text, "tokenward accounts add mine-1")
 	command, _, _ = strings.Cut(command, "\n")
 	if !found || !told {
 		t.Fatalf("the starter has another shape:\n%s", text)
@@ -72,7 +72,7 @@ func TestTheStartersSecondProviderWorksWithTheCommandBesideIt(t *testing.T) {
 		}
 	}
 	c := root()
-	c.SetArgs(append([]string{"accounts", "add"}, strings.Fields(command)...))
+	c.SetArgs(append([]string{"accounts", "add"}, strings.Fields("mine-1"+command)...))
 	var out strings.Builder
 	c.SetOut(&out)
 	if err := c.ExecuteContext(t.Context()); err != nil || !strings.Contains(out.String(), "mine-1") {
@@ -82,7 +82,7 @@ func TestTheStartersSecondProviderWorksWithTheCommandBesideIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := cfg.Upstreams["my-idp"].Pool; p != "my-idp" || cfg.Pools[p].Provider != "my-idp" {
+	if p := cfg.Upstreams["mine"].Pool; p != "my-idp" || cfg.Pools[p].Provider != "my-idp" {
 		t.Errorf("the upstream takes pool %s", p)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -259,7 +260,6 @@ func TestAnAccountThatOnlyOthersPassForIsRefreshedThoughItsRequestCostOneAlready
 func TestWhileTheTokenEndpointIsAwayARefusedTokenStillServesOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, account("a"))
-		w.renew()
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
 			return &tokenstore.RefreshError{Class: tokenstore.RefreshTransient, Status: 429, RetryAfter: 10 * time.Minute}
 		}
@@ -277,7 +277,9 @@ func TestADeadRefreshTokenAndARefusedAccessTokenServeAfterAllOthers(t *testing.T
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
 			return &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Status: 400, Code: "invalid_grant"}
 		}
-		w.report(w.pick("two", nil), answer(401), nil)
+		w.report(w.pick("r", nil), answer(200), nil)
+		time.Sleep(2 * time.Minute) // it is not known to be healthy any more
+		w.report(w.ask("two", "tool", "/organizations/x"), answer(401), nil)
 		for range 5 {
 			if p := w.pick("two", nil); p.Account != "spare" {
 				t.Fatalf("picked %s", p.Account)
@@ -286,9 +288,12 @@ func TestADeadRefreshTokenAndARefusedAccessTokenServeAfterAllOthers(t *testing.T
 		if st := w.status("dead"); st.State != tokenstore.StateNeedsReauth || st.Routable {
 			t.Errorf("%s, routable %t", st.State, st.Routable)
 		}
-		if p := w.pick("r", nil); p.Account != "dead" {
+		p := w.pick("r", nil)
+		if p.Account != "dead" {
 			t.Errorf("picked %s", p.Account)
 		}
+		w.report(p, answer(401), nil) // another client's, for something else
+		w.noPick("r", "", tokenstore.ReasonNoHealthyAccount)
 	})
 }
 
@@ -336,12 +341,16 @@ func TestOneBadRequestDoesNotHaveAHealthyAmbiguousAccountPresentItsTokenAgain(t 
 func ambiguous(t *testing.T) *world {
 	t.Helper()
 	w := newStore(t, account("a"))
-	w.renew()
+	var back atomic.Bool
 	w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
+		if back.Load() {
+			return nil
+		}
 		return &tokenstore.RefreshError{Class: tokenstore.RefreshUnknown, Status: 502}
 	}
+	w.renew()
 	w.force("a", tokenstore.Failed)
-	w.driver.OnRefresh = nil
+	back.Store(true)
 	time.Sleep(10 * time.Second) // longer than its pause after a failure
 	return w
 }
@@ -444,12 +453,16 @@ func TestAFailingRefreshIsTriedAtOnceWhenTheOperatorMendsWhatItIsMadeOf(t *testi
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newStore(t, account("a", expired))
+				var mended atomic.Bool
 				w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
+					if mended.Load() {
+						return nil
+					}
 					return &tokenstore.RefreshError{Class: tokenstore.RefreshMisconfigured, Status: 401, Code: "invalid_client"}
 				}
 				w.renew()
 				time.Sleep(time.Second)
-				w.driver.OnRefresh = nil
+				mended.Store(true)
 				edit(t, w.memory, "a", mend)
 				time.Sleep(2 * time.Second)
 				if st := w.status("a"); st.State != tokenstore.StateActive {

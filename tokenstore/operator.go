@@ -106,7 +106,8 @@ func (a *account) condition(r Record, alive bool, bench *suspicion, now time.Tim
 	if state, why := standing(r, a.problem, a.quarantine); state != StateActive {
 		return state, why
 	}
-	if d := a.suspicion.Load(); d != nil && !d.bench {
+	d := a.suspicion.Load()
+	if d != nil && !d.bench {
 		remark = strings.Trim("a request was refused with its token ("+d.class.String()+"): others are preferred until it is accepted, replaced, or a minute is over; "+remark, "; ")
 	}
 	why := strings.Trim(lastFailure(r)+"; "+remark, "; ")
@@ -119,7 +120,7 @@ func (a *account) condition(r Record, alive bool, bench *suspicion, now time.Tim
 		return StateCooling, bench.class.String()
 	case !alive:
 		return StateExpired, why
-	case !a.due.IsZero() && !a.due.After(now):
+	case d != nil && d.ask, !a.due.IsZero() && !a.due.After(now):
 		return StateExpiring, why
 	}
 	return StateActive, remark

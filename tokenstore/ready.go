@@ -75,7 +75,7 @@ func (s *Store) capacity() (c capacity) {
 // usable reports whether the token lives. A suspect one does: it serves when no better one can.
 func (a *account) usable(now int64) bool {
 	t, d := a.token.Load(), a.suspicion.Load()
-	return t != nil && now < t.usableUntil && (d == nil || d.until != never)
+	return t != nil && now < t.usableUntil && (d == nil || !d.dead)
 }
 
 func (s *Store) counted() int {
