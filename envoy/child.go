@@ -269,24 +269,38 @@ func (c *Child) Stop(ctx context.Context) error {
 	return nil
 }
 
+// drain has Envoy tell clients to leave, takes the listener away when they have nothing under way, and waits for the
+// requests that came in between.
 func (c *Child) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainWithin)
 	defer cancel()
-	if _, err := c.ask(ctx, http.MethodPost, "/drain_listeners?graceful&skip_exit"); err != nil {
-		return
+	for _, step := range []string{"/drain_listeners?graceful&skip_exit", "/drain_listeners"} {
+		if _, err := c.ask(ctx, http.MethodPost, step); err != nil {
+			return
+		}
+		if !c.idle(ctx) {
+			return
+		}
 	}
+}
+
+// idle waits until no request is under way; false: Envoy has ended, or the time is up.
+func (c *Child) idle(ctx context.Context) bool {
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
 	for {
 		active, err := c.ask(ctx, http.MethodGet, "/stats?filter=^http.llm.downstream_rq_active$")
-		if err != nil || strings.TrimSpace(active) == "http.llm.downstream_rq_active: 0" {
-			return
+		if err != nil {
+			return false
+		}
+		if strings.TrimSpace(active) == "http.llm.downstream_rq_active: 0" {
+			return true
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-c.done:
-			return
+			return false
 		case <-poll.C:
 		}
 	}
