@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -97,8 +94,7 @@ func extprocConfig(c *config.Config) extproc.Config {
 	}
 	for _, r := range c.Routes {
 		out.TrailAge = max(out.TrailAge, r.RecoveryTimeout+5*time.Second)
-		out.RevealAttempts[r.Name] = r.RevealAttempts
-		out.Upstreams[r.Name] = r.Upstreams
+		out.RevealAttempts[r.Name], out.Upstreams[r.Name] = r.RevealAttempts, r.Upstreams
 	}
 	return out
 }
@@ -189,19 +185,4 @@ func callable(listen string) string {
 		return net.JoinHostPort("localhost", port)
 	}
 	return listen
-}
-
-// checkOnline opens the store and the journal and asks every token endpoint for an answer.
-func checkOnline(ctx context.Context, c *config.Config) error {
-	b, err := openBackend(ctx, c.Store, tokenstore.Secret{}, zap.NewNop())
-	if err != nil {
-		return err
-	}
-	_, err = b.List(ctx)
-	_, jerr := openJournal(c.Store)
-	errs := []error{err, b.Close(), jerr}
-	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
-		errs = append(errs, provider.Reach(ctx, name, settings(c.Providers[name])))
-	}
-	return errors.Join(errs...)
 }

@@ -38,11 +38,10 @@ func main() {
 func root() *cobra.Command {
 	c := &cobra.Command{
 		Use: "tokenward", Short: "keeps OAuth accounts alive behind Envoy", SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRun: endOnHangUp,
+		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return cli.Usagef("%s: %w: see %s --help", cmd.Name(), err, cmd.CommandPath())
-	})
+	c.SetFlagErrorFunc(wrongFlag)
 	c.AddCommand(serveCommand(), runCommand(), initCommand(), checkCommand(), envoyCommand(), versionCommand())
 	c.AddCommand(cli.Commands(openSession)...)
 	asUsage(c)
@@ -54,7 +53,7 @@ func asUsage(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return cli.Usagef("%s: %w: see %s --help", cmd.Name(), err, cmd.CommandPath())
+				return wrongArguments(cmd, args, err)
 			}
 			return nil
 		}
@@ -76,7 +75,7 @@ func serveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return serve(cmd.Context(), cfg, nil)
+		return serve(cmd.Context(), *file, cfg, nil)
 	}
 	return c
 }
@@ -104,7 +103,10 @@ func runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return serve(cmd.Context(), cfg, &envoy.ChildConfig{Path: bin, Bootstrap: boot, RunFolder: runFolder(cfg), Admin: cfg.Envoy.Admin, Output: os.Stdout})
+		return serve(cmd.Context(), *file, cfg, &envoy.ChildConfig{
+			Path: bin, Bootstrap: boot, RunFolder: runFolder(cfg), Admin: cfg.Envoy.Admin, Output: os.Stdout,
+			Blocked: func(ctx context.Context) error { return envoyBlocked(ctx, cfg) },
+		})
 	}
 	return c
 }
@@ -130,7 +132,7 @@ func checkCommand() *cobra.Command {
 	c := &cobra.Command{Use: "check", Short: "validate the configuration", Args: cobra.NoArgs}
 	file := withConfig(c)
 	show := c.Flags().Bool("print", false, "print the effective configuration, secrets hidden")
-	online := c.Flags().Bool("online", false, "also open the store and the journal and reach the token endpoints, without spending anything")
+	online := c.Flags().Bool("online", false, "also open the store and the journal, read the accounts and reach the token endpoints, without spending anything")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := loadConfig(*file)
 		if err != nil {
@@ -140,7 +142,7 @@ func checkCommand() *cobra.Command {
 			return cli.Usagef("%w", err)
 		}
 		if *online {
-			if err := checkOnline(cmd.Context(), cfg); err != nil {
+			if err := checkOnline(cmd.Context(), cfg, cmd.OutOrStdout()); err != nil {
 				return err
 			}
 		}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -89,6 +91,15 @@ func watchLogin(reg prometheus.Registerer, name string, b tokenstore.Backend) {
 		}
 		return 0
 	}))
+}
+
+// writable reports whether files can be made in a folder.
+func writable(folder string) error {
+	f, err := os.CreateTemp(folder, ".check-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // openJournal opens the crash journal, unless it is switched off.

@@ -53,7 +53,7 @@ func parse(file string, data []byte, known Known, env func(string) (string, bool
 			return nil, noYAML(file, err)
 		}
 	}
-	k := &checker{reader: r, config: c, known: known}
+	k := &checker{reader: r, config: c, known: known, absent: map[string]bool{}}
 	k.complete()
 	k.check()
 	return k, nil

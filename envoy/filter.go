@@ -18,7 +18,7 @@ func (b *builder) filter(name string, cfg proto.Message) *hcmv3.HttpFilter {
 
 func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 	forward := []*matcherv3.StringMatcher{
-		exact(":method"), exact(":path"), exact(":status"), prefix("x-tokenward-"), exact("x-envoy-attempt-count"),
+		exact(":method"), exact(":path"), exact(":status"), prefix("x-tokenward-"), exact("x-envoy-attempt-count"), exact("x-request-id"),
 		exact("content-length"), exact("content-type"), exact("content-encoding"), exact("www-authenticate"), exact("accept-encoding"),
 		exact("sec-websocket-protocol"), // browsers put keys there
 	}

@@ -71,7 +71,13 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 			}}),
 		}}
 	}
-	return &listenerv3.Listener{Name: ListenerIn, Address: socket(host, port), PerConnectionBufferLimitBytes: u32(1 << 20), FilterChains: []*listenerv3.FilterChain{chain}}, nil
+	return &listenerv3.Listener{
+		Name: ListenerIn, Address: socket(host, port), PerConnectionBufferLimitBytes: u32(1 << 20), FilterChains: []*listenerv3.FilterChain{chain},
+		// With a socket per worker a second gateway could bind the same port and get half of the connections, in silence. One socket
+		// alone is shared unevenly, so Envoy balances it.
+		EnableReusePort:         truth(false),
+		ConnectionBalanceConfig: &listenerv3.Listener_ConnectionBalanceConfig{BalanceType: &listenerv3.Listener_ConnectionBalanceConfig_ExactBalance_{ExactBalance: &listenerv3.Listener_ConnectionBalanceConfig_ExactBalance{}}},
+	}, nil
 }
 
 func (b *builder) attemptListener() *listenerv3.Listener {

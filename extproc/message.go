@@ -1,6 +1,7 @@
 package extproc
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 // requestFacts is what an attempt's request headers tell.
 type requestFacts struct {
 	id      string
+	request string // for people: the id that the client sees
 	route   string
 	tenant  string
 	client  string
@@ -53,7 +55,7 @@ func readRequest(h *extprocv3.HttpHeaders) requestFacts {
 	m := headerMap{h.GetHeaders().GetHeaders()}
 	path, _, _ := strings.Cut(m.Get(":path"), "?")
 	return requestFacts{
-		id: m.Get(headerID), route: m.Get(headerRoute), tenant: m.Get(headerTenant), client: m.Get(headerClient), path: path,
+		id: m.Get(headerID), request: cmp.Or(m.Get(headerRequest), m.Get(headerID)), route: m.Get(headerRoute), tenant: m.Get(headerTenant), client: m.Get(headerClient), path: path,
 		attempt: m.Get(headerAttempt), headers: m,
 	}
 }

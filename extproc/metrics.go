@@ -18,7 +18,7 @@ type metrics struct {
 	streams  prometheus.Gauge
 }
 
-func newMetrics(reg prometheus.Registerer, held *trails, upstreams map[string][]string) *metrics {
+func newMetrics(reg prometheus.Registerer, held *trails) *metrics {
 	opts := func(name, help string) prometheus.CounterOpts {
 		return prometheus.CounterOpts{Namespace: "tokenward", Name: name, Help: help}
 	}
@@ -34,13 +34,6 @@ func newMetrics(reg prometheus.Registerer, held *trails, upstreams map[string][]
 	}
 	reg.MustRegister(m.requests, m.attempts, m.unread, m.recovery, decisions, m.streams,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "tokenward", Name: "trails", Help: "Requests between two attempts."}, func() float64 { return float64(held.len()) }))
-	for route, names := range upstreams {
-		for _, upstream := range names {
-			for _, why := range unreads {
-				m.unread.WithLabelValues(route, upstream, string(why))
-			}
-		}
-	}
 	return m
 }
 

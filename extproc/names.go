@@ -6,6 +6,7 @@ const (
 	headerRoute   = "x-tokenward-route"
 	headerTenant  = "x-tokenward-tenant"
 	headerClient  = "x-tokenward-client"
+	headerRequest = "x-request-id" // Envoy's own, which the client gets too
 	headerAttempt = "x-envoy-attempt-count"
 	headerCluster = "x-tokenward-cluster"
 	headerRetry   = "x-tokenward-retry"

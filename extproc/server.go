@@ -35,6 +35,7 @@ type Config struct {
 	TrailAge       time.Duration       // longer than every route's recovery_timeout
 	RevealAttempts map[string]bool     // by route
 	Upstreams      map[string][]string // by route; their counters begin at 0
+	Bound          net.Listener        // the TCP address, bound already; nil: Start binds it
 	// What clients send as credentials beside headers: query keys in lower case with -, WebSocket subprotocols.
 	CredentialQueryKeys, CredentialProtocols []string
 }
@@ -60,7 +61,8 @@ type Server struct {
 // New prepares a Server; no I/O but reading the TLS files. The socket is of the same Config.
 func New(cfg Config, socket *Socket, tokens Tokens, reg prometheus.Registerer, log *zap.Logger) (*Server, error) {
 	held := newTrails(trailsMost, cfg.TrailAge)
-	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: newMetrics(reg, held, cfg.Upstreams), health: health.NewServer(), socket: socket}
+	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: newMetrics(reg, held), health: health.NewServer(), socket: socket}
+	s.metrics.begin(cfg.Upstreams)
 	s.scrub = newScrub(cfg.CredentialQueryKeys, cfg.CredentialProtocols)
 	var opts []grpc.ServerOption
 	if cfg.CertFile != "" {
@@ -121,6 +123,10 @@ func (s *Server) Stop(ctx context.Context) error {
 func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	if s.socket.path != "" {
 		return s.socket.listen(ctx)
+	}
+	s.socket.lost.Store(nil)
+	if s.cfg.Bound != nil {
+		return s.cfg.Bound, nil
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", strings.TrimPrefix(s.cfg.Listen, "tcp://"))
 	if err != nil {

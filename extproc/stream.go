@@ -77,7 +77,7 @@ func (a *attempt) onRequest(f requestFacts) (bool, error) {
 	a.facts = f
 	a.trail, a.blind = a.server.trails.take(f.id)
 	a.number = a.trail.Attempts() + 1 // Report adds to the trail
-	p, err := a.server.tokens.Pick(a.stream.Context(), tokenstore.PickRequest{Route: f.route, Tenant: f.tenant, Client: f.client, Path: f.path, Trail: a.trail, Holder: a})
+	p, err := a.server.tokens.Pick(a.stream.Context(), tokenstore.PickRequest{Route: f.route, Tenant: f.tenant, Client: f.client, Path: f.path, RequestID: f.request, Trail: a.trail, Holder: a})
 	if err != nil {
 		var ref *tokenstore.Refusal
 		if !errors.As(err, &ref) {

@@ -59,8 +59,9 @@ type Gateway struct {
 	Token    string
 	Log      *Output
 
-	service *exec.Cmd
-	envoy   *exec.Cmd
+	service  *exec.Cmd
+	envoy    *exec.Cmd
+	accounts int // added so far
 }
 
 // Output gathers what the processes say.
@@ -188,6 +189,7 @@ func (g *Gateway) Add(name, pool string, lifetime time.Duration) error {
 
 // AddCredential puts a credential into the store.
 func (g *Gateway) AddCredential(name, pool string, c provider.Credential) error {
+	g.accounts++
 	if g.Opts.Put != nil {
 		return g.Opts.Put(name, map[string]any{
 			"provider": "sim", "type": "ANTHROPIC_OAUTH", "pools": pool, "client_id": c.ClientID, "refresh_token": c.RefreshToken,
@@ -251,7 +253,8 @@ func (g *Gateway) ready() error {
 	for time.Now().Before(deadline) {
 		if resp, err := http.Get(g.AdminURL + "/readyz"); err == nil {
 			_ = resp.Body.Close()
-			if c, err := net.Dial("tcp", g.Opts.Gateway); err == nil && resp.StatusCode == http.StatusOK {
+			answers := resp.StatusCode == http.StatusOK || g.accounts == 0 // without an account it is not ready, and says so
+			if c, err := net.Dial("tcp", g.Opts.Gateway); err == nil && answers {
 				_ = c.Close()
 				token, err := os.ReadFile(filepath.Join(g.Opts.Folder, "data", "admin.token"))
 				g.Token = strings.TrimSpace(string(token))

@@ -93,7 +93,7 @@ func (s *Store) accuse(p Pick, class Class, trail *Trail, now time.Time) situati
 	a.mu.Unlock()
 	s.renewals.wake(a)
 	if is != nil && was == nil {
-		s.event("cooldown_set", a, zapDuration("for", time.Duration(is.until-now.UnixNano())), zapString("class", class.String()))
+		s.event("cooldown_set", a, append(p.who(), zapDuration("for", time.Duration(is.until-now.UnixNano())), zapString("class", class.String()))...)
 	}
 	return sit
 }

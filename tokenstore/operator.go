@@ -69,57 +69,6 @@ func (s *Store) Status(id AccountID) (AccountStatus, error) {
 	return s.status(a, time.Now()), nil
 }
 
-// NotReady returns why the service should not get traffic; none: it is ready. Without its store it is ready for as long as a
-// token lives.
-func (s *Store) NotReady() []string {
-	if !s.loaded.Load() {
-		if far := s.loading.Load(); far != nil {
-			return []string{errNotLoaded.Error() + ": " + *far}
-		}
-		return []string{errNotLoaded.Error()}
-	}
-	if accounts, living, _ := s.serving(); accounts > 0 && living == 0 && !s.contact.up() {
-		return []string{"the store does not answer, and no account has a living token any more"}
-	}
-	return nil
-}
-
-// Degraded returns what is wrong although the service serves; none: all is well.
-func (s *Store) Degraded() []string {
-	var why []string
-	if trouble := s.contact.trouble(); trouble != "" {
-		why = append(why, trouble)
-	}
-	if n := s.unsaved.Load(); n > 0 {
-		why = append(why, fmt.Sprintf("%d rotated credentials are in memory and not yet in the store", n))
-	}
-	if s.journalDown.Load() {
-		why = append(why, "the journal cannot be written: a crash before a rotation is saved would lose its account")
-	}
-	if accounts, _, able := s.serving(); accounts > 0 && able == 0 {
-		why = append(why, fmt.Sprintf("none of %d accounts can serve now: see tokenward status", accounts))
-	}
-	return why
-}
-
-// serving counts the accounts, those whose token lives, and those that can serve an attempt, at once or after a refresh.
-func (s *Store) serving() (accounts, living, able int) {
-	now := time.Now().UnixNano()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, a := range s.accounts {
-		t, d := a.token.Load(), a.suspicion.Load()
-		usable := t != nil && now < t.usableUntil && (d == nil || !d.dead) // a suspect token serves when no better one can
-		if usable {
-			living++
-		}
-		if a.coolUntil.Load() <= now && usable || a.wakeable(now) {
-			able++
-		}
-	}
-	return len(s.accounts), living, able
-}
-
 func (s *Store) status(a *account, now time.Time) AccountStatus {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -58,7 +58,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 				return Decision{}, err
 			}
 		}
-		s.tokenExpired(p.account)
+		s.tokenExpired(p.account, p.who()...)
 		f := s.join(p.account, p.Generation, TriggerResponse)
 		ended := f.wait(ctx, limit)
 		d.Waited = time.Since(now)

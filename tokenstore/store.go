@@ -26,6 +26,7 @@ type Store struct {
 	fallback Driver // shapes refusals where no route is known
 	renewals *Renewer
 	loaded   atomic.Bool
+	served   atomic.Bool // an account has been able to serve since the start
 	contact  contact
 	found    atomic.Bool  // the backend was away and is back
 	unsaved  atomic.Int64 // rotations that are in memory and wait for the backend

@@ -2,6 +2,8 @@ package tokenstore
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -48,6 +50,9 @@ var classNames = map[Class]string{
 	ClassBilling: "billing", ClassRateLimited: "rate_limited", ClassOverloaded: "overloaded", ClassProviderFault: "provider_fault",
 	ClassRequestFault: "request_fault", ClassMisconfigured: "misconfigured", ClassEgress: "egress", ClassUnreachable: "unreachable",
 }
+
+// Classes are all classes of answers.
+func Classes() []Class { return slices.Sorted(maps.Keys(classNames)) }
 
 func (c Class) String() string {
 	if s, ok := classNames[c]; ok {
