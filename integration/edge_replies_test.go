@@ -212,3 +212,19 @@ func TestAProvidersOwnAnswersAreNeverTouched(t *testing.T) {
 		verbatim(t, g.post(t, ""), s)
 	}
 }
+
+func TestLibrariesAreToldNotToRepeatWhatCannotHelp(t *testing.T) {
+	for reason, accounts := range map[string]map[string]string{"credentials_refused": one, "no_healthy_account": nil} {
+		g := startWith(t, nil, accounts)
+		if accounts != nil {
+			g.Provider.Kill("claude-1")
+		}
+		a := g.post(t, "")
+		refused(t, a, 503, reason, "api_error")
+		expect(t, "x-should-retry of "+reason, a.Header.Get("x-should-retry"), "false")
+	}
+	g := startWith(t, func(o *Options) { o.Prefix = "/v1/other" }, one)
+	a := g.post(t, "")
+	ownAnswer(t, a, 404, "unknown_route")
+	expect(t, "x-should-retry of unknown_route", a.Header.Get("x-should-retry"), "false")
+}
