@@ -130,7 +130,7 @@ func (b *builder) answerCounter() *accesslogv3.AccessLog {
 	return &accesslogv3.AccessLog{
 		Name: "answers", Filter: b.cel("'tokenward-reason' in response.headers"),
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: b.any(&statsv3.Config{
-			StatPrefix: "tokenward",
+			StatPrefix: "tokenward", //nolint:staticcheck // Envoy 1.37 needs it, and its successor is not known there
 			Counters: []*statsv3.Config_Counter{{
 				Stat:       &statsv3.Config_Stat{Name: "answers", Tags: []*statsv3.Config_Tag{{Name: "reason", ValueFormat: "%RESP(TOKENWARD-REASON)%"}}},
 				ValueFixed: wrapperspb.UInt64(1),

@@ -204,6 +204,11 @@ func TestABrokenConnectionToTheProviderIsToldAsOne(t *testing.T) {
 	}
 }
 
+func TestAWebSocketThatTheConnectionCannotCarryIsToldSo(t *testing.T) {
+	g := startWith(t, func(o *Options) { o.HTTP2 = true }, one) // the simulated provider knows no extended CONNECT
+	ownAnswer(t, g.askUpgrade(t, t.Name()), 502, "upstream_failed")
+}
+
 func TestAProvidersOwnAnswersAreNeverTouched(t *testing.T) {
 	g := startWith(t, nil, one)
 	for _, status := range []int{400, 403, 404, 408, 413, 426, 431, 500, 501, 502, 504} {
