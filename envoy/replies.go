@@ -73,7 +73,7 @@ func (b *builder) clientReplies() *hcmv3.LocalReplyConfig {
 func (b *builder) attemptReplies() *hcmv3.LocalReplyConfig {
 	away := reply{
 		when: absent, reason: "service_unavailable", kind: "api_error",
-		message: "the gateway's token service is not there, so that nothing was sent to a provider: try again in a moment, and tell whoever runs the gateway",
+		message: "the gateway's token service does not answer: try again in a moment, and tell whoever runs the gateway if it stays so",
 		headers: []*corev3.HeaderValueOption{b.retryAfter(), setHeader("x-tokenward-absent", callStatus)},
 	}
 	unreachable := reply{
