@@ -93,12 +93,14 @@ func runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if _, err := envoy.CheckVersion(cmd.Context(), bin); err != nil {
+		v, err := envoy.CheckVersion(cmd.Context(), bin)
+		if err != nil {
 			if cmd.Context().Err() != nil {
 				return nil //nolint:nilerr // asked to stop before anything was started
 			}
 			return err
 		}
+		warn(cmd, v.Warning(bin))
 		boot, err := bootstrap(cfg)
 		if err != nil {
 			return err
@@ -109,6 +111,13 @@ func runCommand() *cobra.Command {
 		})
 	}
 	return c
+}
+
+// warn prints a warning, if there is one, where it does not mix with the output.
+func warn(cmd *cobra.Command, warning string) {
+	if warning != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "tokenward: warning: "+warning)
+	}
 }
 
 func initCommand() *cobra.Command {
@@ -140,6 +149,13 @@ func checkCommand() *cobra.Command {
 		}
 		if _, err := bootstrap(cfg); err != nil {
 			return cli.Usagef("%w", err)
+		}
+		if bin, err := envoy.Find(""); err == nil { // the configuration is as good where there is none
+			v, err := envoy.CheckVersion(cmd.Context(), bin)
+			if err != nil {
+				warn(cmd, err.Error())
+			}
+			warn(cmd, v.Warning(bin))
 		}
 		if *online {
 			if err := checkOnline(cmd.Context(), cfg, cmd.OutOrStdout()); err != nil {
@@ -183,6 +199,6 @@ func envoyCommand() *cobra.Command {
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{Use: "version", Short: "version, commit, Go, supported Envoy", Args: cobra.NoArgs, Run: func(cmd *cobra.Command, _ []string) {
-		fmt.Fprintf(cmd.OutOrStdout(), "tokenward %s (commit %s, %s, Envoy %s or later)\n", version, commit, runtime.Version(), envoy.Oldest)
+		fmt.Fprintf(cmd.OutOrStdout(), "tokenward %s (commit %s, %s, Envoy %s or later; patched: %s)\n", version, commit, runtime.Version(), envoy.Oldest, envoy.Patched())
 	}}
 }

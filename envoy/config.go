@@ -29,8 +29,8 @@ const (
 	innerHeadersKB = 128
 )
 
-// restartReserve is how many retries are kept beyond a route's attempts for the time when the service is away: each
-// waits 1 to 1.5 s. The service counts a request's attempts itself.
+// restartReserve is how many retries are kept beyond a route's attempts for those that the service did not answer, since it
+// died: the next one waits for its successor. The service counts a request's attempts itself.
 const restartReserve = 3
 
 // Config is what the generated configuration depends on.

@@ -59,7 +59,7 @@ func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 // reconnect makes a message to a service that is not there wait for it: until the message's own timeout, since so many
 // tries take longer. The jittered pauses are half of the longest one on average.
 func (b *builder) reconnect() *corev3.RetryPolicy {
-	const longest = 200 * time.Millisecond
+	const longest = 400 * time.Millisecond
 	return &corev3.RetryPolicy{
 		RetryOn: "connect-failure,refused-stream", NumRetries: u32(uint32(10 + 4*b.cfg.ServiceWait/longest)), //nolint:gosec // minutes at most
 		RetryBackOff: &corev3.BackoffStrategy{BaseInterval: durationpb.New(longest / 4), MaxInterval: durationpb.New(longest)},

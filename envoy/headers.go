@@ -13,8 +13,8 @@ import (
 // Header hygiene in both directions. A header filter on the inner side cannot do it: without x-forwarded-proto or the
 // cluster header the inner route would no longer be found, so removal there happens at the router, by name.
 
-// internalPrefixes never survive from a client's request.
-var internalPrefixes = []string{"x-tokenward-", "x-envoy-", "x-forwarded-"}
+// internalPrefixes never survive from a client's request. Some servers take _ for -.
+var internalPrefixes = []string{"x-tokenward-", "x-envoy-", "x-forwarded-", "x_tokenward_", "x_envoy_", "x_forwarded_"}
 
 // longestExpression keeps an expression, of about one step per letter, below the 100 steps that Envoy allows.
 const longestExpression = 80

@@ -7,6 +7,7 @@ import (
 
 	mutationfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 )
 
 // TestNoCredentialOfAClientPassesTheInnerSide: under no spelling and no vendor's prefix; what only looks like one stays.
@@ -53,5 +54,30 @@ func TestExpressionsStayBelowEnvoysLimit(t *testing.T) {
 	}
 	if credentials(nil) != nil {
 		t.Error("an expression without names matches everything")
+	}
+}
+
+func TestEveryUpgradeButAWebSocketIsIgnored(t *testing.T) {
+	for value, ignored := range map[string]bool{
+		"websocket": false, "WebSocket": false, "WEBSOCKET": false,
+		"": true, "w": true, "websocke": true, "websockets": true, "websocket, TLS/1.2": true, "TLS/1.2": true, "tls/1.0": true, "h2c": true, "HTTP/2.0": true, "wEb": true,
+		"xwebsocket": true, " websocket": true, "IRC/6.9, RTA/x11": true,
+	} {
+		got := slices.ContainsFunc(otherThan("websocket"), func(m *matcherv3.StringMatcher) bool {
+			return regexp.MustCompile("^(?:" + m.GetSafeRegex().GetRegex() + ")$").MatchString(value)
+		})
+		if got != ignored {
+			t.Errorf("%q: ignored %t, want %t", value, got, ignored)
+		}
+	}
+}
+
+// TestOnlyAServiceThatWasWaitedForInVainEndsTheAttempts: 4 is DEADLINE_EXCEEDED.
+func TestOnlyAServiceThatWasWaitedForInVainEndsTheAttempts(t *testing.T) {
+	again := regexp.MustCompile("^(?:" + notWaited + ")$")
+	for status, want := range map[string]bool{"4": false, "0": true, "1": true, "2": true, "13": true, "14": true, "-": true} {
+		if again.MatchString(status) != want {
+			t.Errorf("status %s: tried again %t, want %t", status, !want, want)
+		}
 	}
 }

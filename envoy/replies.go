@@ -73,7 +73,7 @@ func (b *builder) clientReplies() *hcmv3.LocalReplyConfig {
 func (b *builder) attemptReplies() *hcmv3.LocalReplyConfig {
 	away := reply{
 		when: absent, reason: "service_unavailable", kind: "api_error",
-		message: "the gateway's token service is not there, so that nothing was sent to a provider: try again in a moment, and tell whoever runs the gateway",
+		message: "the gateway's token service does not answer: try again in a moment, and tell whoever runs the gateway if it stays so",
 		headers: []*corev3.HeaderValueOption{b.retryAfter(), setHeader("x-tokenward-absent", callStatus)},
 	}
 	unreachable := reply{
@@ -130,7 +130,7 @@ func (b *builder) answerCounter() *accesslogv3.AccessLog {
 	return &accesslogv3.AccessLog{
 		Name: "answers", Filter: b.cel("'tokenward-reason' in response.headers"),
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: b.any(&statsv3.Config{
-			StatPrefix: "tokenward",
+			StatPrefix: "tokenward", //nolint:staticcheck // Envoy 1.37 needs it, and its successor is not known there
 			Counters: []*statsv3.Config_Counter{{
 				Stat:       &statsv3.Config_Stat{Name: "answers", Tags: []*statsv3.Config_Tag{{Name: "reason", ValueFormat: "%RESP(TOKENWARD-REASON)%"}}},
 				ValueFixed: wrapperspb.UInt64(1),

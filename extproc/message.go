@@ -203,12 +203,24 @@ func retryReply(meta *structpb.Struct) *extprocv3.ProcessingResponse {
 	}}
 }
 
+// needsHuman reports whether the same request would be refused again until somebody has done something.
+func needsHuman(r tokenstore.Reason) bool {
+	switch r {
+	case tokenstore.ReasonCredentialsRefused, tokenstore.ReasonNoHealthyAccount, tokenstore.ReasonUnknownRoute, tokenstore.ReasonTenantDenied:
+		return true
+	case tokenstore.ReasonAllCooling, tokenstore.ReasonStoreUnavailable, tokenstore.ReasonUpstreamUnreachable:
+	}
+	return false
+}
+
 // refusalReply is an answer of our own. It carries no retry marker: nobody is left to try.
 func refusalReply(ref *tokenstore.Refusal, attempts int, meta *structpb.Struct) *extprocv3.ProcessingResponse {
 	// In the response phase Envoy notes the provider's status on our answer too: a 401 there would be retried.
 	m := &extprocv3.HeaderMutation{SetHeaders: []*corev3.HeaderValueOption{set("content-type", ref.ContentType), set(headerReason, string(ref.Reason)), set(headerStatus, "0")}}
 	if s := ref.RetryAfterSeconds(); s > 0 {
 		m.SetHeaders = append(m.SetHeaders, set("retry-after", strconv.Itoa(s)))
+	} else if needsHuman(ref.Reason) {
+		m.SetHeaders = append(m.SetHeaders, set(headerShouldRetry, "false"))
 	}
 	if attempts > 0 {
 		m.SetHeaders = append(m.SetHeaders, set(headerAttempts, strconv.Itoa(attempts)))

@@ -19,6 +19,9 @@ const (
 	headerReason   = "tokenward-reason"   // to the client, on refusals of ours
 	headerAttempts = "tokenward-attempts" // to the client, where the route reveals it
 
+	// headerShouldRetry is what the libraries of Anthropic and OpenAI obey before they look at the status.
+	headerShouldRetry = "x-should-retry"
+
 	metadataNamespace = "tokenward"
 
 	attributeDetails = "response.code_details"

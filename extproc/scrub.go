@@ -128,9 +128,9 @@ func (s *scrub) clean(f requestFacts, m *extprocv3.HeaderMutation) {
 		}
 	}
 	list := f.headers.Get(headerProtocols)
-	switch cleaned := s.offered(list); {
-	case cleaned == list:
-	case cleaned == "":
+	switch cleaned := s.offered(list); cleaned {
+	case list:
+	case "":
 		m.RemoveHeaders = append(m.RemoveHeaders, headerProtocols)
 	default:
 		m.SetHeaders = append(m.SetHeaders, set(headerProtocols, cleaned))

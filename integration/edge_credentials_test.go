@@ -21,7 +21,8 @@ var credentialHeaders = []string{
 	"ocp-apim-subscription-key", "subscription-key", "x-functions-key", "aeg-sas-key", "aeg-sas-token", "x-amz-security-token", "x-auth-token",
 	"x-access-token", "x-auth-key", "helicone-auth", "x-github-token", "cf-access-client-secret", "x-goog-iap-jwt-assertion", "cookie", "cookie2",
 	"x_api_key", "api_key", "x-api_key", "x_goog_api_key", "ocp_apim_subscription_key", "X-Api-Key", "API-KEY",
-	"openai-organization", "openai-project", "x-goog-user-project",
+	"openai-organization", "openai-project", "x-goog-user-project", "ChatGPT-Account-ID",
+	"x_tokenward_cluster", "x_forwarded_for", // no credentials, but as little the provider's business
 }
 
 // harmlessHeaders look like the others, or are what providers' clients need.
@@ -39,8 +40,9 @@ func TestNoCredentialOfAClientReachesTheProvider(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, h := range credentialHeaders {
-				req.Header[h] = []string{clientSecret, clientSecret} // as it is spelled, and twice
+				req.Header[h] = []string{clientSecret} // as it is spelled
 			}
+			req.Header["api-key"] = []string{clientSecret, clientSecret}
 			for _, h := range harmlessHeaders {
 				req.Header[h] = []string{"kept"}
 			}

@@ -204,6 +204,11 @@ func TestABrokenConnectionToTheProviderIsToldAsOne(t *testing.T) {
 	}
 }
 
+func TestAWebSocketThatTheConnectionCannotCarryIsToldSo(t *testing.T) {
+	g := startWith(t, func(o *Options) { o.HTTP2 = true }, one) // the simulated provider knows no extended CONNECT
+	ownAnswer(t, g.askUpgrade(t, t.Name()), 502, "upstream_failed")
+}
+
 func TestAProvidersOwnAnswersAreNeverTouched(t *testing.T) {
 	g := startWith(t, nil, one)
 	for _, status := range []int{400, 403, 404, 408, 413, 426, 431, 500, 501, 502, 504} {
@@ -211,4 +216,20 @@ func TestAProvidersOwnAnswersAreNeverTouched(t *testing.T) {
 		g.Provider.Script("claude-1", s)
 		verbatim(t, g.post(t, ""), s)
 	}
+}
+
+func TestLibrariesAreToldNotToRepeatWhatCannotHelp(t *testing.T) {
+	for reason, accounts := range map[string]map[string]string{"credentials_refused": one, "no_healthy_account": nil} {
+		g := startWith(t, nil, accounts)
+		if accounts != nil {
+			g.Provider.Kill("claude-1")
+		}
+		a := g.post(t, "")
+		refused(t, a, 503, reason, "api_error")
+		expect(t, "x-should-retry of "+reason, a.Header.Get("x-should-retry"), "false")
+	}
+	g := startWith(t, func(o *Options) { o.Prefix = "/v1/other" }, one)
+	a := g.post(t, "")
+	ownAnswer(t, a, 404, "unknown_route")
+	expect(t, "x-should-retry of unknown_route", a.Header.Get("x-should-retry"), "false")
 }

@@ -11,14 +11,14 @@ var credentialHeaders = []string{
 	"authorization", "proxy-authorization", "x-authorization", "authorization-auxiliary", "authorization-token", "auth",
 	"api-key", "x-api-key", "apikey", "api-token", "api-secret", "x-key", "x-token",
 	"access-key", "access-token", "auth-key", "auth-token", "x-auth-token", "bearer-token", "id-token", "refresh-token",
-	"security-token", "session-token", "github-token", "private-token",
+	"security-token", "session-token", "user-token", "github-token", "private-token",
 	"client-secret", "proxy-secret", "secret-key", "virtual-key", "rapidapi-key", "jwt-assertion", "password",
 	"subscription-key", "subscription-token", "functions-key", "sas-key", "sas-token",
 	"cookie", "cookie2",
 }
 
 // payerHeaders choose whose organisation, project or account is billed.
-var payerHeaders = []string{"openai-organization", "openai-project", "x-goog-user-project", "x-goog-iam-authority-selector", "x-hf-bill-to"}
+var payerHeaders = []string{"openai-organization", "openai-project", "chatgpt-account-id", "x-goog-user-project", "x-goog-iam-authority-selector", "x-hf-bill-to"}
 
 // credentialQueryKeys are query keys besides the names of the headers. Case, _ for -, and a $ in front make no difference.
 var credentialQueryKeys = []string{
