@@ -61,6 +61,7 @@ type suspicion struct {
 	until int64 // Unix nanoseconds: then it is forgotten
 	ask   bool  // a refresh is wanted: whoever can wait for it does
 	bench bool  // corroborated: other upstreams come first
+	dead  bool  // beyond doubt: it does not serve at all
 }
 
 var shapeSeed = maphash.MakeSeed()
@@ -107,7 +108,7 @@ func (s *Store) judgeLocked(p Pick, class Class, trail *Trail, now time.Time) si
 	healthy := a.healthyLocked(shape, now)
 	sit.refreshed = sit.refreshed || t.unproven()
 	sit.guilty = (healthy || sit.refreshed) && trail.accused(a.id, class) || healthy && trail.hasRefreshed(a.id)
-	sit.dear = trail.hasRefreshedOther(a.id) || healthy && s.faults.lately(shape, now)
+	sit.dear = trail != nil && trail.dear || healthy && s.faults.lately(shape, now)
 	sit.withheld = a.flight == nil && now.Before(a.respondedAt.Add(responsePause))
 	if sit.guilty {
 		return sit
@@ -173,10 +174,13 @@ func (s *Store) forget(a *account, d *suspicion) {
 	}
 }
 
-// convictLocked benches a token that the provider refused when the token endpoint has refused the credential, too.
+// convictLocked benches a token that the provider refused when the token endpoint has refused the credential, too. One that was
+// never accepted, or that several requests were refused with, does not serve at all.
 func (a *account) convictLocked() {
-	if d := a.suspicion.Load(); d != nil && d.class == ClassTokenRejected && a.quarantine != "" {
-		a.suspicion.Store(&suspicion{class: d.class, until: never, bench: true})
+	t, d := a.token.Load(), a.suspicion.Load()
+	if t != nil && d != nil && d.class == ClassTokenRejected && a.quarantine != "" {
+		dead := !t.accepted.Load() || len(a.evidence.shapes) >= shapesToConvict
+		a.suspicion.Store(&suspicion{class: d.class, until: never, bench: true, dead: dead})
 	}
 }
 
@@ -202,7 +206,7 @@ func (a *account) benched(now time.Time) *suspicion {
 // has any.
 func (a *account) spare(now int64, d *suspicion, bench bool) bool {
 	t := a.token.Load()
-	return d.bench == bench && t != nil && now < t.usableUntil && a.coolUntil.Load() <= now
+	return !d.dead && d.bench == bench && t != nil && now < t.usableUntil && a.coolUntil.Load() <= now
 }
 
 // askable reports whether the account needs a refresh before it can serve: it has no living token, or a refused one.

@@ -277,7 +277,9 @@ func TestADeadRefreshTokenAndARefusedAccessTokenServeAfterAllOthers(t *testing.T
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
 			return &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Status: 400, Code: "invalid_grant"}
 		}
-		w.report(w.pick("two", nil), answer(401), nil)
+		w.report(w.pick("r", nil), answer(200), nil)
+		time.Sleep(2 * time.Minute) // it is not known to be healthy any more
+		w.report(w.ask("two", "tool", "/organizations/x"), answer(401), nil)
 		for range 5 {
 			if p := w.pick("two", nil); p.Account != "spare" {
 				t.Fatalf("picked %s", p.Account)
@@ -286,9 +288,12 @@ func TestADeadRefreshTokenAndARefusedAccessTokenServeAfterAllOthers(t *testing.T
 		if st := w.status("dead"); st.State != tokenstore.StateNeedsReauth || st.Routable {
 			t.Errorf("%s, routable %t", st.State, st.Routable)
 		}
-		if p := w.pick("r", nil); p.Account != "dead" {
+		p := w.pick("r", nil)
+		if p.Account != "dead" {
 			t.Errorf("picked %s", p.Account)
 		}
+		w.report(p, answer(401), nil) // another client's, for something else
+		w.noPick("r", "", tokenstore.ReasonNoHealthyAccount)
 	})
 }
 

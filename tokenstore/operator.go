@@ -108,8 +108,8 @@ func (s *Store) serving() (accounts, living, able int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range s.accounts {
-		t := a.token.Load()
-		usable := t != nil && now < t.usableUntil // a suspect token serves when no better one can
+		t, d := a.token.Load(), a.suspicion.Load()
+		usable := t != nil && now < t.usableUntil && (d == nil || !d.dead) // a suspect token serves when no better one can
 		if usable {
 			living++
 		}
@@ -167,6 +167,7 @@ func (a *account) condition(r Record, alive, overdue bool, bench *suspicion, now
 	if state, why := standing(a.id, r, a.problem, a.quarantine); state != StateActive {
 		return state, why
 	}
+	d := a.suspicion.Load()
 	switch {
 	case a.cooldown.Until.After(now):
 		return StateCooling, a.cooldown.Reason
@@ -176,7 +177,7 @@ func (a *account) condition(r Record, alive, overdue bool, bench *suspicion, now
 		return StateCooling, bench.class.String()
 	case !alive:
 		return StateExpired, why
-	case overdue, !a.due.IsZero() && !a.due.After(now):
+	case d != nil && d.ask, overdue, !a.due.IsZero() && !a.due.After(now):
 		return StateExpiring, why
 	}
 	return StateActive, why

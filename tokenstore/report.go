@@ -66,6 +66,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 			return Decision{}, context.Cause(ctx) // the client left; the refresh goes on
 		}
 		trail.refreshed = append(trail.refreshed, p.Account)
+		trail.dear = trail.dear || !ended || f.result.Class != RefreshPermanent
 		if ended && f.result.Outcome != Failed && f.result.Outcome != Skipped {
 			trail.prefer = p.Account
 		}

@@ -89,9 +89,9 @@ func (b base) Replay() (tokenstore.ReplayPolicy, time.Duration) { return b.repla
 func (b base) Room(h tokenstore.HeaderGetter) bool {
 	room := false
 	for _, name := range roomHeaders {
-		switch v := h.Get(name); {
-		case v == "":
-		case v == "0", v == "rejected":
+		switch h.Get(name) {
+		case "":
+		case "0", "rejected":
 			return false
 		default:
 			room = true
