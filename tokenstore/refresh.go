@@ -50,7 +50,11 @@ func (s *Store) refresh(a *account, trigger Trigger, done func(RefreshResult)) {
 		s.rescue(a, c, grant, bad, done)
 		return
 	}
+	revived := a.condemned()
 	e := s.keep(a, c, grant)
+	if revived {
+		s.event("account_recovered", a)
+	}
 	done(RefreshResult{Outcome: Refreshed, GenerationAfter: e.Record.Rotation.Generation, ExpiresAt: e.Record.ExpiresAt})
 	s.commit(a, e, c.fresh(), s.journalise(a, e))
 }

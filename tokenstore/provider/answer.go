@@ -27,12 +27,14 @@ type answer struct {
 	Detail       string          `json:"detail"` // RFC 9457
 }
 
-// readAnswer reads a body that is JSON, or a form as some token endpoints send it. It reports whether it was either.
+// readAnswer reads a body that is JSON, or a form as some token endpoints send it. It reports whether it was either. A grant
+// is read if it can be: the credential is spent.
 func readAnswer(body []byte) (a answer, readable bool) {
-	err := json.Unmarshal(body, &a)
-	var mismatch *json.UnmarshalTypeError // one key of another type, say a scope given as a list, spoils no grant
-	if err == nil || errors.As(err, &mismatch) {
-		return a, true
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	if bytes.HasPrefix(body, []byte("{")) || bytes.HasPrefix(body, []byte("[")) {
+		err := json.NewDecoder(bytes.NewReader(body)).Decode(&a) // whatever comes after it
+		var mismatch *json.UnmarshalTypeError                    // one key of another type, say a scope given as a list, spoils no grant
+		return a, err == nil || errors.As(err, &mismatch)
 	}
 	if bytes.ContainsAny(body, " <>\"{}\n") { // a page, not a form
 		return answer{}, false
