@@ -127,7 +127,8 @@ func (a *account) plan() (Generation, time.Time) {
 // newToken prepares what picks will need of the record's access token.
 func newToken(id AccountID, r Record, d Driver, gen Generation) *token {
 	t := &token{
-		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, begins: r.ObtainedAt, usableUntil: never, hint: hintOf(d, r),
+		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
+		begins: r.ObtainedAt, hint: hintOf(d, r),
 		jitter:  rand.Float64(), //nolint:gosec // jitter needs no secrecy
 		headers: d.Headers(r), fingerprint: Fingerprint(id, d.Token(r)),
 	}

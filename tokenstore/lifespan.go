@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A token whose record does not say when it ends is used until the provider refuses it. When that will be is guessed, so that
-// it is renewed before; a wrong guess costs a refresh too many or an answer that is held for one.
+// A token whose record does not say when it ends is used until the provider refuses it. When that will be is guessed,
+// so that it is renewed before; a wrong guess costs a refresh too many or an answer that is held for one.
 
 const (
 	unknownLife  = 24 * time.Hour  // where nothing is known; renewed daily

@@ -20,8 +20,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// h2Server is a token endpoint that speaks HTTP/2 alone. on answers the grants, with the number of the connection and of the
-// grant on it, from 1; false hangs up.
+// h2Server is a token endpoint that speaks HTTP/2 alone. on answers the grants, with the number of the connection and
+// of the grant on it, from 1; false hangs up.
 type h2Server struct {
 	url, ca     string
 	connections atomic.Int32
