@@ -58,6 +58,7 @@ type account struct {
 
 	quarantine  string    // why only a human can revive the credential; "": it is fine
 	recheck     time.Time // with a quarantine: when it is put to the test; zero: never
+	mended      bool      // what grants are made of has changed since the latest one: put it to the test now
 	unsavedDead *Dead     // what the record does not say of it yet
 	unwritten   Outcome   // the latest failure, if it is not in the record
 	cooldown    Cooldown
@@ -192,6 +193,7 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		}
 	case before.Rotation.Resumed != a.record.Rotation.Resumed, before.OnHold() && !a.record.OnHold(), before.grantsDifferently(a.record):
 		a.failures, a.retryAt, a.unwritten = 0, time.Time{}, Outcome{} // why it was to wait is over, or nobody knows
+		a.mended = true
 		a.pardonLocked(true)
 	}
 	if before.Rotation.Generation < a.record.Rotation.Generation {

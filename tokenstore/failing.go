@@ -126,6 +126,9 @@ func (a *account) diagnoseLocked() {
 		}
 	}
 	a.quarantine, a.recheck = quarantined(a.id, r), recheckAt(a.id, r)
+	if a.mended && !a.recheck.IsZero() {
+		a.recheck = deadOf(a.id, r).At // long past
+	}
 }
 
 // condemn keeps in memory what a failure that could not be written says of the credential.
@@ -161,7 +164,7 @@ func (a *account) serves(now time.Time) bool {
 // failing says since when refreshes with the record's credential fail, and why the latest did; zero: they do not.
 func failing(id AccountID, r Record) (since time.Time, why string) {
 	last := r.Rotation.Last
-	if last == nil || last.Result != "failed" {
+	if last == nil || last.Result != "failed" || last.Error == condemnedByAnswers {
 		return time.Time{}, ""
 	}
 	if last.Fingerprint != "" && last.Fingerprint != Fingerprint(id, r.Credential()) {

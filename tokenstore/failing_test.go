@@ -209,6 +209,34 @@ func TestRefusalsInUnknownWordsEndInACallForAHumanAndAreTriedNowAndThen(t *testi
 	}
 }
 
+func TestADoomedCredentialIsTriedAtOnceWhenTheOperatorMendsWhatItsGrantsAreMadeOf(t *testing.T) {
+	for name, mend := range map[string]func(*tokenstore.Record){
+		"client secret": func(r *tokenstore.Record) { r.ClientSecret = tokenstore.NewSecret("right") },
+		"resumed":       func(r *tokenstore.Record) { r.Rotation.Resumed = "now" },
+	} {
+		for helps, want := range map[bool]tokenstore.AccountState{true: tokenstore.StateActive, false: tokenstore.StateNeedsReauth} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newStore(t, account("a", expired))
+					w.driver.Refuse(otherFailures["our own fault"])
+					w.renew()
+					time.Sleep(20 * time.Hour)
+					w.isDead("after a day", "invalid_client")
+					calls := w.driver.Calls()
+					if helps {
+						w.driver.Refuse(nil)
+					}
+					edit(t, w.memory, "a", mend)
+					time.Sleep(time.Minute)
+					if st := w.status("a"); st.State != want || w.driver.Calls() != calls+1 {
+						t.Errorf("helps %t: it is %s after %d tries: %s", helps, st.State, w.driver.Calls()-calls, st.Reason)
+					}
+				})
+			})
+		}
+	}
+}
+
 func TestTwoProcessesTryADoomedCredentialNoMoreOftenThanOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()

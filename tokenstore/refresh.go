@@ -92,7 +92,7 @@ func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
 	}
 	a.record, a.version, a.highest = next, c.version, gen // whatever was written after our claim is still to be met
 	a.quarantine, a.rotated, a.failures, a.retryAt, a.doubtful = "", false, 0, time.Time{}, ""
-	a.unsavedDead, a.unwritten = nil, Outcome{}
+	a.unsavedDead, a.unwritten, a.mended = nil, Outcome{}, false
 	e := JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
 	a.spendLocked(next.Rotation.Spent...)
 	t := newToken(a.id, next, c.driver, gen)

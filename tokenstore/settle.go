@@ -89,6 +89,7 @@ func (s *Store) postpone(a *account, e *RefreshError) RefreshResult {
 	r := s.cfg.Renewal
 	a.mu.Lock()
 	a.failures++
+	a.mended = a.mended && e.Class == RefreshNotSent
 	lo, last := r.BackoffMin, a.record.Rotation.Last
 	if e.Class == RefreshMisconfigured || e.refused() && last != nil && last.Refusals >= refusalsToDeath {
 		lo = r.BackoffMax // waiting does not help, but a mended configuration should be noticed
