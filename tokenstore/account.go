@@ -118,13 +118,6 @@ func (a *account) generation() Generation {
 	return 0
 }
 
-// plan is when the token of a generation is to be renewed; zero: not, or a flight is under way.
-func (a *account) plan() (Generation, time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.generation(), a.due
-}
-
 // newToken prepares what picks will need of the record's access token.
 func newToken(id AccountID, r Record, d Driver, gen Generation) *token {
 	t := &token{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -259,7 +260,6 @@ func TestAnAccountThatOnlyOthersPassForIsRefreshedThoughItsRequestCostOneAlready
 func TestWhileTheTokenEndpointIsAwayARefusedTokenStillServesOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, account("a"))
-		w.renew()
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
 			return &tokenstore.RefreshError{Class: tokenstore.RefreshTransient, Status: 429, RetryAfter: 10 * time.Minute}
 		}
@@ -341,12 +341,16 @@ func TestOneBadRequestDoesNotHaveAHealthyAmbiguousAccountPresentItsTokenAgain(t 
 func ambiguous(t *testing.T) *world {
 	t.Helper()
 	w := newStore(t, account("a"))
-	w.renew()
+	var back atomic.Bool
 	w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
+		if back.Load() {
+			return nil
+		}
 		return &tokenstore.RefreshError{Class: tokenstore.RefreshUnknown, Status: 502}
 	}
+	w.renew()
 	w.force("a", tokenstore.Failed)
-	w.driver.OnRefresh = nil
+	back.Store(true)
 	time.Sleep(10 * time.Second) // longer than its pause after a failure
 	return w
 }
@@ -449,10 +453,16 @@ func TestAFailingRefreshIsTriedAtOnceWhenTheOperatorMendsWhatItIsMadeOf(t *testi
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newStore(t, account("a", expired))
-				w.driver.Refuse(&tokenstore.RefreshError{Class: tokenstore.RefreshMisconfigured, Status: 401, Code: "invalid_client"})
+				var mended atomic.Bool
+				w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
+					if mended.Load() {
+						return nil
+					}
+					return &tokenstore.RefreshError{Class: tokenstore.RefreshMisconfigured, Status: 401, Code: "invalid_client"}
+				}
 				w.renew()
 				time.Sleep(time.Second)
-				w.driver.Refuse(nil)
+				mended.Store(true)
 				edit(t, w.memory, "a", mend)
 				time.Sleep(2 * time.Second)
 				if st := w.status("a"); st.State != tokenstore.StateActive {
