@@ -18,7 +18,7 @@ type token struct {
 	generation  Generation
 	expires     time.Time // zero: unknown, it is used until it is refused
 	obtained    time.Time
-	begins      time.Time     // obtained, or when this process met it
+	begins      time.Time     // obtained, or when this process met it if the record does not say or is ahead of our clock
 	hint        time.Duration // how long it may live, if expires does not say; 0: unknown
 	usableUntil int64         // Unix nanoseconds: expiry less the skew; never when endless
 	headers     []Header
@@ -126,8 +126,8 @@ func newToken(id AccountID, r Record, d Driver, gen Generation) *token {
 		jitter:  rand.Float64(), //nolint:gosec // jitter needs no secrecy
 		headers: d.Headers(r), fingerprint: Fingerprint(id, d.Token(r)),
 	}
-	if t.begins.IsZero() {
-		t.begins = time.Now()
+	if now := time.Now(); t.begins.IsZero() || t.begins.After(now) {
+		t.begins = now
 	}
 	if !r.ExpiresAt.IsZero() {
 		t.usableUntil = r.ExpiresAt.Add(-skewOf(t.lifetime())).UnixNano()

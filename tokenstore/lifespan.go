@@ -83,7 +83,11 @@ func hintOf(d Driver, r Record) time.Duration {
 // endLocked is when the token is expected to end, and how long it lives then in all: for planning alone.
 func (a *account) endLocked(t *token) (end time.Time, life time.Duration) {
 	if !t.expires.IsZero() {
-		return t.expires, t.lifetime()
+		end, life = t.expires, t.lifetime()
+		if t.obtained.After(t.begins) { // another machine's clock is ahead: its end is not ours
+			end = earlier(end, t.begins.Add(life))
+		}
+		return end, life
 	}
 	if life = t.hint; life == 0 {
 		life = a.lives.expect(a.record.Provider, time.Now())
