@@ -15,8 +15,8 @@ import (
 	"github.com/tokenward/tokenward/integration/provider"
 )
 
-// front stands before the simulated token endpoint, as gateways and frameworks do, and may put another answer in the place of
-// the one to a grant that was processed.
+// front stands before the simulated token endpoint, as gateways and frameworks do, and may put another answer in the
+// place of the one to a grant that was processed.
 type front struct {
 	url string
 

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// listenHTTP2 puts the front behind a server that speaks HTTP/2 alone. turnAway may end a grant's stream instead, by the number
-// of the connection and the stream on it. It returns the server's certificate.
+// listenHTTP2 puts the front behind a server that speaks HTTP/2 alone. turnAway may end a grant's stream instead, by
+// the number of the connection and the stream on it. It returns the server's certificate.
 func (f *front) listenHTTP2(t *testing.T, connections *atomic.Int32, turnAway func(w *http2.Framer, connection int32, stream uint32) bool) (ca string) {
 	t.Helper()
 	lent := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A strict authorization server revokes the family of a refresh token that is presented twice. Each of these answers comes
-// after the grant was processed.
+// A strict authorization server revokes the family of a refresh token that is presented twice. Each of these answers
+// comes after the grant was processed.
 func TestAnAnswerThatDoesNotDenyAProcessedGrantCostsNoAccount(t *testing.T) {
 	answers := map[string]reply{
 		"spring":    {status: 500, body: `{"timestamp":"2026-01-01T00:00:00Z","status":500,"error":"Internal Server Error","path":"/token"}`},

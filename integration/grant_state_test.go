@@ -127,3 +127,24 @@ func TestRefusalsOverHoursCallForAHumanAndEndByThemselves(t *testing.T) {
 	})
 	expect(t, "redemptions", g.Provider.Account("claude-3").Redemptions, 1)
 }
+
+func TestACredentialThatMayBeSpentIsLeftAloneWhateverAForcedRefreshMeets(t *testing.T) {
+	g := startWith(t, nil, one)
+	g.Provider.Script("claude-1", provider.Script{DropAfter: true})
+	g.force(t, "claude-1")
+	eventually(t, 3*time.Second, "it is in doubt", func() bool { return g.state(t, "claude-1") == "ambiguous" })
+	for _, s := range []provider.Script{
+		{TokenError: 429}, {TokenError: 503}, {TokenError: 401, TokenBody: `{"error":"invalid_client"}`},
+	} {
+		g.Provider.Script("claude-1", s)
+		g.force(t, "claude-1")
+	}
+	g.Provider.Script("claude-1", provider.Script{})
+	time.Sleep(6 * time.Second) // a refusal for now would be tried again after 2 to 4
+	expect(t, "state", g.state(t, "claude-1"), "ambiguous")
+	served(t, g.post(t, ""), "")
+	a := g.Provider.Account("claude-1")
+	if a.Redemptions != 1 || a.Reuses != 0 || a.Dead {
+		t.Errorf("%d redeemed, %d spent tokens presented, dead %t", a.Redemptions, a.Reuses, a.Dead)
+	}
+}

@@ -18,7 +18,7 @@ type token struct {
 	generation  Generation
 	expires     time.Time // zero: unknown, it is used until it is refused
 	obtained    time.Time
-	begins      time.Time     // obtained, or when this process met it
+	begins      time.Time     // obtained, or when this process met it if the record does not say or is ahead of our clock
 	hint        time.Duration // how long it may live, if expires does not say; 0: unknown
 	usableUntil int64         // Unix nanoseconds: expiry less the skew; never when endless
 	headers     []Header
@@ -58,6 +58,7 @@ type account struct {
 
 	quarantine  string    // why only a human can revive the credential; "": it is fine
 	recheck     time.Time // with a quarantine: when it is put to the test; zero: never
+	mended      bool      // what grants are made of has changed since the latest one: put it to the test now
 	unsavedDead *Dead     // what the record does not say of it yet
 	unwritten   Outcome   // the latest failure, if it is not in the record
 	cooldown    Cooldown
@@ -118,22 +119,16 @@ func (a *account) generation() Generation {
 	return 0
 }
 
-// plan is when the token of a generation is to be renewed; zero: not, or a flight is under way.
-func (a *account) plan() (Generation, time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.generation(), a.due
-}
-
 // newToken prepares what picks will need of the record's access token.
 func newToken(id AccountID, r Record, d Driver, gen Generation) *token {
 	t := &token{
-		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, begins: r.ObtainedAt, usableUntil: never, hint: hintOf(d, r),
+		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
+		begins: r.ObtainedAt, hint: hintOf(d, r),
 		jitter:  rand.Float64(), //nolint:gosec // jitter needs no secrecy
 		headers: d.Headers(r), fingerprint: Fingerprint(id, d.Token(r)),
 	}
-	if t.begins.IsZero() {
-		t.begins = time.Now()
+	if now := time.Now(); t.begins.IsZero() || t.begins.After(now) {
+		t.begins = now
 	}
 	if !r.ExpiresAt.IsZero() {
 		t.usableUntil = r.ExpiresAt.Add(-skewOf(t.lifetime())).UnixNano()
@@ -192,6 +187,7 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		}
 	case before.Rotation.Resumed != a.record.Rotation.Resumed, before.OnHold() && !a.record.OnHold(), before.grantsDifferently(a.record):
 		a.failures, a.retryAt, a.unwritten = 0, time.Time{}, Outcome{} // why it was to wait is over, or nobody knows
+		a.mended = true
 		a.pardonLocked(true)
 	}
 	if before.Rotation.Generation < a.record.Rotation.Generation {

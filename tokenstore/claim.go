@@ -60,7 +60,10 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 func (s *Store) doubted(a *account, earlier *Claim, fingerprint string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return earlier != nil && earlier.Fingerprint == fingerprint && (earlier.Ambiguous || earlier.Holder != s.cfg.Holder || earlier.AttemptID == a.doubtful)
+	if earlier == nil || earlier.Fingerprint != fingerprint {
+		return false
+	}
+	return earlier.Ambiguous || earlier.Holder != s.cfg.Holder || earlier.AttemptID == a.doubtful
 }
 
 // needless reports whether the record just read makes a refresh unnecessary or impossible.

@@ -453,10 +453,16 @@ func TestAFailingRefreshIsTriedAtOnceWhenTheOperatorMendsWhatItIsMadeOf(t *testi
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newStore(t, account("a", expired))
-				w.driver.Refuse(&tokenstore.RefreshError{Class: tokenstore.RefreshMisconfigured, Status: 401, Code: "invalid_client"})
+				var mended atomic.Bool
+				w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
+					if mended.Load() {
+						return nil
+					}
+					return &tokenstore.RefreshError{Class: tokenstore.RefreshMisconfigured, Status: 401, Code: "invalid_client"}
+				}
 				w.renew()
 				time.Sleep(time.Second)
-				w.driver.Refuse(nil)
+				mended.Store(true)
 				edit(t, w.memory, "a", mend)
 				time.Sleep(2 * time.Second)
 				if st := w.status("a"); st.State != tokenstore.StateActive {

@@ -4,8 +4,9 @@ import (
 	"time"
 )
 
-// A credential is judged by all that is known of it: a success or another credential clears it, a later failure of another
-// kind does not. What is known is in the record, bound to the credential's fingerprint, so that it survives restarts.
+// A credential is judged by all that is known of it: a success or another credential clears it, a later failure of
+// another kind does not. What is known is in the record, bound to the credential's fingerprint, so that it survives
+// restarts.
 
 const (
 	refusalsToDeath = 3             // refusals in words that we do not know, and
@@ -66,8 +67,8 @@ func (o *Outcome) carryOn(prev *Outcome) {
 	o.Refusals, o.RefusedSince = prev.Refusals, prev.RefusedSince
 }
 
-// refused reports whether the token endpoint, or what stands before it, refused the grant: a 4xx that is no matter of time,
-// or an error in a success.
+// refused reports whether the token endpoint, or what stands before it, refused the grant: a 4xx that is no matter of
+// time, or an error in a success.
 func (e *RefreshError) refused() bool {
 	switch e.Status {
 	case 407, 408, 425, 429, 499: // a proxy's login, timeouts, limits, a client that left
@@ -82,10 +83,11 @@ func deadOf(id AccountID, r Record) *Dead {
 	if d := r.Rotation.Dead; d != nil && d.Fingerprint == now {
 		return d
 	}
-	if last := r.Rotation.Last; last != nil && last.Class == RefreshPermanent && last.Fingerprint == now && last.Error != condemnedByAnswers { // an earlier version wrote it
-		return &Dead{Fingerprint: now, At: last.At, Error: last.Error}
+	last := r.Rotation.Last // where earlier versions wrote it
+	if last == nil || last.Class != RefreshPermanent || last.Fingerprint != now || last.Error == condemnedByAnswers {
+		return nil
 	}
-	return nil
+	return &Dead{Fingerprint: now, At: last.At, Error: last.Error}
 }
 
 // quarantined says why the record's credential is dead, "" if it is not known to be.
@@ -113,7 +115,8 @@ func recheckAt(id AccountID, r Record) time.Time {
 	return last.Add(min(max(last.Sub(d.At), recheckLeast), recheckMost))
 }
 
-// diagnoseLocked derives from the record, and from a death that could not be written into it, whether the credential is dead.
+// diagnoseLocked derives from the record, and from a death that could not be written into it, whether the credential is
+// dead.
 func (a *account) diagnoseLocked() {
 	r, last := a.record, a.record.Rotation.Last
 	if d := a.unsavedDead; d != nil {
@@ -123,6 +126,9 @@ func (a *account) diagnoseLocked() {
 		}
 	}
 	a.quarantine, a.recheck = quarantined(a.id, r), recheckAt(a.id, r)
+	if a.mended && !a.recheck.IsZero() {
+		a.recheck = deadOf(a.id, r).At // long past
+	}
 }
 
 // condemn keeps in memory what a failure that could not be written says of the credential.
@@ -158,7 +164,10 @@ func (a *account) serves(now time.Time) bool {
 // failing says since when refreshes with the record's credential fail, and why the latest did; zero: they do not.
 func failing(id AccountID, r Record) (since time.Time, why string) {
 	last := r.Rotation.Last
-	if last == nil || last.Result != "failed" || last.Fingerprint != "" && last.Fingerprint != Fingerprint(id, r.Credential()) {
+	if last == nil || last.Result != "failed" || last.Error == condemnedByAnswers {
+		return time.Time{}, ""
+	}
+	if last.Fingerprint != "" && last.Fingerprint != Fingerprint(id, r.Credential()) {
 		return time.Time{}, ""
 	}
 	if last.FailingSince.IsZero() { // an earlier version wrote it

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A token whose record does not say when it ends is used until the provider refuses it. When that will be is guessed, so that
-// it is renewed before; a wrong guess costs a refresh too many or an answer that is held for one.
+// A token whose record does not say when it ends is used until the provider refuses it. When that will be is guessed,
+// so that it is renewed before; a wrong guess costs a refresh too many or an answer that is held for one.
 
 const (
 	unknownLife  = 24 * time.Hour  // where nothing is known; renewed daily
@@ -83,7 +83,11 @@ func hintOf(d Driver, r Record) time.Duration {
 // endLocked is when the token is expected to end, and how long it lives then in all: for planning alone.
 func (a *account) endLocked(t *token) (end time.Time, life time.Duration) {
 	if !t.expires.IsZero() {
-		return t.expires, t.lifetime()
+		end, life = t.expires, t.lifetime()
+		if t.obtained.After(t.begins) { // another machine's clock is ahead: its end is not ours
+			end = earlier(end, t.begins.Add(life))
+		}
+		return end, life
 	}
 	if life = t.hint; life == 0 {
 		life = a.lives.expect(a.record.Provider, time.Now())

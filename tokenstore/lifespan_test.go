@@ -137,6 +137,25 @@ func TestATokenOfUnknownLifeIsUsedUpBeforeADoubtfulCredentialIsTriedAgain(t *tes
 	})
 }
 
+func TestATokenThatAnotherMachinesClockPutsIntoTheFutureIsPlannedForByItsLifetime(t *testing.T) {
+	for name, claim := range map[string]*tokenstore.Claim{"in order": nil, "in doubt": {AttemptID: "x", Holder: "dead"}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newStore(t, account("a", func(r *tokenstore.Record) {
+				r.ObtainedAt, r.ExpiresAt = r.ObtainedAt.Add(5*time.Hour), r.ExpiresAt.Add(5*time.Hour)
+				if claim != nil {
+					claim.Fingerprint = tokenstore.Fingerprint("a", r.RefreshToken)
+					r.Rotation.Claim = claim
+				}
+			}))
+			w.renew()
+			time.Sleep(time.Hour)
+			if w.driver.Calls() == 0 || w.stored("a").Rotation.Generation == 0 {
+				t.Errorf("%s: %d refreshes within its life", name, w.driver.Calls())
+			}
+		})
+	}
+}
+
 func TestTokensThatNobodyCanRefreshAreNotPlannedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, account("a", unknownEnd, func(r *tokenstore.Record) { r.RefreshToken = tokenstore.Secret{} }))

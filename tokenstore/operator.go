@@ -105,7 +105,8 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 // suspicionWords says that the token is used after better ones; "" when it is not.
 func (a *account) suspicionWords() string {
 	if d := a.suspicion.Load(); d != nil && !d.bench {
-		return "a request was refused with its token (" + d.class.String() + "): others are preferred until it is accepted, replaced, or a minute is over"
+		return "a request was refused with its token (" + d.class.String() + "): others are preferred until it is " +
+			"accepted, replaced, or a minute is over"
 	}
 	return ""
 }

@@ -50,7 +50,11 @@ func (s *Store) refresh(a *account, trigger Trigger, done func(RefreshResult)) {
 		s.rescue(a, c, grant, bad, done)
 		return
 	}
+	revived := a.condemned()
 	e := s.keep(a, c, grant)
+	if revived {
+		s.event("account_recovered", a)
+	}
 	done(RefreshResult{Outcome: Refreshed, GenerationAfter: e.Record.Rotation.Generation, ExpiresAt: e.Record.ExpiresAt})
 	s.commit(a, e, c.fresh(), s.journalise(a, e))
 }
@@ -88,7 +92,7 @@ func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
 	}
 	a.record, a.version, a.highest = next, c.version, gen // whatever was written after our claim is still to be met
 	a.quarantine, a.rotated, a.failures, a.retryAt, a.doubtful = "", false, 0, time.Time{}, ""
-	a.unsavedDead, a.unwritten = nil, Outcome{}
+	a.unsavedDead, a.unwritten, a.mended = nil, Outcome{}, false
 	e := JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
 	a.spendLocked(next.Rotation.Spent...)
 	t := newToken(a.id, next, c.driver, gen)

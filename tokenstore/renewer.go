@@ -136,9 +136,11 @@ func (r *Renewer) renew(ctx context.Context, a *account) {
 		default:
 		}
 	}()
-	gen, due := a.plan()
+	a.mu.Lock()
+	gen, due := a.generation(), a.due
+	a.mu.Unlock()
 	if due.IsZero() || due.After(time.Now()) {
-		return // planned anew since: whoever did so tells it with wake
+		return // planned anew since: somebody else has refreshed it
 	}
 	f := r.store.join(a, gen, TriggerSchedule)
 	select {

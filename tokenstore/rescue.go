@@ -55,7 +55,9 @@ func (s *Store) keepRefreshToken(a *account, c *claimed, fresh Secret, e *Refres
 		tellSpent(&next, c.fingerprint)
 	}
 	next.Rotation.Claim, next.Rotation.Dead, next.Rotation.Generation = nil, nil, max(c.record.Rotation.Generation, a.highest)+1 // what is newer wins a conflict
-	last := &Outcome{At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Error: clip(e.Error()), Fingerprint: c.fingerprint}
+	last := &Outcome{
+		At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Error: clip(e.Error()), Fingerprint: c.fingerprint,
+	}
 	last.carryOn(c.record.Rotation.Last)
 	last.Fingerprint = Fingerprint(a.id, fresh)
 	next.Rotation.Last = last

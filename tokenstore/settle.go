@@ -19,8 +19,12 @@ func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 		s.event("refresh_ambiguous", a)
 	}
 	f := failure{
-		Outcome{At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Status: e.Status, Error: clip(e.Error()), Fingerprint: c.fingerprint},
-		e.refused(), a.serves(time.Now()), e.Class == RefreshUnknown || c.doubtful && e.Class != RefreshPermanent,
+		Outcome: Outcome{
+			At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Status: e.Status,
+			Error: clip(e.Error()), Fingerprint: c.fingerprint,
+		},
+		refused: e.refused(), living: a.serves(time.Now()),
+		doubtful: e.Class == RefreshUnknown || c.doubtful && e.Class != RefreshPermanent,
 	}
 	if f.doubtful {
 		a.doubt(c)
@@ -85,6 +89,7 @@ func (s *Store) postpone(a *account, e *RefreshError) RefreshResult {
 	r := s.cfg.Renewal
 	a.mu.Lock()
 	a.failures++
+	a.mended = a.mended && e.Class == RefreshNotSent
 	lo, last := r.BackoffMin, a.record.Rotation.Last
 	if e.Class == RefreshMisconfigured || e.refused() && last != nil && last.Refusals >= refusalsToDeath {
 		lo = r.BackoffMax // waiting does not help, but a mended configuration should be noticed

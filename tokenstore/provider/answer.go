@@ -27,12 +27,14 @@ type answer struct {
 	Detail       string          `json:"detail"` // RFC 9457
 }
 
-// readAnswer reads a body that is JSON, or a form as some token endpoints send it. It reports whether it was either.
+// readAnswer reads a body that is JSON, or a form as some token endpoints send it. It reports whether it was either. A
+// grant is read if it can be: the credential is spent.
 func readAnswer(body []byte) (a answer, readable bool) {
-	err := json.Unmarshal(body, &a)
-	var mismatch *json.UnmarshalTypeError // one key of another type, say a scope given as a list, spoils no grant
-	if err == nil || errors.As(err, &mismatch) {
-		return a, true
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	if bytes.HasPrefix(body, []byte("{")) || bytes.HasPrefix(body, []byte("[")) {
+		err := json.NewDecoder(bytes.NewReader(body)).Decode(&a) // whatever comes after it
+		var mismatch *json.UnmarshalTypeError                    // a key of another type, say a scope given as a list, spoils no grant
+		return a, err == nil || errors.As(err, &mismatch)
 	}
 	if bytes.ContainsAny(body, " <>\"{}\n") { // a page, not a form
 		return answer{}, false
@@ -49,8 +51,9 @@ func readAnswer(body []byte) (a answer, readable bool) {
 		return quoted
 	}
 	return answer{
-		AccessToken: form.Get("access_token"), IDToken: form.Get("id_token"), TokenType: form.Get("token_type"), ExpiresIn: raw("expires_in"),
-		RefreshToken: form.Get("refresh_token"), Scope: form.Get("scope"), Error: raw("error"), Description: form.Get("error_description"),
+		AccessToken: form.Get("access_token"), IDToken: form.Get("id_token"), TokenType: form.Get("token_type"),
+		ExpiresIn: raw("expires_in"), RefreshToken: form.Get("refresh_token"), Scope: form.Get("scope"),
+		Error: raw("error"), Description: form.Get("error_description"),
 	}, true
 }
 
@@ -74,8 +77,8 @@ func parseAnswer(r request, status int, h http.Header, body []byte) (tokenstore.
 		life = r.lifetime
 	}
 	return tokenstore.Grant{
-		AccessToken: tokenstore.NewSecret(a.AccessToken), TokenType: a.TokenType, ExpiresIn: life, Hint: jwtLife(a.IDToken, time.Now()),
-		RefreshToken: tokenstore.NewSecret(a.RefreshToken), Scope: a.Scope,
+		AccessToken: tokenstore.NewSecret(a.AccessToken), TokenType: a.TokenType, ExpiresIn: life,
+		RefreshToken: tokenstore.NewSecret(a.RefreshToken), Scope: a.Scope, Hint: jwtLife(a.IDToken, time.Now()),
 	}, nil
 }
 
@@ -128,14 +131,15 @@ func seconds(raw json.RawMessage) time.Duration {
 	return time.Duration(f * float64(time.Second))
 }
 
-// longestRefreshWait bounds what a token endpoint may ask for: a slip of its operators must not end an account for days.
+// longestRefreshWait bounds what a token endpoint may ask for: a slip of its operators must not end an account for
+// days.
 const longestRefreshWait = 15 * time.Minute
 
 // longestWait bounds what a provider may ask for. Instants are kept in Unix nanoseconds, which end in the year 2262.
 const longestWait = 31 * 24 * time.Hour
 
-// retryAfter reads Retry-After, in seconds or as a date (RFC 9110 section 10.2.3), at most longestWait; 0 when absent or
-// unreadable.
+// retryAfter reads Retry-After, in seconds or as a date (RFC 9110 section 10.2.3), at most longestWait; 0 when absent
+// or unreadable.
 func retryAfter(h interface{ Get(string) string }, now time.Time) time.Duration {
 	v := h.Get("retry-after")
 	if v == "" {

@@ -94,6 +94,8 @@ func TestAGrantIsReadWhateverTheServersHabits(t *testing.T) {
 		{"less than a second", `{"access_token":"new","expires_in":1e-9}`, time.Hour, false},
 		{"more than a number", `{"access_token":"new","expires_in":1e999}`, time.Hour, false},
 		{"an object", `{"access_token":"new","expires_in":{"seconds":60}}`, time.Hour, false},
+		{"a byte order mark", "\ufeff" + `{"access_token":"new","expires_in":60}`, time.Minute, false},
+		{"something after it", `{"access_token":"new","refresh_token":"next","expires_in":60}` + "\n<!-- cached -->", time.Minute, true},
 		{"a form", `access_token=new&expires_in=28800&refresh_token=next&scope=&token_type=bearer`, 8 * time.Hour, true},
 		{"a form without a lifetime", `access_token=new&scope=repo%2Cgist&token_type=bearer`, time.Hour, false},
 		{"absent lifetime: the driver's", `{"access_token":"new"}`, time.Hour, false},

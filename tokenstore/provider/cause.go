@@ -30,7 +30,8 @@ func transportWords(err error) string {
 		return "the name " + dns.Name + " cannot be resolved"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "nothing listens at the address: the connection was refused"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "the server closed the connection before its answer was complete"
 	case errors.As(err, &stream):
 		return "the server broke the request off (HTTP/2 " + stream.Code.String() + ")"

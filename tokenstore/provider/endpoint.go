@@ -47,7 +47,9 @@ func newEndpoint(s Settings) (*endpoint, error) {
 	t := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, DisableKeepAlives: true,
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}},
-		TLSNextProto:    map[string]func(string, *tls.Conn) http.RoundTripper{"h2": func(_ string, c *tls.Conn) http.RoundTripper { return oneShot{c} }},
+		TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{
+			"h2": func(_ string, c *tls.Conn) http.RoundTripper { return oneShot{c} },
+		},
 	}
 	if s.Proxy != "" {
 		u, err := url.Parse(s.Proxy)
@@ -79,7 +81,8 @@ func newEndpoint(s Settings) (*endpoint, error) {
 // once hides everything from net/http that would let it rewind and send a body again.
 type once struct{ io.Reader }
 
-// redeem makes the grant request, once. One that the server surely did not process is made again, on another connection.
+// redeem makes the grant request, once. One that the server surely did not process is made again, on another
+// connection.
 func (e *endpoint) redeem(ctx context.Context, r request) (tokenstore.Grant, error) {
 	grant, err := e.try(ctx, r)
 	var away *turnedAwayError

@@ -25,8 +25,8 @@ func (b base) Lifespan(r tokenstore.Record) time.Duration {
 	return jwtLife(reveal(b.Token(r)), from)
 }
 
-// jwtLife is how long a JWT lives from an instant on (RFC 7519 sections 4.1.4 and 4.1.6); 0: it is none, or says nothing of
-// use. Its signature is not checked, so it is a hint and no more.
+// jwtLife is how long a JWT lives from an instant on (RFC 7519 sections 4.1.4 and 4.1.6); 0: it is none, or says
+// nothing of use. Its signature is not checked, so it is a hint and no more.
 func jwtLife(token string, from time.Time) time.Duration {
 	_, rest, signed := strings.Cut(token, ".")
 	payload, _, whole := strings.Cut(rest, ".")

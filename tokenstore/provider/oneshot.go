@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// A grant travels on a connection of its own: one that was kept may die at any moment, and then nobody knows whether the
-// grant was read. What HTTP/2 says surely of a request is heeded: net/http knows it, and tells it in words only.
+// A grant travels on a connection of its own: one that was kept may die at any moment, and then nobody knows whether
+// the grant was read. What HTTP/2 says surely of a request is heeded: net/http knows it, and tells it in words only.
 
 // turnedAwayError says that the server has surely not processed the request (RFC 9113 sections 6.8 and 8.7).
 type turnedAwayError struct{ cause error }
@@ -26,7 +26,7 @@ type oneShot struct{ conn *tls.Conn }
 // RoundTrip implements http.RoundTripper.
 func (o oneShot) RoundTrip(req *http.Request) (*http.Response, error) {
 	frames := &frames{Conn: o.conn}
-	c, err := (&http2.Transport{}).NewClientConn(frames) //nolint:staticcheck // its successor takes no connection of ours to watch
+	c, err := (&http2.Transport{}).NewClientConn(frames) //nolint:staticcheck // its successor takes no connection of ours
 	if err != nil {
 		_ = o.conn.Close() // the first error tells more
 		return nil, err
@@ -55,8 +55,8 @@ func (b *lastBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// frames watches what a server sends on a connection with one request, stream 1, for the two frames that prove that it was
-// not processed: GOAWAY with a last stream before it, and RST_STREAM with REFUSED_STREAM.
+// frames watches what a server sends on a connection with one request, stream 1, for the two frames that prove that it
+// was not processed: GOAWAY with a last stream before it, and RST_STREAM with REFUSED_STREAM.
 type frames struct {
 	*tls.Conn
 	refused atomic.Bool

@@ -2,8 +2,10 @@ package provider
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/pem"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +15,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -20,8 +23,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// h2Server is a token endpoint that speaks HTTP/2 alone. on answers the grants, with the number of the connection and of the
-// grant on it, from 1; false hangs up.
+// h2Server is a token endpoint that speaks HTTP/2 alone. on answers the grants, with the number of the connection and
+// of the grant on it, from 1; false hangs up.
 type h2Server struct {
 	url, ca     string
 	connections atomic.Int32
@@ -166,6 +169,22 @@ func TestWhatHTTP2MayHaveProcessedIsOfUnknownOutcomeAndNotRepeated(t *testing.T)
 				t.Errorf("%d tries", n)
 			}
 		})
+	}
+}
+
+func TestAnHTTP2AnswerThatStallsEndsWithTheDeadline(t *testing.T) {
+	s := newH2Server(t, func(f *http2.Framer, _ int32, stream uint32) bool {
+		var head bytes.Buffer
+		_ = hpack.NewEncoder(&head).WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
+		_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: head.Bytes(), EndHeaders: true})
+		return f.WriteData(stream, false, []byte(goodAnswer[:9])) == nil
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := s.driver(t).Refresh(ctx, fullRecord())
+	var e *tokenstore.RefreshError
+	if !errors.As(err, &e) || e.Class != tokenstore.RefreshUnknown || !strings.Contains(e.Message, "no answer in time") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -97,6 +97,7 @@ func TestARefusalInOtherWordsIsNoProofOfDeathAndKeepsItsMessage(t *testing.T) {
 		{401, `{"error":"Unauthorized","message":"Full authentication is required"}`, tokenstore.RefreshTransient, "Unauthorized: Full authentication is required"},
 		{403, `{"type":"about:blank","title":"Forbidden","detail":"Not from here."}`, tokenstore.RefreshTransient, "Not from here."},
 		{403, `<html>blocked</html>`, tokenstore.RefreshTransient, "perhaps a proxy or firewall"},
+		{404, "404 page not found", tokenstore.RefreshTransient, "perhaps a proxy or firewall"},
 		{429, `{"error":"invalid_grant"}`, tokenstore.RefreshTransient, "invalid_grant"},
 		{408, ``, tokenstore.RefreshTransient, ""},
 		{499, ``, tokenstore.RefreshUnknown, "does not say whether"},
