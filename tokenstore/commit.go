@@ -116,7 +116,7 @@ func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return cur, foundGone, nil
-	case legible(cur.record, err) && !cur.record.Slipped("refresh_token"):
+	case err == nil, legible(cur.record, err) && !cur.record.Slipped("refresh_token"):
 	case errors.Is(err, ErrDeleted), errors.Is(err, ErrUnreadable):
 		s.landed(a)
 		s.unusable(a, err, cur)
