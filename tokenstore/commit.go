@@ -154,27 +154,30 @@ func (s *Store) replay() {
 	}
 	for id, es := range byAccount {
 		a := s.ensure(id)
-		s.save(a, func() {
+		a.mu.Lock()
+		s.saveLocked(a, func() {
 			for _, e := range es {
 				s.log.Warn("a rotation was left in the journal by an earlier process: saving it", zap.String("account", string(id)))
 				s.commit(a, e, 0, nil)
 			}
 		})
+		a.mu.Unlock()
 	}
 }
 
-// save runs a flight that has nothing to do but to save, unless the store is stopping.
-func (s *Store) save(a *account, work func()) {
+// saveLocked runs a flight that has nothing to do but to save, unless the store is stopping. There must be no other: two
+// flights of one account could spend one credential.
+func (s *Store) saveLocked(a *account, work func()) {
 	f := newFlight(TriggerSchedule)
 	f.saving = true
 	f.finish(RefreshResult{ID: a.id, Outcome: Adopted})
 	if !s.begin() {
 		return
 	}
-	a.mu.Lock()
 	a.flight = f
 	a.planLocked(s.cfg.Renewal.Lead)
-	a.mu.Unlock()
-	s.renewals.wake(a)
-	go s.fly(a, f, work)
+	go func() {
+		s.renewals.wake(a)
+		s.fly(a, f, work)
+	}()
 }
