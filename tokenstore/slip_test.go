@@ -22,7 +22,7 @@ var wrongValues = map[string][]string{
 	"type":          {`4711`, `{}`, `["k"]`, `true`, `null`, `""`},
 	"pools":         {`4711`, `{"a":1}`, `[4711]`, `["p",true]`, `true`},
 	"tenant":        {`4711`, `{}`, `["acme"]`, `true`},
-	"labels":        {`4711`, `"team-red"`, `["team"]`, `true`, `{"n":4711}`, `"{\"n\":4711}"`, `"{\"n\"=1"`, `"team=red,gold"`, `"=red"`},
+	"labels":        {`4711`, `"team-red"`, `["team"]`, `true`, `{"n":4711}`, `"{\"n\":4711}"`, `"{\"n\"=1"`, `"team=red,gold"`, `"=red"`, `"\"team=red\""`},
 	"limits":        {`4711`, `"many"`, `[60]`, `true`, `{"rpm":"60"}`, `"{\"rpm\":-1}"`, `"rpm=60"`, `{"concurrency":1.5}`},
 	"state":         {`4711`, `"pausd"`, `{}`, `["active"]`, `true`, `"Active"`},
 	"client_id":     {`47.11`, `-1`, `{}`, `["id"]`, `true`},

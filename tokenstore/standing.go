@@ -137,9 +137,14 @@ func remarks(r Record, d Driver, pools map[string]PoolConfig) []string {
 	return out
 }
 
-// sentences joins what is to be told.
+// sentences joins what is to be told, each thing once.
 func sentences(first string, others ...string) string {
-	return strings.Join(append([]string{first}, others...), "; ")
+	for _, other := range others {
+		if !strings.Contains(first, other) {
+			first += "; " + other
+		}
+	}
+	return first
 }
 
 // whyPaused tells a record that somebody paused from one that a slip holds.
