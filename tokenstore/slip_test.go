@@ -237,6 +237,33 @@ func TestARotationWaitsWhileTheCredentialItselfCannotBeRead(t *testing.T) {
 	})
 }
 
+func TestAJournalledRotationIsSavedOntoARecordWithSlips(t *testing.T) {
+	for key, raw := range map[string]string{"labels": `"team-red"`, "limits": `"many"`, "tenant": `{}`, "provider": `4711`, "rotation": `"x"`} {
+		t.Run(key, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, d, j := tokenstoretest.NewMemory(), tokenstoretest.NewDriver(), &tokenstoretest.Journal{}
+				g := good()
+				put(t, m, g)
+				was := m.Document("a")
+				spent := tokenstore.Fingerprint("a", g.record.RefreshToken)
+				rotated := g.record.Clone()
+				rotated.RefreshToken, rotated.AccessToken = tokenstore.NewSecret("rt-1"), tokenstore.NewSecret("at-1")
+				rotated.Rotation.Generation, rotated.Rotation.Spent = 4, []string{spent}
+				_ = j.Append(tokenstore.JournalEntry{Attempt: "x", Account: "a", Spent: spent, At: time.Now(), Record: rotated})
+				m.Patch("a", map[string]json.RawMessage{key: json.RawMessage(raw)})
+				open(t, m, m, d, func(c *tokenstore.Config) { c.Journal = j })
+				time.Sleep(time.Second)
+				is := m.Document("a")
+				left, _ := j.Entries()
+				if string(is["refresh_token"]) != `"rt-1"` || len(left) != 0 {
+					t.Errorf("stored is %s, %d entries are left", is["refresh_token"], len(left))
+				}
+				unharmedButFor(t, key, raw, was, is)
+			})
+		})
+	}
+}
+
 // away is a process's way to a backend that says for a while that the record is deleted.
 type away struct {
 	tokenstore.Backend
@@ -258,6 +285,14 @@ func TestAClaimGetsItsWholeLeaseWhenTheRecordIsBack(t *testing.T) {
 	for name, vanish := range map[string]struct {
 		on, off func(m *tokenstoretest.Memory, deleted *atomic.Bool)
 	}{
+		"a wrong label, then mended": { // which no commit waits for any more
+			func(m *tokenstoretest.Memory, _ *atomic.Bool) {
+				m.Patch("a", map[string]json.RawMessage{"labels": json.RawMessage(`"team-red"`)})
+			},
+			func(m *tokenstoretest.Memory, _ *atomic.Bool) {
+				m.Patch("a", map[string]json.RawMessage{"labels": json.RawMessage(`{"team":"red"}`)})
+			},
+		},
 		"unreadable, then mended": {
 			func(m *tokenstoretest.Memory, _ *atomic.Bool) {
 				m.Patch("a", map[string]json.RawMessage{"refresh_token": json.RawMessage(`4711`)})

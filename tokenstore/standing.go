@@ -172,7 +172,9 @@ func slipRemarks(r Record) []string {
 
 // endsBeforeRenewal says that the store will take the record for deleted, unless a refresh writes a new version before.
 func endsBeforeRenewal(r Record, d Driver) string {
-	renewed := d != nil && d.Refreshable(r) && !r.ExpiresAt.IsZero() && r.ExpiresAt.Before(r.Ends)
+	last := r.Rotation.Last
+	idle := d == nil || !d.Refreshable(r) || r.OnHold() || last != nil && last.Class == RefreshPermanent
+	renewed := !idle && !r.ExpiresAt.IsZero() && r.ExpiresAt.Before(r.Ends)
 	if r.Ends.IsZero() || renewed {
 		return ""
 	}
