@@ -161,9 +161,11 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 	}
 	a.spendLocked(r.record.Rotation.Spent...)
 	if l = a.regainLocked(r); l != nil {
-		r.record, a.lost = l.entry.Record, l
+		r.record = l.entry.Record
 	}
-	before, known, mended := a.record, a.version != 0 && a.record.Provider != "", a.problem != nil // pools leave out an account with a problem
+	a.lost = l                                   // what an older version had lost is none of this one's
+	before, mended := a.record, a.problem != nil // pools leave out an account with a problem
+	known := a.version != 0 && before.Provider != ""
 	a.record, a.version, a.driver, a.problem, a.deleted = r.record, r.version, cfg.Drivers[r.record.Provider], Check(r.record, cfg.Drivers, cfg.Pools), false
 	changed = !known || mended || before.OnHold() != a.record.OnHold() || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
 	if l := a.record.Limits; l.RPM != before.Limits.RPM || l.Concurrency != before.Limits.Concurrency {

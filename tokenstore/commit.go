@@ -117,7 +117,7 @@ func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return cur, foundGone, nil
-	case legible(cur.record, err) && !cur.record.Slipped("refresh_token"):
+	case err == nil, legible(cur.record, err) && !cur.record.Slipped("refresh_token"):
 	case errors.Is(err, ErrDeleted), errors.Is(err, ErrUnreadable):
 		s.landed(a)
 		s.unusable(a, err, cur)
@@ -155,27 +155,30 @@ func (s *Store) replay() {
 	}
 	for id, es := range byAccount {
 		a := s.ensure(id)
-		s.save(a, func() {
+		a.mu.Lock()
+		s.saveLocked(a, func() {
 			for _, e := range es {
 				s.log.Warn("a rotation was left in the journal by an earlier process: saving it", zap.String("account", string(id)))
 				s.commit(a, e, 0, nil)
 			}
 		})
+		a.mu.Unlock()
 	}
 }
 
-// save runs a flight that has nothing to do but to save, unless the store is stopping.
-func (s *Store) save(a *account, work func()) {
+// saveLocked runs a flight that has nothing to do but to save, unless the store is stopping. There must be no other: two
+// flights of one account could spend one credential.
+func (s *Store) saveLocked(a *account, work func()) {
 	f := newFlight(TriggerSchedule)
 	f.saving = true
 	f.finish(RefreshResult{ID: a.id, Outcome: Adopted})
 	if !s.begin() {
 		return
 	}
-	a.mu.Lock()
 	a.flight = f
 	a.planLocked(s.cfg.Renewal.Lead)
-	a.mu.Unlock()
-	s.renewals.wake(a)
-	go s.fly(a, f, work)
+	go func() {
+		s.renewals.wake(a)
+		s.fly(a, f, work)
+	}()
 }

@@ -28,6 +28,7 @@ var events = map[string]said{
 	"record_slip":            {zapcore.WarnLevel, "a key of the account's record needs a look"},
 	"record_ends":            {zapcore.WarnLevel, "the account's record will be deleted by the store"},
 	"account_paused":         {zapcore.WarnLevel, "the account is paused"},
+	"account_recovered":      {zapcore.WarnLevel, "the account serves and refreshes again"},
 	"cooldown_set":           {zapcore.InfoLevel, "the account is left out for a while"},
 	"cooldown_released":      {zapcore.InfoLevel, "the account may serve again"},
 	"failover_decided":       {zapcore.InfoLevel, "the request goes on with another account"},

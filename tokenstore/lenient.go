@@ -80,7 +80,7 @@ func (l *wireLabels) readPairs(pairs string) error {
 			continue
 		}
 		key, value, ok := strings.Cut(pair, "=")
-		if key = strings.TrimSpace(key); !ok || key == "" || key[0] == '{' || key[0] == '[' { // broken JSON is no pair
+		if key = strings.TrimSpace(key); !ok || key == "" || strings.ContainsAny(key[:1], `{["`) { // broken JSON is no pair
 			return errors.New("no pair")
 		}
 		l.set(key, strings.TrimSpace(value))

@@ -29,11 +29,17 @@ func (s Slip) top() string {
 	return top
 }
 
-// breaks reports a key without which nobody can use the record: whom it belongs to, and its credential.
-func (s Slip) breaks() bool {
+// breaks reports a key without which nobody can use a record of this kind: whom it belongs to, and its credential.
+func (s Slip) breaks(kind Kind) bool {
 	switch s.Key {
-	case "provider", "type", "refresh_token", "client_secret", "api_key", "rotation.format":
+	case "provider", "type", "rotation.format":
 		return true
+	case "api_key":
+		return kind == KindAPIKey
+	case "client_secret":
+		return kind != KindAPIKey
+	case "refresh_token":
+		return kind != KindAPIKey && kind != KindClientCredentials
 	}
 	return false
 }
@@ -48,7 +54,7 @@ func (s Slip) closes() bool {
 func (s Slip) Remark() string {
 	what := "its default counts"
 	switch {
-	case s.breaks() || s.closes():
+	case s.Key == "provider" || s.Key == "type" || s.Key == "rotation.format" || s.closes():
 		return fmt.Sprintf("config_error in key %s: %s", s.Key, s.Rule)
 	case s.LastGood:
 		what = "its last good value counts"
@@ -92,7 +98,7 @@ func (r Record) settled() Record {
 
 // broken is the error of a record that nobody can use.
 func (r Record) broken() error {
-	return r.firstSlip(Slip.breaks)
+	return r.firstSlip(func(s Slip) bool { return s.breaks(r.Kind) })
 }
 
 // Faultless reports the first slip of a record that is about to be stored, as a *RecordError.

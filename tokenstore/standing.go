@@ -107,9 +107,19 @@ func lastFailure(id AccountID, r Record) string {
 	return why
 }
 
-// join puts sentences side by side.
+// join puts sentences side by side, each thing once.
 func join(sentences ...string) string {
-	return strings.Join(slices.DeleteFunc(sentences, func(s string) bool { return s == "" }), "; ")
+	all := ""
+	for _, s := range sentences {
+		switch {
+		case s == "", strings.Contains(all, s):
+		case all == "":
+			all = s
+		default:
+			all += "; " + s
+		}
+	}
+	return all
 }
 
 // remarks are what is wrong with a record that serves all the same.
@@ -156,7 +166,9 @@ func slipRemarks(r Record) []string {
 
 // endsBeforeRenewal says that the store will take the record for deleted, unless a refresh writes a new version before.
 func endsBeforeRenewal(r Record, d Driver) string {
-	renewed := d != nil && d.Refreshable(r) && !r.ExpiresAt.IsZero() && r.ExpiresAt.Before(r.Ends)
+	last := r.Rotation.Last
+	idle := d == nil || !d.Refreshable(r) || r.OnHold() || last != nil && last.Class == RefreshPermanent
+	renewed := !idle && !r.ExpiresAt.IsZero() && r.ExpiresAt.Before(r.Ends)
 	if r.Ends.IsZero() || renewed {
 		return ""
 	}

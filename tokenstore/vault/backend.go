@@ -106,6 +106,7 @@ func (b *Backend) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore
 		return tokenstore.Record{}, v, tokenstore.ErrDeleted
 	}
 	r, err := tokenstore.DecodeRecord(secret.Data)
+	noteRounded(&r, secret.Data)
 	if ends, eerr := time.Parse(time.RFC3339Nano, secret.Metadata.Ends); eerr == nil {
 		r.Ends = ends
 	}

@@ -194,6 +194,12 @@ func TestATokenOfTheOperatorsIsUsedAndNotGivenBack(t *testing.T) {
 }
 
 func TestTheRoleIDMayBeInAFile(t *testing.T) {
+	f := prepare(t, server(t))
+	f.appRole(t, map[string]any{})
+	role := f.cfg.Auth.AppRole
+	role.RoleID, role.RoleIDFile = "", file(t, "role_id", role.RoleID)
+	b, _ := open(t, f.cfg)
+	wantWorks(t, b)
 	for name, c := range map[string]struct {
 		role  vault.AppRole
 		words []string

@@ -146,7 +146,9 @@ func TestSettingUpRefusesBeforeItChangesAnything(t *testing.T) {
 
 func withRole(t *testing.T, f fixture, folder string) vault.Config {
 	t.Helper()
-	f.cfg.Auth = vault.Auth{AppRole: &vault.AppRole{RoleIDFile: filepath.Join(folder, "role_id"), SecretIDFile: filepath.Join(folder, "secret_id")}}
+	id, err := os.ReadFile(filepath.Join(folder, "role_id"))
+	must(t, err)
+	f.cfg.Auth = vault.Auth{AppRole: &vault.AppRole{RoleID: strings.TrimSpace(string(id)), SecretIDFile: filepath.Join(folder, "secret_id")}}
 	return f.cfg
 }
 
