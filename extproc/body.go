@@ -57,15 +57,15 @@ func decodable(contentEncoding string) bool {
 	return len(list) <= 4
 }
 
-// decode undoes the content codings of a body, so that an error can be read whatever the client accepts. whole tells
-// that the body has not been cut before. What is returned beside a reason is a beginning, which may still tell something.
-func decode(body []byte, whole bool, contentEncoding string) ([]byte, unread) {
+// decode undoes the content codings of a body, so that an error can be read whatever the client accepts. What is returned
+// beside a reason is a beginning, which may still tell something.
+func decode(body []byte, contentEncoding string) ([]byte, unread) {
 	if !decodable(contentEncoding) {
 		return nil, unreadEncoding
 	}
 	why := unread("")
-	if len(body) > maxPeek || !whole {
-		body, why = body[:min(len(body), maxPeek)], unreadTooLarge
+	if len(body) > maxPeek {
+		body, why = body[:maxPeek], unreadTooLarge
 	}
 	list := codings(contentEncoding)
 	for len(list) > 0 && len(body) > 0 {

@@ -14,7 +14,7 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// This file is the only one that builds and reads ext_proc messages, so that the encoding can be replaced.
+// This file and response.go are the only ones that build and read ext_proc messages, so that the encoding can be replaced.
 
 // requestFacts is what an attempt's request headers tell.
 type requestFacts struct {
@@ -52,60 +52,6 @@ func readRequest(h *extprocv3.HttpHeaders) requestFacts {
 	return requestFacts{id: m.Get(headerID), route: m.Get(headerRoute), tenant: m.Get(headerTenant), attempt: m.Get(headerAttempt), headers: m}
 }
 
-// responseFacts is what an attempt's response headers tell.
-type responseFacts struct {
-	tokenstore.Response
-	mode   filterv3.ProcessingMode_BodySendMode // how to ask for the body, when it is Peekable
-	unread unread                               // why an error's body cannot be asked for
-}
-
-func readResponse(h *extprocv3.HttpHeaders, attributes map[string]*structpb.Struct) responseFacts {
-	m := headerMap{h.GetHeaders().GetHeaders()}
-	code, _ := strconv.Atoi(m.Get(":status"))
-	r := responseFacts{Response: tokenstore.Response{Status: code, Header: m}}
-	for _, set := range attributes {
-		if v := set.GetFields()[attributeDetails]; v != nil {
-			r.Detail = v.GetStringValue()
-		}
-		if v := set.GetFields()[attributeFlags]; v != nil {
-			r.NotSent = uint64(v.GetNumberValue())&flagsNotSent != 0
-		}
-	}
-	r.Local = r.Detail != "" && r.Detail != viaUpstream
-	r.NotSent = r.NotSent && r.Local
-	if !r.Local && !h.GetEndOfStream() && peekable(code) {
-		r.mode, r.unread = bodyMode(m)
-		r.Peekable = r.mode != filterv3.ProcessingMode_NONE
-	}
-	return r
-}
-
-func peekable(code int) bool {
-	switch code {
-	case 400, 401, 402, 403, 429:
-		return true
-	}
-	return false
-}
-
-// bodyMode is how Envoy may be asked for an answer's body. One of known length is held until it is there. Of unknown
-// length may be more than Envoy holds, and more might never come: then it sends what it has.
-func bodyMode(h headerMap) (filterv3.ProcessingMode_BodySendMode, unread) {
-	length := h.Get("content-length")
-	n, err := strconv.ParseInt(length, 10, 64)
-	switch {
-	case length == "0":
-		return filterv3.ProcessingMode_NONE, ""
-	case !decodable(h.Get("content-encoding")):
-		return filterv3.ProcessingMode_NONE, unreadEncoding
-	case length == "":
-		return filterv3.ProcessingMode_BUFFERED_PARTIAL, ""
-	case err != nil || n > maxPeek:
-		return filterv3.ProcessingMode_NONE, unreadTooLarge
-	}
-	return filterv3.ProcessingMode_BUFFERED, ""
-}
-
 func set(name, value string) *corev3.HeaderValueOption {
 	return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, RawValue: []byte(value)}, AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD}
 }
@@ -114,8 +60,9 @@ func set(name, value string) *corev3.HeaderValueOption {
 func pickReply(p tokenstore.Pick, f requestFacts, meta *structpb.Struct) *extprocv3.ProcessingResponse {
 	m := &extprocv3.HeaderMutation{SetHeaders: make([]*corev3.HeaderValueOption, 0, len(p.Headers)+1)}
 	m.SetHeaders = append(m.SetHeaders, set(headerCluster, p.Cluster))
-	if asked := f.headers.Get(headerAccept); narrow(asked) != asked {
-		m.SetHeaders = append(m.SetHeaders, set(headerAccept, narrow(asked)))
+	asked := f.headers.Get(headerAccept)
+	if taken := narrow(asked); taken != asked {
+		m.SetHeaders = append(m.SetHeaders, set(headerAccept, taken))
 	}
 	for _, h := range p.Headers {
 		value := h.Value

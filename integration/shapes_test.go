@@ -51,6 +51,9 @@ func TestAnErrorIsReadInEveryShape(t *testing.T) {
 					t.Errorf("%d of 6 requests failed, with %d attempts", refusals, seen)
 				}
 				expect(t, "state", g.state(t, "claude-1"), "cooling")
+				for _, reason := range []string{"too_large", "timeout", "encoding", "cut"} {
+					expect(t, "unread: "+reason, g.unread(t, reason), 0)
+				}
 			})
 		}
 	}
@@ -94,5 +97,33 @@ func TestAnEarlyErrorOfUnknownLengthIsReadAndTheUploadRepeated(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAProviderIsAskedForWhatCanBeRead(t *testing.T) {
+	g := startWith(t, nil, one)
+	for asked, want := range map[string]string{
+		"gzip, br;q=0.5":         "gzip, br;q=0.5",
+		"zstd, dcz, dcb, br":     "zstd, br",
+		"compress":               "identity",
+		"compress, identity;q=0": "compress, identity;q=0",
+		"*":                      "gzip",
+		"dcz|gzip":               "gzip", // in two lines
+		"":                       "",
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+"/v1/messages", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.SplitSeq(asked, "|") {
+			if line != "" {
+				req.Header.Add("Accept-Encoding", line)
+			}
+		}
+		if _, err := Do(&http.Client{Transport: &http.Transport{DisableCompression: true}}, req); err != nil {
+			t.Fatal(err)
+		}
+		seen := g.Provider.Seen("")
+		expect(t, asked, strings.Join(seen[len(seen)-1].Headers["Accept-Encoding"], "|"), want)
 	}
 }
