@@ -22,7 +22,8 @@ func (b *builder) filter(name string, cfg proto.Message) *hcmv3.HttpFilter {
 func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 	forward := []*matcherv3.StringMatcher{
 		exact(":method"), exact(":path"), exact(":status"), prefix("x-tokenward-"), exact("x-envoy-attempt-count"),
-		exact("content-length"), exact("content-type"), exact("content-encoding"), exact("www-authenticate"), exact("accept-encoding"),
+		exact("content-length"), exact("content-type"), exact("content-encoding"), exact("www-authenticate"),
+		exact("accept-encoding"),
 	}
 	for _, h := range b.cfg.ForwardHeaders {
 		forward = append(forward, exact(h))
@@ -33,6 +34,8 @@ func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 	return b.filter(FilterAttempt, &extprocv3.ExternalProcessor{
 		StatPrefix: "attempt",
 		GrpcService: &corev3.GrpcService{
+			// The service may ask this Envoy for answers of unknown length. With an older configuration it must not.
+			InitialMetadata: []*corev3.HeaderValue{{Key: "x-tokenward-peek", Value: "partial"}},
 			TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: clusterService}},
 			RetryPolicy: &corev3.RetryPolicy{
 				RetryOn: "connect-failure,refused-stream", NumRetries: u32(5),
@@ -50,11 +53,13 @@ func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 		},
 		AllowModeOverride: true,
 		// An answer of known length, and one whose length is not known.
-		AllowedOverrideModes: []*extprocv3.ProcessingMode{peek(extprocv3.ProcessingMode_BUFFERED), peek(extprocv3.ProcessingMode_BUFFERED_PARTIAL)},
-		MutationRules:        &mutationv3.HeaderMutationRules{AllowAllRouting: truth(false), AllowEnvoy: truth(false), DisallowSystem: truth(true)},
-		ForwardRules:         &extprocv3.HeaderForwardingRules{AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: forward}},
-		ResponseAttributes:   []string{"response.code_details", "response.flags"},
-		MetadataOptions:      &extprocv3.MetadataOptions{ReceivingNamespaces: &extprocv3.MetadataOptions_MetadataNamespaces{Untyped: []string{"tokenward"}}},
+		AllowedOverrideModes: []*extprocv3.ProcessingMode{
+			peek(extprocv3.ProcessingMode_BUFFERED), peek(extprocv3.ProcessingMode_BUFFERED_PARTIAL),
+		},
+		MutationRules:      &mutationv3.HeaderMutationRules{AllowAllRouting: truth(false), AllowEnvoy: truth(false), DisallowSystem: truth(true)},
+		ForwardRules:       &extprocv3.HeaderForwardingRules{AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: forward}},
+		ResponseAttributes: []string{"response.code_details", "response.flags"},
+		MetadataOptions:    &extprocv3.MetadataOptions{ReceivingNamespaces: &extprocv3.MetadataOptions_MetadataNamespaces{Untyped: []string{"tokenward"}}},
 	})
 }
 

@@ -83,17 +83,20 @@ func TestABodyIsReadWhateverItsCoding(t *testing.T) {
 		{"gzip", encode(t, words, "gzip")[:30], words[:10], unreadEncoding},
 	} {
 		got, why := decode(c.body, c.encoding)
-		if why != c.why || (c.why == "" && string(got) != c.want) || !strings.HasPrefix(string(got), c.want[:min(len(got), len(c.want))]) {
+		begins := strings.HasPrefix(string(got), c.want[:min(len(got), len(c.want))])
+		if why != c.why || !begins || (why == "" && len(got) != len(c.want)) {
 			t.Errorf("%q of %d bytes: %q, %q; want %q, %q", c.encoding, len(c.body), got, why, c.want, c.why)
 		}
 	}
 }
 
 func TestWhatIsReadIsBounded(t *testing.T) {
-	large := words + strings.Repeat(" ", 30<<20)
+	large := words + strings.Repeat(" ", 2<<20)
 	for _, coding := range []string{"gzip", "deflate", "raw", "br", "zstd"} {
 		name := strings.Replace(coding, "raw", "deflate", 1)
-		for encoding, body := range map[string][]byte{name: encode(t, large, coding), name + ", gzip": encode(t, large, coding, "gzip")} {
+		for encoding, body := range map[string][]byte{
+			name: encode(t, large, coding), name + ", gzip": encode(t, large, coding, "gzip"),
+		} {
 			got, why := decode(body[:min(len(body), maxPeek)], encoding)
 			if why != unreadTooLarge || len(got) > maxPeek || !strings.HasPrefix(string(got), words) {
 				t.Errorf("%s: %d bytes, %q", encoding, len(got), why)

@@ -14,7 +14,7 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// This file and response.go are the only ones that build and read ext_proc messages, so that the encoding can be replaced.
+// This file and response.go are the only ones that build and read ext_proc messages: the encoding can be replaced.
 
 // requestFacts is what an attempt's request headers tell.
 type requestFacts struct {
@@ -131,13 +131,17 @@ func peekReply(mode filterv3.ProcessingMode_BodySendMode) *extprocv3.ProcessingR
 // retryReply asks for another attempt when the answer's own headers are out of reach: Envoy holds them for a body that
 // does not come.
 func retryReply(meta *structpb.Struct) *extprocv3.ProcessingResponse {
-	return &extprocv3.ProcessingResponse{DynamicMetadata: meta, Response: &extprocv3.ProcessingResponse_ImmediateResponse{
+	reply := &extprocv3.ProcessingResponse{DynamicMetadata: meta}
+	reply.Response = &extprocv3.ProcessingResponse_ImmediateResponse{
 		ImmediateResponse: &extprocv3.ImmediateResponse{
-			Status:  &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
-			Headers: &extprocv3.HeaderMutation{SetHeaders: []*corev3.HeaderValueOption{set(headerRetry, "1"), set(headerStatus, "0")}},
+			Status: &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
+			Headers: &extprocv3.HeaderMutation{
+				SetHeaders: []*corev3.HeaderValueOption{set(headerRetry, "1"), set(headerStatus, "0")},
+			},
 			Details: "tokenward_retry",
 		},
-	}}
+	}
+	return reply
 }
 
 // refusalReply is an answer of our own. It carries no retry marker: nobody is left to try.

@@ -12,6 +12,9 @@ const (
 	headerStatus  = "x-tokenward-status"
 	headerAccept  = "accept-encoding"
 
+	metadataPeek = "x-tokenward-peek" // of the stream: how Envoy may be asked for a body, besides BUFFERED
+	peekPartial  = "partial"
+
 	headerReason   = "tokenward-reason"   // to the client, on refusals of ours
 	headerAttempts = "tokenward-attempts" // to the client, where the route reveals it
 

@@ -3,9 +3,11 @@ package extproc
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/tokenward/tokenward/tokenstore"
 )
@@ -13,9 +15,9 @@ import (
 // peekTimeout bounds the wait for a small error body. After it the stream ends cleanly and Envoy goes on alone.
 const peekTimeout = time.Second
 
-// peek asks Envoy for the body of an error answer and waits for it. If it does not come in time, the headers alone decide.
-// Then the stream ends cleanly, and what Envoy holds goes on as it came: x-tokenward-status is still in place, so that the
-// outer listener retries a 401 and passes the rest.
+// peek asks Envoy for the body of an error answer and waits for it. If it does not come in time, the headers alone
+// decide. Then the stream ends cleanly, and what Envoy holds goes on as it came: x-tokenward-status is still in place,
+// so that the outer listener retries a 401 and passes the rest.
 func (a *attempt) peek() (bool, error) {
 	if err := a.stream.Send(peekReply(a.response.mode)); err != nil {
 		a.cut()
@@ -44,8 +46,14 @@ func (a *attempt) peek() (bool, error) {
 	return false, a.late()
 }
 
-// late decides without the body, which has not come in time. The answer's headers are out of reach then: a 401 that should
-// pass is tried again by the outer listener, and passes when it comes once more.
+// mayPeekPartially reports whether the stream's Envoy lets us ask for answers of unknown length. Who does not allow it
+// goes on with the headers at once, undecided.
+func mayPeekPartially(ctx context.Context) bool {
+	return slices.Contains(metadata.ValueFromIncomingContext(ctx, metadataPeek), peekPartial)
+}
+
+// late decides without the body, which has not come in time. The answer's headers are out of reach then: a 401 that
+// should pass is tried again by the outer listener, and passes when it comes once more.
 func (a *attempt) late() error {
 	a.blind, a.response.Peekable, a.response.unread = true, false, unreadTimeout
 	d, err := a.server.tokens.Report(a.stream.Context(), a.pick, a.response.Response, a.trail, nil)

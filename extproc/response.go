@@ -17,8 +17,8 @@ type responseFacts struct {
 	unread unread                               // why an error's body cannot be asked for
 }
 
-// readResponse reads response headers. blind: no body is asked for any more.
-func readResponse(h *extprocv3.HttpHeaders, attributes map[string]*structpb.Struct, blind bool) responseFacts {
+// readResponse reads response headers. blind: no body is asked for any more. partial: Envoy allows BUFFERED_PARTIAL.
+func readResponse(h *extprocv3.HttpHeaders, attributes map[string]*structpb.Struct, blind, partial bool) responseFacts {
 	m := headerMap{h.GetHeaders().GetHeaders()}
 	code, _ := strconv.Atoi(m.Get(":status"))
 	r := responseFacts{Response: tokenstore.Response{Status: code, Header: m}}
@@ -34,8 +34,11 @@ func readResponse(h *extprocv3.HttpHeaders, attributes map[string]*structpb.Stru
 	r.NotSent = r.NotSent && r.Local
 	if !r.Local && !h.GetEndOfStream() && peekable(code) {
 		r.mode, r.unread = bodyMode(m)
-		if blind && r.mode != filterv3.ProcessingMode_NONE {
+		switch {
+		case blind && r.mode != filterv3.ProcessingMode_NONE:
 			r.mode, r.unread = filterv3.ProcessingMode_NONE, unreadTimeout
+		case !partial && r.mode == filterv3.ProcessingMode_BUFFERED_PARTIAL:
+			r.mode, r.unread = filterv3.ProcessingMode_NONE, unreadConfig
 		}
 		r.Peekable = r.mode != filterv3.ProcessingMode_NONE
 	}
@@ -56,13 +59,13 @@ func bodyMode(h headerMap) (filterv3.ProcessingMode_BodySendMode, unread) {
 	length := h.Get("content-length")
 	n, err := strconv.ParseInt(length, 10, 64)
 	switch {
-	case length == "0":
+	case err == nil && n == 0:
 		return filterv3.ProcessingMode_NONE, ""
 	case !decodable(h.Get("content-encoding")):
 		return filterv3.ProcessingMode_NONE, unreadEncoding
 	case length == "":
 		return filterv3.ProcessingMode_BUFFERED_PARTIAL, ""
-	case err != nil || n > maxPeek:
+	case err != nil || n < 0 || n > maxPeek:
 		return filterv3.ProcessingMode_NONE, unreadTooLarge
 	}
 	return filterv3.ProcessingMode_BUFFERED, ""

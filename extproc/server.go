@@ -57,7 +57,8 @@ type Server struct {
 // New prepares a Server; no I/O but reading the TLS files. The socket is of the same Config.
 func New(cfg Config, socket *Socket, tokens Tokens, reg prometheus.Registerer, log *zap.Logger) (*Server, error) {
 	held := newTrails(trailsMost, cfg.TrailAge)
-	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: newMetrics(reg, held, cfg.Upstreams), health: health.NewServer(), socket: socket}
+	m := newMetrics(reg, held, cfg.Upstreams)
+	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: m, health: health.NewServer(), socket: socket}
 	var opts []grpc.ServerOption
 	if cfg.CertFile != "" {
 		c, err := serverTLS(cfg)

@@ -53,7 +53,7 @@ func (a *attempt) handle(m *extprocv3.ProcessingRequest) (more bool, err error) 
 	case *extprocv3.ProcessingRequest_RequestHeaders:
 		return a.onRequest(readRequest(r.RequestHeaders))
 	case *extprocv3.ProcessingRequest_ResponseHeaders:
-		a.response = readResponse(r.ResponseHeaders, m.GetAttributes(), a.blind)
+		a.response = readResponse(r.ResponseHeaders, m.GetAttributes(), a.blind, mayPeekPartially(a.stream.Context()))
 		return a.onResponse()
 	case *extprocv3.ProcessingRequest_ResponseBody:
 		a.missed(a.response.readBody(r.ResponseBody))

@@ -10,7 +10,11 @@ import (
 	"github.com/tokenward/tokenward/integration/provider"
 )
 
-const disabled = `{"type":"error","error":{"type":"invalid_request_error","message":"This organization has been disabled."}}`
+const disabled = `{"type":"error","error":{"type":"invalid_request_error",
+	"message":"This organization has been disabled."}}`
+
+// two are accounts of one pool.
+var two = map[string]string{"claude-1": "claude", "claude-2": "claude"}
 
 // shapes are the ways in which an error may come that must not matter.
 var shapes = map[string]provider.Shape{
@@ -26,6 +30,7 @@ var shapes = map[string]provider.Shape{
 	"chunked br":      {Chunked: true, Codings: []string{"br"}},
 	"chunked zstd":    {Chunked: true, Codings: []string{"zstd"}},
 	"chunked deflate": {Chunked: true, Codings: []string{"deflate"}},
+	"until the end":   {Close: true, Chunked: true},
 	"with a trailer":  {Chunked: true, Trailer: true},
 	"60 KiB":          {Pad: 60 << 10},
 	"60 KiB chunked":  {Pad: 60 << 10, Chunked: true},
@@ -38,7 +43,7 @@ func TestAnErrorIsReadInEveryShape(t *testing.T) {
 		for name, shape := range shapes {
 			t.Run(map[bool]string{false: "http1 ", true: "http2 "}[h2]+name, func(t *testing.T) {
 				t.Parallel()
-				g := startWith(t, func(o *Options) { o.HTTP2 = h2 }, map[string]string{"claude-1": "claude", "claude-2": "claude"})
+				g := startWith(t, func(o *Options) { o.HTTP2 = h2 }, two)
 				g.Provider.Script("claude-1", provider.Script{Status: 400, Body: disabled, Shape: shape})
 				refusals := 0
 				for range 6 {
@@ -84,10 +89,12 @@ func (g *Gateway) raw(t *testing.T, method, accept string) (Answer, error) {
 func TestAnEarlyErrorOfUnknownLengthIsReadAndTheUploadRepeated(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		t.Run(map[bool]string{false: "http1", true: "http2"}[h2], func(t *testing.T) {
-			g := startWith(t, func(o *Options) { o.HTTP2 = h2 }, map[string]string{"claude-1": "claude", "claude-2": "claude"})
-			g.Provider.Script("claude-1", provider.Script{Status: 400, Body: disabled, Shape: provider.Shape{Chunked: true, Codings: []string{"br"}}})
+			g := startWith(t, func(o *Options) { o.HTTP2 = h2 }, two)
+			shape := provider.Shape{Chunked: true, Codings: []string{"br"}}
+			g.Provider.Script("claude-1", provider.Script{Status: 400, Body: disabled, Shape: shape})
+			upload := strings.Repeat("0123456789", 200<<10)
 			for range 4 {
-				a, err := g.Post(t.Context(), t.Name(), "early", strings.NewReader(strings.Repeat("0123456789", 200<<10)))
+				a, err := g.Post(t.Context(), t.Name(), "early", strings.NewReader(upload))
 				if err != nil {
 					t.Fatal(err)
 				}
