@@ -18,8 +18,10 @@ func (b *builder) filter(name string, cfg proto.Message) *hcmv3.HttpFilter {
 
 func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 	forward := []*matcherv3.StringMatcher{
-		exact(":method"), exact(":path"), exact(":status"), prefix("x-tokenward-"), exact("x-envoy-attempt-count"), exact("x-request-id"),
-		exact("content-length"), exact("content-type"), exact("content-encoding"), exact("www-authenticate"), exact("accept-encoding"),
+		exact(":method"), exact(":path"), exact(":status"), prefix("x-tokenward-"), exact("x-envoy-attempt-count"),
+		exact("x-request-id"),
+		exact("content-length"), exact("content-type"), exact("content-encoding"), exact("www-authenticate"),
+		exact("accept-encoding"),
 		exact("sec-websocket-protocol"), // browsers put keys there
 	}
 	for _, h := range b.cfg.ForwardHeaders {
@@ -31,6 +33,8 @@ func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 	return b.filter(FilterAttempt, &extprocv3.ExternalProcessor{
 		StatPrefix: "attempt",
 		GrpcService: &corev3.GrpcService{
+			// The service may ask this Envoy for answers of unknown length. With an older configuration it must not.
+			InitialMetadata: []*corev3.HeaderValue{{Key: "x-tokenward-peek", Value: "partial"}},
 			TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: clusterService}},
 			RetryPolicy:     b.reconnect(),
 		},
@@ -45,7 +49,9 @@ func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 		},
 		AllowModeOverride: true,
 		// An answer of known length, and one whose length is not known.
-		AllowedOverrideModes: []*extprocv3.ProcessingMode{peek(extprocv3.ProcessingMode_BUFFERED), peek(extprocv3.ProcessingMode_BUFFERED_PARTIAL)},
+		AllowedOverrideModes: []*extprocv3.ProcessingMode{
+			peek(extprocv3.ProcessingMode_BUFFERED), peek(extprocv3.ProcessingMode_BUFFERED_PARTIAL),
+		},
 		MutationRules: &mutationv3.HeaderMutationRules{
 			AllowAllRouting: truth(false), AllowEnvoy: truth(false), DisallowSystem: truth(true),
 			AllowExpression: &matcherv3.RegexMatcher{Regex: ":path"}, // a client's credentials are cut out of the query

@@ -24,9 +24,10 @@ const (
 	unreadTimeout  unread = "timeout"   // not complete within peekTimeout
 	unreadEncoding unread = "encoding"  // a content-encoding that is not known, or not what the body is
 	unreadCut      unread = "cut"       // provider or client left before its end
+	unreadConfig   unread = "old_envoy" // of unknown length, and Envoy's configuration allows no such peek
 )
 
-var unreads = []unread{unreadTooLarge, unreadTimeout, unreadEncoding, unreadCut}
+var unreads = []unread{unreadTooLarge, unreadTimeout, unreadEncoding, unreadCut, unreadConfig}
 
 // decoders undo one content coding (RFC 9110 section 8.4.1, RFC 8878). They return what they got to the first error.
 var decoders = map[string]func([]byte) ([]byte, error){
@@ -57,15 +58,15 @@ func decodable(contentEncoding string) bool {
 	return len(list) <= 4
 }
 
-// decode undoes the content codings of a body, so that an error can be read whatever the client accepts. whole tells
-// that the body has not been cut before. What is returned beside a reason is a beginning, which may still tell something.
-func decode(body []byte, whole bool, contentEncoding string) ([]byte, unread) {
+// decode undoes the content codings of a body, so that an error can be read whatever the client accepts. What is
+// returned beside a reason is a beginning, which may still tell something.
+func decode(body []byte, contentEncoding string) ([]byte, unread) {
 	if !decodable(contentEncoding) {
 		return nil, unreadEncoding
 	}
 	why := unread("")
-	if len(body) > maxPeek || !whole {
-		body, why = body[:min(len(body), maxPeek)], unreadTooLarge
+	if len(body) > maxPeek {
+		body, why = body[:maxPeek], unreadTooLarge
 	}
 	list := codings(contentEncoding)
 	for len(list) > 0 && len(body) > 0 {
@@ -103,9 +104,11 @@ func inflate(body []byte) ([]byte, error) {
 
 func unbrotli(body []byte) ([]byte, error) { return take(brotli.NewReader(bytes.NewReader(body))) }
 
-// unzstd bounds the window to the 8 MiB that RFC 9659 allows on the web. With one decoder at work there is no goroutine.
+// unzstd bounds the window to the 8 MiB that RFC 9659 allows on the web. With one decoder at work there is no
+// goroutine.
 func unzstd(body []byte) ([]byte, error) {
-	z, err := zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20))
+	z, err := zstd.NewReader(bytes.NewReader(body),
+		zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20))
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// This file is the only one that builds and reads ext_proc messages, so that the encoding can be replaced.
+// This file and response.go are the only ones that build and read ext_proc messages: the encoding can be replaced.
 
 // requestFacts is what an attempt's request headers tell.
 type requestFacts struct {
@@ -60,60 +60,6 @@ func readRequest(h *extprocv3.HttpHeaders) requestFacts {
 	}
 }
 
-// responseFacts is what an attempt's response headers tell.
-type responseFacts struct {
-	tokenstore.Response
-	mode   filterv3.ProcessingMode_BodySendMode // how to ask for the body, when it is Peekable
-	unread unread                               // why an error's body cannot be asked for
-}
-
-func readResponse(h *extprocv3.HttpHeaders, attributes map[string]*structpb.Struct) responseFacts {
-	m := headerMap{h.GetHeaders().GetHeaders()}
-	code, _ := strconv.Atoi(m.Get(":status"))
-	r := responseFacts{Response: tokenstore.Response{Status: code, Header: m}}
-	for _, set := range attributes {
-		if v := set.GetFields()[attributeDetails]; v != nil {
-			r.Detail = v.GetStringValue()
-		}
-		if v := set.GetFields()[attributeFlags]; v != nil {
-			r.NotSent = uint64(v.GetNumberValue())&flagsNotSent != 0
-		}
-	}
-	r.Local = r.Detail != "" && r.Detail != viaUpstream
-	r.NotSent = r.NotSent && r.Local
-	if !r.Local && !h.GetEndOfStream() && peekable(code) {
-		r.mode, r.unread = bodyMode(m)
-		r.Peekable = r.mode != filterv3.ProcessingMode_NONE
-	}
-	return r
-}
-
-func peekable(code int) bool {
-	switch code {
-	case 400, 401, 402, 403, 429:
-		return true
-	}
-	return false
-}
-
-// bodyMode is how Envoy may be asked for an answer's body. One of known length is held until it is there. Of unknown
-// length may be more than Envoy holds, and more might never come: then it sends what it has.
-func bodyMode(h headerMap) (filterv3.ProcessingMode_BodySendMode, unread) {
-	length := h.Get("content-length")
-	n, err := strconv.ParseInt(length, 10, 64)
-	switch {
-	case length == "0":
-		return filterv3.ProcessingMode_NONE, ""
-	case !decodable(h.Get("content-encoding")):
-		return filterv3.ProcessingMode_NONE, unreadEncoding
-	case length == "":
-		return filterv3.ProcessingMode_BUFFERED_PARTIAL, ""
-	case err != nil || n > maxPeek:
-		return filterv3.ProcessingMode_NONE, unreadTooLarge
-	}
-	return filterv3.ProcessingMode_BUFFERED, ""
-}
-
 func set(name, value string) *corev3.HeaderValueOption {
 	return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, RawValue: []byte(value)}, AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD}
 }
@@ -124,8 +70,9 @@ func pickReply(p tokenstore.Pick, f requestFacts, s *scrub, meta *structpb.Struc
 	m := &extprocv3.HeaderMutation{SetHeaders: make([]*corev3.HeaderValueOption, 0, len(p.Headers)+1)}
 	m.SetHeaders = append(m.SetHeaders, set(headerCluster, p.Cluster))
 	s.clean(f, m)
-	if asked := f.headers.Get(headerAccept); narrow(asked) != asked {
-		m.SetHeaders = append(m.SetHeaders, set(headerAccept, narrow(asked)))
+	asked := f.headers.Get(headerAccept)
+	if taken := narrow(asked); taken != asked {
+		m.SetHeaders = append(m.SetHeaders, set(headerAccept, taken))
 	}
 	for _, h := range p.Headers {
 		value := h.Value
@@ -194,13 +141,17 @@ func peekReply(mode filterv3.ProcessingMode_BodySendMode) *extprocv3.ProcessingR
 // retryReply asks for another attempt when the answer's own headers are out of reach: Envoy holds them for a body that
 // does not come.
 func retryReply(meta *structpb.Struct) *extprocv3.ProcessingResponse {
-	return &extprocv3.ProcessingResponse{DynamicMetadata: meta, Response: &extprocv3.ProcessingResponse_ImmediateResponse{
+	reply := &extprocv3.ProcessingResponse{DynamicMetadata: meta}
+	reply.Response = &extprocv3.ProcessingResponse_ImmediateResponse{
 		ImmediateResponse: &extprocv3.ImmediateResponse{
-			Status:  &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
-			Headers: &extprocv3.HeaderMutation{SetHeaders: []*corev3.HeaderValueOption{set(headerRetry, "1"), set(headerStatus, "0")}},
+			Status: &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
+			Headers: &extprocv3.HeaderMutation{
+				SetHeaders: []*corev3.HeaderValueOption{set(headerRetry, "1"), set(headerStatus, "0")},
+			},
 			Details: "tokenward_retry",
 		},
-	}}
+	}
+	return reply
 }
 
 // needsHuman reports whether the same request would be refused again until somebody has done something.

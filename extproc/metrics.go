@@ -26,7 +26,10 @@ func newMetrics(reg prometheus.Registerer, held *trails) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(opts("requests_total", "Requests by their end."), []string{"route", "result"}),
 		attempts: prometheus.NewCounterVec(opts("attempts_total", "Upstream attempts by what the answer meant."), []string{"route", "upstream", "verdict"}),
-		unread:   prometheus.NewCounterVec(opts("unread_answers_total", "Error answers whose words would have told more, and could not be read."), []string{"route", "upstream", "reason"}),
+		unread: prometheus.NewCounterVec(
+			opts("unread_answers_total", "Error answers whose words would have told more, and could not be read."),
+			[]string{"route", "upstream", "reason"},
+		),
 		recovery: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tokenward", Name: "recovery_seconds", Help: "What recovery added to a request.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 13)}, []string{"route", "kind"}),
 		request:  decisions.WithLabelValues("request"),
 		response: decisions.WithLabelValues("response"),

@@ -16,6 +16,9 @@ const (
 
 	headerProtocols = "sec-websocket-protocol"
 
+	metadataPeek = "x-tokenward-peek" // of the stream: how Envoy may be asked for a body, besides BUFFERED
+	peekPartial  = "partial"
+
 	headerReason   = "tokenward-reason"   // to the client, on refusals of ours
 	headerAttempts = "tokenward-attempts" // to the client, where the route reveals it
 

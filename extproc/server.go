@@ -61,8 +61,9 @@ type Server struct {
 // New prepares a Server; no I/O but reading the TLS files. The socket is of the same Config.
 func New(cfg Config, socket *Socket, tokens Tokens, reg prometheus.Registerer, log *zap.Logger) (*Server, error) {
 	held := newTrails(trailsMost, cfg.TrailAge)
-	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: newMetrics(reg, held), health: health.NewServer(), socket: socket}
-	s.metrics.begin(cfg.Upstreams)
+	m := newMetrics(reg, held)
+	m.begin(cfg.Upstreams)
+	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: m, health: health.NewServer(), socket: socket}
 	s.scrub = newScrub(cfg.CredentialQueryKeys, cfg.CredentialProtocols)
 	var opts []grpc.ServerOption
 	if cfg.CertFile != "" {

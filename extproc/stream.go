@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
 	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -14,9 +13,6 @@ import (
 
 	"github.com/tokenward/tokenward/tokenstore"
 )
-
-// peekTimeout bounds the wait for a small error body. After it the stream ends cleanly and Envoy goes on alone.
-const peekTimeout = time.Second
 
 // attempt is one stream: one upstream try of a request.
 type attempt struct {
@@ -57,15 +53,10 @@ func (a *attempt) handle(m *extprocv3.ProcessingRequest) (more bool, err error) 
 	case *extprocv3.ProcessingRequest_RequestHeaders:
 		return a.onRequest(readRequest(r.RequestHeaders))
 	case *extprocv3.ProcessingRequest_ResponseHeaders:
-		if a.response = readResponse(r.ResponseHeaders, m.GetAttributes()); a.response.Peekable && a.blind {
-			a.response.Peekable, a.response.unread = false, unreadTimeout
-		}
+		a.response = readResponse(r.ResponseHeaders, m.GetAttributes(), a.blind, mayPeekPartially(a.stream.Context()))
 		return a.onResponse()
 	case *extprocv3.ProcessingRequest_ResponseBody:
-		var why unread
-		a.response.Body, why = decode(r.ResponseBody.GetBody(), r.ResponseBody.GetEndOfStream(), a.response.Header.Get("content-encoding"))
-		a.response.BodyRead, a.response.Peekable = true, false
-		a.missed(why)
+		a.missed(a.response.readBody(r.ResponseBody))
 		return a.onResponse()
 	}
 	return false, status.Error(codes.InvalidArgument, "the filter sent a message that its generated configuration never sends; use the output of tokenward envoy")
@@ -115,69 +106,6 @@ func (a *attempt) onResponse() (bool, error) {
 		return false, a.stream.Send(bodyReply(d.Action == tokenstore.Retry, a.shown(a.number), meta))
 	}
 	return false, a.stream.Send(responseReply(d.Action == tokenstore.Retry, a.shown(a.number), meta))
-}
-
-// peek asks Envoy for the body of an error answer and waits for it. If it does not come in time, the headers alone decide.
-// Then the stream ends cleanly, and what Envoy holds goes on as it came: x-tokenward-status is still in place, so that the
-// outer listener retries a 401 and passes the rest.
-func (a *attempt) peek() (bool, error) {
-	if err := a.stream.Send(peekReply(a.response.mode)); err != nil {
-		a.cut()
-		return false, a.ended(err)
-	}
-	type received struct {
-		m   *extprocv3.ProcessingRequest
-		err error
-	}
-	got := make(chan received, 1)
-	go func() { // ends with the stream at the latest
-		m, err := a.stream.Recv()
-		got <- received{m, err}
-	}()
-	t := time.NewTimer(peekTimeout)
-	defer t.Stop()
-	select {
-	case r := <-got:
-		if r.err != nil {
-			a.cut()
-			return false, a.ended(r.err)
-		}
-		return a.handle(r.m)
-	case <-t.C:
-	}
-	return false, a.late()
-}
-
-// late decides without the body, which has not come in time. The answer's headers are out of reach then: a 401 that should
-// pass is tried again by the outer listener, and passes when it comes once more.
-func (a *attempt) late() error {
-	a.blind, a.response.Peekable, a.response.unread = true, false, unreadTimeout
-	d, err := a.server.tokens.Report(a.stream.Context(), a.pick, a.response.Response, a.trail, nil)
-	if err != nil {
-		return nil //nolint:nilerr // the client left
-	}
-	meta := a.responseMetadata(d)
-	switch action := d.Action; {
-	case action == tokenstore.Retry:
-		a.conclude(d)
-		return a.stream.Send(retryReply(meta))
-	case action == tokenstore.Refuse:
-		a.conclude(d)
-		return a.stream.Send(refusalReply(d.Refusal, a.shown(a.number), meta))
-	case a.response.Status == http.StatusUnauthorized:
-		d.Action = tokenstore.Retry
-	}
-	a.conclude(d)
-	return nil
-}
-
-// cut takes the headers of an answer whose body will not come as evidence. Nobody waits for what follows.
-func (a *attempt) cut() {
-	a.missed(unreadCut)
-	a.response.Peekable = false
-	ctx, cancel := context.WithCancel(a.stream.Context())
-	cancel()
-	_, _ = a.server.tokens.Report(ctx, a.pick, a.response.Response, a.trail, nil) // there is nobody to tell
 }
 
 // conclude keeps the trail of a request that goes on and counts one that is decided. The account's place is free before
@@ -242,13 +170,6 @@ func (a *attempt) count(result string) {
 	}
 	a.judged = true
 	a.server.metrics.requests.WithLabelValues(a.facts.route, result).Inc()
-}
-
-// missed counts evidence that went unread, and why.
-func (a *attempt) missed(why unread) {
-	if why != "" {
-		a.server.metrics.unread.WithLabelValues(a.facts.route, a.pick.Upstream, string(why)).Inc()
-	}
 }
 
 // shown is the number of attempts to reveal to the client; 0: nothing is revealed.

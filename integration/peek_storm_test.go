@@ -16,9 +16,19 @@ func TestPeeksOfAllShapesAtOnceLeaveEnvoyAlive(t *testing.T) {
 	const storm = 5 * time.Second
 	var wild []provider.Shape
 	for _, chunked := range []bool{true, false} {
-		wild = append(wild, provider.Shape{Chunked: chunked}, provider.Shape{Chunked: chunked, Pad: 60 << 10}, provider.Shape{Chunked: chunked, Pad: 300 << 10},
-			provider.Shape{Chunked: chunked, Pad: 3 << 20}, provider.Shape{Chunked: chunked, Stall: 10}, provider.Shape{Chunked: chunked, Cut: 10},
-			provider.Shape{Chunked: chunked, Pad: 300 << 10, Cut: 100 << 10}, provider.Shape{Chunked: chunked, Trailer: chunked, Codings: []string{"gzip"}})
+		for _, shape := range []provider.Shape{
+			{},
+			{Pad: 60 << 10},
+			{Pad: 300 << 10},
+			{Pad: 3 << 20},
+			{Stall: 10},
+			{Cut: 10},
+			{Pad: 300 << 10, Cut: 100 << 10},
+			{Trailer: chunked, Codings: []string{"gzip"}},
+		} {
+			shape.Chunked = chunked
+			wild = append(wild, shape)
+		}
 	}
 	wild = append(wild, provider.Shape{Chunked: true, Pad: 1000, Endless: true})
 	bothWays(t, "", one, func(t *testing.T, g *Gateway) {

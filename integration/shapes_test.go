@@ -10,7 +10,11 @@ import (
 	"github.com/tokenward/tokenward/integration/provider"
 )
 
-const disabled = `{"type":"error","error":{"type":"invalid_request_error","message":"This organization has been disabled."}}`
+const disabled = `{"type":"error","error":{"type":"invalid_request_error",
+	"message":"This organization has been disabled."}}`
+
+// two are accounts of one pool.
+var two = map[string]string{"claude-1": "claude", "claude-2": "claude"}
 
 // shapes are the ways in which an error may come that must not matter.
 var shapes = map[string]provider.Shape{
@@ -26,6 +30,7 @@ var shapes = map[string]provider.Shape{
 	"chunked br":      {Chunked: true, Codings: []string{"br"}},
 	"chunked zstd":    {Chunked: true, Codings: []string{"zstd"}},
 	"chunked deflate": {Chunked: true, Codings: []string{"deflate"}},
+	"until the end":   {Close: true, Chunked: true},
 	"with a trailer":  {Chunked: true, Trailer: true},
 	"60 KiB":          {Pad: 60 << 10},
 	"60 KiB chunked":  {Pad: 60 << 10, Chunked: true},
@@ -38,7 +43,7 @@ func TestAnErrorIsReadInEveryShape(t *testing.T) {
 		for name, shape := range shapes {
 			t.Run(map[bool]string{false: "http1 ", true: "http2 "}[h2]+name, func(t *testing.T) {
 				t.Parallel()
-				g := startWith(t, func(o *Options) { o.HTTP2 = h2 }, map[string]string{"claude-1": "claude", "claude-2": "claude"})
+				g := startWith(t, func(o *Options) { o.HTTP2 = h2 }, two)
 				g.Provider.Script("claude-1", provider.Script{Status: 400, Body: disabled, Shape: shape})
 				refusals := 0
 				for range 6 {
@@ -51,6 +56,9 @@ func TestAnErrorIsReadInEveryShape(t *testing.T) {
 					t.Errorf("%d of 6 requests failed, with %d attempts", refusals, seen)
 				}
 				expect(t, "state", g.state(t, "claude-1"), "cooling")
+				for _, reason := range []string{"too_large", "timeout", "encoding", "cut"} {
+					expect(t, "unread: "+reason, g.unread(t, reason), 0)
+				}
 			})
 		}
 	}
@@ -81,10 +89,12 @@ func (g *Gateway) rawAnswer(t *testing.T, method, accept string) (Answer, error)
 func TestAnEarlyErrorOfUnknownLengthIsReadAndTheUploadRepeated(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		t.Run(map[bool]string{false: "http1", true: "http2"}[h2], func(t *testing.T) {
-			g := startWith(t, func(o *Options) { o.HTTP2 = h2 }, map[string]string{"claude-1": "claude", "claude-2": "claude"})
-			g.Provider.Script("claude-1", provider.Script{Status: 400, Body: disabled, Shape: provider.Shape{Chunked: true, Codings: []string{"br"}}})
+			g := startWith(t, func(o *Options) { o.HTTP2 = h2 }, two)
+			shape := provider.Shape{Chunked: true, Codings: []string{"br"}}
+			g.Provider.Script("claude-1", provider.Script{Status: 400, Body: disabled, Shape: shape})
+			upload := strings.Repeat("0123456789", 200<<10)
 			for range 4 {
-				a, err := g.Post(t.Context(), t.Name(), "early", strings.NewReader(strings.Repeat("0123456789", 200<<10)))
+				a, err := g.Post(t.Context(), t.Name(), "early", strings.NewReader(upload))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -94,5 +104,33 @@ func TestAnEarlyErrorOfUnknownLengthIsReadAndTheUploadRepeated(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAProviderIsAskedForWhatCanBeRead(t *testing.T) {
+	g := startWith(t, nil, one)
+	for asked, want := range map[string]string{
+		"gzip, br;q=0.5":         "gzip, br;q=0.5",
+		"zstd, dcz, dcb, br":     "zstd, br",
+		"compress":               "identity",
+		"compress, identity;q=0": "compress, identity;q=0",
+		"*":                      "gzip",
+		"dcz|gzip":               "gzip", // in two lines
+		"":                       "",
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+"/v1/messages", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.SplitSeq(asked, "|") {
+			if line != "" {
+				req.Header.Add("Accept-Encoding", line)
+			}
+		}
+		if _, err := Do(&http.Client{Transport: &http.Transport{DisableCompression: true}}, req); err != nil {
+			t.Fatal(err)
+		}
+		seen := g.Provider.Seen("")
+		expect(t, asked, strings.Join(seen[len(seen)-1].Headers["Accept-Encoding"], "|"), want)
 	}
 }

@@ -17,7 +17,7 @@ type Response struct {
 	// Body is the (decoded) body, at most 64 KiB, when it was read: see BodyRead. Only error answers are ever read.
 	Body     []byte
 	BodyRead bool
-	// Peekable: the body may still be asked for (small, content-length known, status 400, 401, 402, 403 or 429).
+	// Peekable: the body may still be asked for (not known to be large, status 400, 401, 402, 403 or 429).
 	Peekable bool
 	// Local: the answer was made by the proxy, not by the provider. Detail then is the proxy's reason.
 	Local  bool

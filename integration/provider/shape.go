@@ -5,6 +5,8 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -17,8 +19,9 @@ import (
 
 // Shape is how a scripted body travels. The zero Shape is plain, with its length announced.
 type Shape struct {
-	Codings []string      `json:"codings,omitempty"` // content codings in their order: gzip, deflate, raw (deflate without wrapping), br, zstd
+	Codings []string      `json:"codings,omitempty"` // in their order: gzip, deflate, raw (deflate unwrapped), br, zstd
 	Chunked bool          `json:"chunked,omitempty"` // the length is not announced
+	Close   bool          `json:"close,omitempty"`   // over HTTP/1.1 the end of the connection is the body's end
 	Trailer bool          `json:"trailer,omitempty"` // a trailer follows; needs Chunked
 	Pad     int           `json:"pad,omitempty"`     // so many spaces follow the body, before it is encoded
 	Stall   int           `json:"stall,omitempty"`   // after so many bytes nothing comes any more
@@ -45,6 +48,9 @@ func (s Script) answer(w http.ResponseWriter, r *http.Request) {
 	if len(named) > 0 {
 		h.Set("Content-Encoding", strings.Join(named, ", "))
 	}
+	if s.Shape.Close && s.untilClosed(w, body) {
+		return
+	}
 	if s.Shape.Trailer {
 		h.Set("Trailer", "x-sim-trailer")
 		defer h.Set("x-sim-trailer", "1")
@@ -57,6 +63,19 @@ func (s Script) answer(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 	}
 	s.Shape.send(w, r, body)
+}
+
+// untilClosed answers without a length at all. HTTP/2 cannot.
+func (s Script) untilClosed(w http.ResponseWriter, body []byte) bool {
+	c, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return false
+	}
+	_, _ = fmt.Fprintf(rw, "HTTP/1.1 %d Simulated\r\nConnection: close\r\n", s.Status)
+	_ = w.Header().Write(rw)
+	_, _ = fmt.Fprintf(rw, "\r\n%s", body)
+	_ = errors.Join(rw.Flush(), c.Close()) // whoever has gone misses it
+	return true
 }
 
 // send writes the body as the shape tells.

@@ -17,7 +17,8 @@ import (
 //     outright is shorter, and better;
 //  3. windows and buckets of which only the reset is told.
 //
-// What is negative, not a number, past, or no instant that a limit could mean is no signal. Nothing exceeds longestWait.
+// What is negative, not a number, past, or no instant that a limit could mean is no signal. Nothing exceeds
+// longestWait.
 
 // asked are the headers in which a server asks outright, the most exact first.
 var asked = []struct {
@@ -42,7 +43,8 @@ var buckets = func() [][2]string {
 		out = append(out, [2]string{"anthropic-ratelimit-" + l + "-remaining", "anthropic-ratelimit-" + l + "-reset"})
 	}
 	for _, l := range []string{ // OpenAI, Azure, and those who speak their API
-		"requests", "tokens", "input-tokens", "output-tokens", "project-tokens", "requests-minute", "requests-hour", "requests-day", "tokens-minute", "tokens-hour", "tokens-day",
+		"requests", "tokens", "input-tokens", "output-tokens", "project-tokens",
+		"requests-minute", "requests-hour", "requests-day", "tokens-minute", "tokens-hour", "tokens-day",
 	} {
 		out = append(out, [2]string{"x-ratelimit-remaining-" + l, "x-ratelimit-reset-" + l})
 	}
@@ -52,13 +54,17 @@ var buckets = func() [][2]string {
 // quotas are Copilot's windows: "ent=300&ovPerm=false&rem=0.0&rst=2026-01-01T00:00:00Z".
 var quotas = []string{
 	"x-usage-ratelimit-session", "x-usage-ratelimit-weekly",
-	"x-quota-snapshot-chat", "x-quota-snapshot-completions", "x-quota-snapshot-premium_interactions", "x-quota-snapshot-premium_models",
+	"x-quota-snapshot-chat", "x-quota-snapshot-completions",
+	"x-quota-snapshot-premium_interactions", "x-quota-snapshot-premium_models",
 }
 
 // LimitHeaders lists the response headers that tell of limits, so that Envoy must show them to us, by name or prefix.
 func LimitHeaders() (names, prefixes []string) {
 	return []string{"retry-after", "retry-after-ms", "x-ms-retry-after-ms"},
-		[]string{"anthropic-ratelimit-", "x-ratelimit-", "x-rate-limit-", "ratelimit-", "x-codex-", "x-usage-ratelimit-", "x-quota-snapshot-"}
+		[]string{
+			"anthropic-ratelimit-", "x-ratelimit-", "x-rate-limit-", "ratelimit-", "x-codex-", "x-usage-ratelimit-",
+			"x-quota-snapshot-",
+		}
 }
 
 // resetIn is how long a rate limit lasts, from now; 0 when nothing says. sure: the body would not tell better.

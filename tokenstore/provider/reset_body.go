@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// body reads the times in an error object. Only fields count, at the places where providers put them: the message's words
-// may be the client's own.
+// body reads the times in an error object. Only fields count, at the places where providers put them: the message's
+// words may be the client's own.
 func (s *signals) body(raw []byte) {
 	var top any
 	if json.Unmarshal(raw, &top) != nil {

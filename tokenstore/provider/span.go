@@ -49,8 +49,8 @@ func duration(text string) time.Duration {
 	return days + d
 }
 
-// instant reads a moment, in RFC 3339, as HTTP's date, or as Unix time in seconds or milliseconds, as a duration from now;
-// 0 when it has passed or is none.
+// instant reads a moment, in RFC 3339, as HTTP's date, or as Unix time in seconds or milliseconds, as a duration from
+// now; 0 when it has passed or is none.
 func instant(text string, now time.Time) time.Duration {
 	text = strings.TrimSpace(text)
 	t, err := time.Parse(time.RFC3339, text)

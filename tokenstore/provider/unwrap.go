@@ -7,8 +7,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// unwrap takes an error object out of what some servers put around it: a byte order mark, the list in which Google answers
-// requests for a stream, or the server-sent event in which others do.
+// unwrap takes an error object out of what some servers put around it: a byte order mark, the list in which Google
+// answers requests for a stream, or the server-sent event in which others do.
 func unwrap(resp tokenstore.Response) tokenstore.Response {
 	body := bytes.TrimSpace(bytes.TrimPrefix(resp.Body, []byte("\xef\xbb\xbf")))
 	if bytes.HasPrefix(body, []byte("event:")) || bytes.HasPrefix(body, []byte("data:")) {
