@@ -19,8 +19,8 @@ var internalPrefixes = []string{"x-tokenward-", "x-envoy-", "x-forwarded-", "x_t
 // longestExpression keeps an expression, of about one step per letter, below the 100 steps that Envoy allows.
 const longestExpression = 80
 
-// credentials are expressions for the names in which a client's own credentials come: a listed name, alone or as the end of
-// a longer one, spelled with - or _, which many servers take for the same.
+// credentials are expressions for the names in which a client's own credentials come: a listed name, alone or as the
+// end of a longer one, spelled with - or _, which many servers take for the same.
 func credentials(names []string) (expressions []string) {
 	size, spelled := 0, []string(nil)
 	flush := func() {
@@ -45,18 +45,25 @@ func credentials(names []string) (expressions []string) {
 
 // providerMustNotSee is removed after the inner route was chosen.
 var providerMustNotSee = []string{
-	"x-tokenward-cluster", "x-tokenward-id", "x-tokenward-route", "x-tokenward-tenant", "x-tokenward-client", "x-tokenward-san",
-	"x-envoy-attempt-count", "x-envoy-external-address", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms", "x-envoy-original-path",
+	"x-tokenward-cluster", "x-tokenward-id", "x-tokenward-route", "x-tokenward-tenant", "x-tokenward-client",
+	"x-tokenward-san",
+	"x-envoy-attempt-count", "x-envoy-external-address", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms",
+	"x-envoy-original-path",
 	"x-forwarded-proto", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-client-cert",
-	"x-request-id", "traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags",
+	"x-request-id", "traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid",
+	"x-b3-sampled", "x-b3-flags",
 }
 
-// providerMustNotSay is removed from a provider's answer before the service sees it. By name and at the route, because
-// a filter would remove these headers from the service's own refusals too.
-var providerMustNotSay = []string{"x-tokenward-retry", "x-tokenward-after", "x-tokenward-absent", "tokenward-reason", "tokenward-attempts"}
+// providerMustNotSay is removed from a provider's answer before the service sees it. By name and at the route,
+// because a filter would remove these headers from the service's own refusals too.
+var providerMustNotSay = []string{
+	"x-tokenward-retry", "x-tokenward-after", "x-tokenward-absent", "tokenward-reason", "tokenward-attempts",
+}
 
 // clientMustNotSee is removed on the way out; the prefix x-tokenward- goes by a filter as well.
-var clientMustNotSee = []string{"x-tokenward-retry", "x-tokenward-after", "x-tokenward-absent", "x-tokenward-status", "x-envoy-upstream-service-time"}
+var clientMustNotSee = []string{
+	"x-tokenward-retry", "x-tokenward-after", "x-tokenward-absent", "x-tokenward-status", "x-envoy-upstream-service-time",
+}
 
 func removePrefix(prefix string) *mutationv3.HeaderMutation {
 	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
@@ -66,7 +73,8 @@ func removePrefix(prefix string) *mutationv3.HeaderMutation {
 
 // removeMatching removes every header whose whole name matches the expression.
 func removeMatching(expression string) *mutationv3.HeaderMutation {
-	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: regex(expression)}}}
+	m := &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: regex(expression)}
+	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: m}}
 }
 
 func removeHeader(name string) *mutationv3.HeaderMutation {

@@ -10,7 +10,8 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 )
 
-// TestNoCredentialOfAClientPassesTheInnerSide: under no spelling and no vendor's prefix; what only looks like one stays.
+// TestNoCredentialOfAClientPassesTheInnerSide: under no spelling and no vendor's prefix; what only looks like one
+// stays.
 func TestNoCredentialOfAClientPassesTheInnerSide(t *testing.T) {
 	eachSample(t, func(t *testing.T, b built) {
 		early := &earlyv3.HeaderMutation{}

@@ -14,7 +14,10 @@ type hole struct {
 // holes are in the order of their fixes. A branch that Envoy no longer patched is as bad as its last patch.
 var holes = []hole{
 	{"CVE-2026-47207: an unexpected answer of the ext_proc service crashes Envoy", map[int]int{37: 5, 38: 3}},
-	{"CVE-2026-73548 and CVE-2026-73550: answers of other clients after an HTTP upgrade, memory used up over HTTP/2", map[int]int{37: 6, 38: 4, 39: 1}},
+	{
+		"CVE-2026-73548 and CVE-2026-73550: answers of other clients after an HTTP upgrade, memory used up over HTTP/2",
+		map[int]int{37: 6, 38: 4, 39: 1},
+	},
 	{"CVE-2026-35189: a certificate uses up the memory in a TLS handshake", map[int]int{37: 7, 38: 5, 39: 2}},
 }
 
@@ -50,7 +53,8 @@ func (v Version) Warning(path string) string {
 	}
 	for _, h := range holes {
 		if first, patched := h.patches[v.Minor]; patched && (v.Patch < first || v.Patch == first && v.Development) {
-			return fmt.Sprintf("%s is Envoy %s, which has known security holes (%s): install 1.%d.%d or later, patched versions are %s", path, v, h.name, v.Minor, leastPatch(v.Minor), Patched())
+			return fmt.Sprintf("%s is Envoy %s, which has known security holes (%s): install 1.%d.%d or later, patched versions are %s",
+				path, v, h.name, v.Minor, leastPatch(v.Minor), Patched())
 		}
 	}
 	return ""

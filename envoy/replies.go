@@ -13,8 +13,9 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// Envoy's own answers, which are bare or hold its inner words, get a body that clients of either provider dialect can read,
-// and a reason. A provider's answers never come here. Expressions are tried in order, the first that holds decides.
+// Envoy's own answers, which are bare or hold its inner words, get a body that clients of either provider dialect can
+// read, and a reason. A provider's answers never come here. Expressions are tried in order, the first that holds
+// decides.
 
 // reply is the form of an answer of Envoy's own.
 type reply struct {
@@ -36,7 +37,8 @@ var notRepeated = setHeader("x-should-retry", "false")
 
 var (
 	unknownRoute = reply{
-		when: "response.code == 404", reason: "unknown_route", kind: "not_found_error", headers: []*corev3.HeaderValueOption{notRepeated},
+		when: "response.code == 404", reason: "unknown_route", kind: "not_found_error",
+		headers: []*corev3.HeaderValueOption{notRepeated},
 		message: "no route of the gateway matches this host and path: call one that its configuration names under routes",
 	}
 	tooLarge = reply{
@@ -48,7 +50,8 @@ var (
 		message: "the request or its answer did not go on in time: try again",
 	}
 	badRequest = reply{
-		when: "response.code >= 400 && response.code < 500 || response.code == 501", reason: "bad_request", kind: "invalid_request_error",
+		when:   "response.code >= 400 && response.code < 500 || response.code == 501",
+		reason: "bad_request", kind: "invalid_request_error",
 		message: "the gateway could not take the request as HTTP: look at its method, path, headers and upgrade",
 	}
 	upstreamFailed = reply{
@@ -73,12 +76,14 @@ func (b *builder) clientReplies() *hcmv3.LocalReplyConfig {
 func (b *builder) attemptReplies() *hcmv3.LocalReplyConfig {
 	away := reply{
 		when: absent, reason: "service_unavailable", kind: "api_error",
-		message: "the gateway's token service does not answer: try again in a moment, and tell whoever runs the gateway if it stays so",
+		message: "the gateway's token service does not answer: try again in a moment; " +
+			"if it stays so, tell whoever runs the gateway",
 		headers: []*corev3.HeaderValueOption{b.retryAfter(), setHeader("x-tokenward-absent", callStatus)},
 	}
 	unreachable := reply{
 		reason: "upstream_unreachable", kind: "api_error",
-		message: "the gateway could not connect to its upstream: tell whoever runs the gateway to check the upstream's url, DNS, network and certificate",
+		message: "the gateway could not connect to its upstream: tell whoever runs the gateway to check the upstream's url, " +
+			"DNS, network and certificate",
 	}
 	own := &hcmv3.ResponseMapper{Filter: b.cel("response.code_details.startsWith('tokenward_')")}
 	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{
@@ -100,15 +105,18 @@ func (r reply) mapper(f *accesslogv3.AccessLogFilter) *hcmv3.ResponseMapper {
 		return structpb.NewStructValue(&structpb.Struct{Fields: fields})
 	}
 	body := object(map[string]*structpb.Value{
-		"type":      text("error"),
-		"error":     object(map[string]*structpb.Value{"type": text(r.kind), "code": text(r.reason), "message": text(r.message)}),
+		"type": text("error"),
+		"error": object(map[string]*structpb.Value{
+			"type": text(r.kind), "code": text(r.reason), "message": text(r.message),
+		}),
 		"tokenward": object(map[string]*structpb.Value{"reason": text(r.reason)}),
 	})
 	return &hcmv3.ResponseMapper{
 		Filter:       f,
 		HeadersToAdd: append([]*corev3.HeaderValueOption{setHeader("tokenward-reason", r.reason)}, r.headers...),
 		BodyFormatOverride: &corev3.SubstitutionFormatString{
-			ContentType: "application/json", Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: body.GetStructValue()},
+			ContentType: "application/json",
+			Format:      &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: body.GetStructValue()},
 		},
 	}
 }
@@ -120,9 +128,10 @@ func flags(names ...string) *accesslogv3.AccessLogFilter {
 }
 
 func (b *builder) cel(expression string) *accesslogv3.AccessLogFilter {
-	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{ExtensionFilter: &accesslogv3.ExtensionFilter{
-		Name: "cel", ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: b.any(&celv3.ExpressionFilter{Expression: expression})},
-	}}}
+	f := &accesslogv3.ExtensionFilter{Name: "cel", ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{
+		TypedConfig: b.any(&celv3.ExpressionFilter{Expression: expression}),
+	}}
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{ExtensionFilter: f}}
 }
 
 // answerCounter counts the answers that are not a provider's, the service's included, by reason.
@@ -132,7 +141,9 @@ func (b *builder) answerCounter() *accesslogv3.AccessLog {
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: b.any(&statsv3.Config{
 			StatPrefix: "tokenward", //nolint:staticcheck // Envoy 1.37 needs it, and its successor is not known there
 			Counters: []*statsv3.Config_Counter{{
-				Stat:       &statsv3.Config_Stat{Name: "answers", Tags: []*statsv3.Config_Tag{{Name: "reason", ValueFormat: "%RESP(TOKENWARD-REASON)%"}}},
+				Stat: &statsv3.Config_Stat{Name: "answers", Tags: []*statsv3.Config_Tag{
+					{Name: "reason", ValueFormat: "%RESP(TOKENWARD-REASON)%"},
+				}},
 				ValueFixed: wrapperspb.UInt64(1),
 			}},
 		})},

@@ -6,7 +6,8 @@ import (
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 )
 
-// scrub takes a client's own credentials out of where Envoy cannot: the query, and the offered WebSocket subprotocols.
+// scrub takes a client's own credentials out of where Envoy cannot: the query, and the offered WebSocket
+// subprotocols.
 type scrub struct {
 	query     map[string]bool
 	longest   int // of the query keys
@@ -22,8 +23,8 @@ func newScrub(query, protocols []string) *scrub {
 	return s
 }
 
-// path returns the path without the credentials in its query. Every other byte stays, in its order. Some servers take ;
-// for a separator too.
+// path returns the path without the credentials in its query. Every other byte stays, in its order. Some servers take
+// ; for a separator too.
 func (s *scrub) path(path string) string {
 	question := strings.IndexByte(path, '?')
 	if question < 0 {

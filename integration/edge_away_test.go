@@ -53,8 +53,8 @@ func TestWithoutTheServiceAClientIsToldWithinThreeSeconds(t *testing.T) {
 	}
 }
 
-// TestRequestsThatAreInTheServicesHandsWhenItDiesAreToldInTimeToo: held with a refused token, waiting for a token before
-// they are sent, at the provider.
+// TestRequestsThatAreInTheServicesHandsWhenItDiesAreToldInTimeToo: held with a refused token, waiting for a token
+// before they are sent, at the provider.
 func TestRequestsThatAreInTheServicesHandsWhenItDiesAreToldInTimeToo(t *testing.T) {
 	g := startWith(t, apart, one)
 	g.Provider.Script("claude-1", provider.Script{Before: time.Minute})
@@ -81,8 +81,8 @@ func TestRequestsThatAreInTheServicesHandsWhenItDiesAreToldInTimeToo(t *testing.
 	g.Provider.Script("claude-1", provider.Script{})
 }
 
-// TestRequestsThatWaitForATokenWhenTheServiceDiesAreServedByItsSuccessor: however long they have waited, for instance as long
-// as one waits for a service that is away.
+// TestRequestsThatWaitForATokenWhenTheServiceDiesAreServedByItsSuccessor: however long they have waited, for instance
+// as long as one waits for a service that is away.
 func TestRequestsThatWaitForATokenWhenTheServiceDiesAreServedByItsSuccessor(t *testing.T) {
 	g := startWith(t, apart, nil)
 	if err := g.Add("claude-1", "claude", time.Hour); err != nil {

@@ -16,10 +16,14 @@ const clientSecret = "CLIENT-SECRET"
 
 // credentialHeaders are what clients of providers and of gateways send as credentials, or to choose who pays.
 var credentialHeaders = []string{
-	"authorization", "proxy-authorization", "x-authorization", "x-serverless-authorization", "cf-aig-authorization", "x-ms-authorization-auxiliary",
-	"x-goog-iam-authorization-token", "x-api-key", "api-key", "apikey", "x-goog-api-key", "xi-api-key", "x-portkey-api-key", "x-rapidapi-key",
-	"ocp-apim-subscription-key", "subscription-key", "x-functions-key", "aeg-sas-key", "aeg-sas-token", "x-amz-security-token", "x-auth-token",
-	"x-access-token", "x-auth-key", "helicone-auth", "x-github-token", "cf-access-client-secret", "x-goog-iap-jwt-assertion", "cookie", "cookie2",
+	"authorization", "proxy-authorization", "x-authorization", "x-serverless-authorization", "cf-aig-authorization",
+	"x-ms-authorization-auxiliary",
+	"x-goog-iam-authorization-token", "x-api-key", "api-key", "apikey", "x-goog-api-key", "xi-api-key",
+	"x-portkey-api-key", "x-rapidapi-key",
+	"ocp-apim-subscription-key", "subscription-key", "x-functions-key", "aeg-sas-key", "aeg-sas-token",
+	"x-amz-security-token", "x-auth-token",
+	"x-access-token", "x-auth-key", "helicone-auth", "x-github-token", "cf-access-client-secret",
+	"x-goog-iap-jwt-assertion", "cookie", "cookie2",
 	"x_api_key", "api_key", "x-api_key", "x_goog_api_key", "ocp_apim_subscription_key", "X-Api-Key", "API-KEY",
 	"openai-organization", "openai-project", "x-goog-user-project", "ChatGPT-Account-ID",
 	"x_tokenward_cluster", "x_forwarded_for", // no credentials, but as little the provider's business
@@ -27,7 +31,8 @@ var credentialHeaders = []string{
 
 // harmlessHeaders look like the others, or are what providers' clients need.
 var harmlessHeaders = []string{
-	"anthropic-version", "idempotency-key", "openai-beta", "session_id", "conversation_id", "x-session-id", "x-api-key-name", "x-keyboard", "x-author",
+	"anthropic-version", "idempotency-key", "openai-beta", "session_id", "conversation_id", "x-session-id",
+	"x-api-key-name", "x-keyboard", "x-author",
 	"x-stainless-lang", "http-referer", "x-title", "x-csrf-token", "sec-fetch-mode", "x-apikeys", "mcp-session-id",
 }
 

@@ -85,7 +85,8 @@ func TestAnHTTP10ConnectionThatAsksStaysOpen(t *testing.T) {
 	}
 }
 
-// TestEveryAnswerOfEnvoysOwnSaysWhatItIs: JSON in a shape that clients of either dialect read, a reason, and a counter.
+// TestEveryAnswerOfEnvoysOwnSaysWhatItIs: JSON in a shape that clients of either dialect read, a reason, and a
+// counter.
 func TestEveryAnswerOfEnvoysOwnSaysWhatItIs(t *testing.T) {
 	g := startWith(t, func(o *Options) { o.Prefix = "/v1/" }, one)
 	host := "Host: " + g.Opts.Gateway + "\r\n"
