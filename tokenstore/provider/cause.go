@@ -2,9 +2,11 @@ package provider
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"syscall"
 
@@ -21,7 +23,15 @@ func transportWords(err error) string {
 		timeout net.Error
 		away    *turnedAwayError
 	)
+	var untrusted *tls.CertificateVerificationError
+	var noTLS tls.RecordHeaderError
 	switch {
+	case errors.As(err, &untrusted):
+		return "the server's certificate is not trusted: " + untrusted.Err.Error()
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &noTLS):
+		return "the server does not speak TLS"
+	case errors.Is(err, context.Canceled):
+		return "it was given up: the service is stopping"
 	case errors.As(err, &away):
 		return "the server turned the request away unread: it is shutting down or has no room"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
