@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tokenward/tokenward/integration/provider"
 )
 
 func (g *Gateway) replace(t *testing.T, from, to string) {
@@ -106,4 +108,20 @@ func TestAServiceThatWasStartedToIgnoreHangUpsIgnoresThem(t *testing.T) {
 	_ = g.service.Process.Signal(syscall.SIGHUP)
 	served(t, g.post(t, ""), "")
 	expect(t, "it read its file", strings.Contains(g.Log.String()[from:], "SIGHUP"), false)
+}
+
+func TestAHangUpDuringACommandsRefreshLosesNoRefreshToken(t *testing.T) {
+	g := startWith(t, nil, one)
+	g.Provider.Script("claude-1", provider.Script{After: time.Second})
+	cmd := g.command(g.Opts.Binary, "accounts", "refresh", "claude-1", "--force", "-c", g.config())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "the grant is processed", func() bool { return g.Provider.Account("claude-1").Redemptions == 1 })
+	_ = cmd.Process.Signal(syscall.SIGHUP)
+	_ = cmd.Wait()
+	g.Provider.Script("claude-1", provider.Script{})
+	g.cli(t, "accounts", "refresh", "claude-1", "--force")
+	expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 2)
+	expect(t, "reuses of a spent token", g.Provider.Account("claude-1").Reuses, 0)
 }
