@@ -1,8 +1,6 @@
 package integration
 
 import (
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -55,40 +53,39 @@ func TestAHangUpReadsTheFileAgainAndEndsNothing(t *testing.T) {
 }
 
 func TestAServiceWhoseLogNobodyReadsAnyMoreGoesOnAndEndsInOrder(t *testing.T) {
-	g := start(t, apart)
-	_ = g.Service().Process.Signal(terminate)
-	if err := g.Service().Wait(); err != nil {
-		t.Fatal(err)
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(g.Opts.Binary, "serve", "-c", g.config())
-	cmd.Stdout, cmd.Stderr = w, w
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	g.service = cmd
-	_ = w.Close()
-	if err := g.ready(); err != nil {
-		t.Fatal(err)
-	}
-	_ = r.Close()
-	g.post(t, "status=401") // has much to say
-	_ = cmd.Process.Signal(syscall.SIGHUP)
-	for range 3 {
-		served(t, g.post(t, ""), "")
-	}
-	resp, err := http.Get(g.AdminURL + "/healthz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = io.Copy(io.Discard, resp.Body)
-	_ = resp.Body.Close()
-	_ = cmd.Process.Signal(terminate)
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("it ended with %v", err)
+	for name, change := range map[string]func(o *Options){"run": nil, "serve": apart} {
+		t.Run(name, func(t *testing.T) {
+			g := start(t, change)
+			args := g.Service().Args[1:]
+			_ = g.Service().Process.Signal(terminate)
+			if err := g.Service().Wait(); err != nil {
+				t.Fatal(err)
+			}
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(g.Opts.Binary, args...)
+			cmd.Stdout, cmd.Stderr = w, w
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			g.service = cmd
+			_ = w.Close()
+			if err := g.ready(); err != nil {
+				t.Fatal(err)
+			}
+			_ = r.Close()
+			g.post(t, "status=401") // has much to say
+			_ = cmd.Process.Signal(syscall.SIGHUP)
+			for range 3 {
+				served(t, g.post(t, ""), "")
+			}
+			_ = cmd.Process.Signal(terminate)
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("it ended with %v", err)
+			}
+		})
 	}
 }
 
