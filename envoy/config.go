@@ -45,11 +45,9 @@ type Config struct {
 	ExtProcCAFile  string
 	Upstreams      []Upstream
 	Routes         []Route
-	ForwardHeaders []string // headers of requests and answers that the service must see, besides its own
-	// ForwardPrefixes do the same for all names that begin so.
-	ForwardPrefixes []string
-	LongestHold     time.Duration // the longest time the service holds an answer
-	SystemCAFile    string        // trust anchor of upstreams without their own; "": the usual places are searched
+	ForwardHeaders []string      // request headers that the service must see, besides its own
+	LongestHold    time.Duration // the longest time the service holds an answer
+	SystemCAFile   string        // trust anchor of upstreams without their own; "": the usual places are searched
 }
 
 // Upstream becomes a cluster.
