@@ -111,7 +111,7 @@ func bootstrap(c *config.Config) ([]byte, error) {
 	e := envoy.Config{
 		Listen: c.Envoy.Listen, Admin: c.Envoy.Admin, CertFile: c.Envoy.TLS.CertFile, KeyFile: c.Envoy.TLS.KeyFile,
 		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "",
-		ForwardHeaders: append(provider.RequestHeaders(), provider.LimitHeaders()...),
+		ForwardHeaders:    append(provider.RequestHeaders(), provider.LimitHeaders()...),
 		CredentialHeaders: provider.CredentialHeaders(), ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
 	}
 	for _, r := range c.Routes {
