@@ -93,9 +93,13 @@ func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
 	}
 }
 
-// await joins the account's refresh. A failure is no error: it shows in the account, and the next choice avoids it.
+// await joins the account's refresh. A failure is no error: it shows in the account, and the next choice avoids it. Where
+// there is a token that may be fine, the wait is short.
 func (s *Store) await(ctx context.Context, a *account, limit time.Duration) error {
 	s.tokenExpired(a)
+	if t := a.token.Load(); t != nil && time.Now().UnixNano() < t.usableUntil {
+		limit = min(limit, patience)
+	}
 	f := s.join(a, a.generation(), TriggerRequest)
 	if f.wait(ctx, limit) {
 		return nil
@@ -103,6 +107,7 @@ func (s *Store) await(ctx context.Context, a *account, limit time.Duration) erro
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	a.tire()
 	return nil // out of time: the caller's deadline says so
 }
 
@@ -209,7 +214,7 @@ func (p *pool) choose(now int64, tenant string, trail *Trail, own *account, benc
 			if compare--; prefer == "" && (compare <= 0 || load == 0) { // nothing beats an idle account
 				return chosen, true
 			}
-		case asleep == nil && wakeable && a.askable() && trail.fresh(a.id) && a.fits(now, a == own):
+		case asleep == nil && wakeable && a.askable(now) && trail.fresh(a.id) && a.fits(now, a == own):
 			asleep = a
 		case spare == nil:
 			if d := a.suspicion.Load(); d != nil && a.spare(now, d, bench) && trail.admits(a.id, a.generation()) && a.fits(now, a == own) {
