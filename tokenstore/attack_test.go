@@ -145,8 +145,27 @@ func TestBadRequestsTakeNoLivingTokenFromOthersThoughItsCredentialIsDead(t *test
 			}
 			w.force("a", tokenstore.Failed)
 			w.concurrently(5, "r", "tool", 10*time.Millisecond)
-			time.Sleep(time.Minute + time.Second)
 			w.good("honest")
+		})
+	})
+	t.Run("but a limit's end is waited for", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newStore(t, account("a"), account("b"))
+			w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
+				return &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Status: 400, Code: "invalid_grant"}
+			}
+			w.force("a", tokenstore.Failed)
+			p := w.ask("r", "honest", "/chat")
+			for p.Account != "a" {
+				p = w.ask("r", "honest", "/chat")
+			}
+			w.report(p, answer(401), nil)
+			w.report(w.pick("still", nil), limited(60), nil)
+			if p = w.ask("still", "another", "/chat"); p.Account != "a" { // nobody else has tried it
+				t.Errorf("picked %s", p.Account)
+			}
+			w.report(p, answer(401), nil)
+			w.noPick("still", "", tokenstore.ReasonAllCooling)
 		})
 	})
 }

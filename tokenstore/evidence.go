@@ -67,7 +67,25 @@ type suspicion struct {
 	ask   bool  // a refresh is wanted: whoever can wait for it does
 	bench bool  // corroborated: other upstreams come first
 	tired bool  // somebody waited for that refresh in vain: nobody waits any more
-	dead  int64 // several requests were refused with a dead credential's token: it serves nobody before, Unix nanoseconds
+	dead  bool  // several requests were refused with a dead credential's token: the last resort, for they may all be guilty
+}
+
+// ranks of suspicion: the higher serve after the lower.
+const (
+	rankSuspect = iota // after the living tokens of its pool
+	rankBenched        // after all upstreams
+	rankDead           // after waiting: only when no limit is about to end
+	ranks
+)
+
+func (d *suspicion) rank() int {
+	switch {
+	case d.dead:
+		return rankDead
+	case d.bench:
+		return rankBenched
+	}
+	return rankSuspect
 }
 
 var shapeSeed = maphash.MakeSeed()
@@ -204,18 +222,13 @@ func (a *account) tire() {
 	}
 }
 
-// convictLocked benches a token that the provider refused when the token endpoint has refused the credential, too. One that
-// several requests were refused with serves one attempt a minute or two: they may all have been guilty.
+// convictLocked benches a token that the provider refused when the token endpoint has refused the credential, too.
 func (a *account) convictLocked() {
 	d := a.suspicion.Load()
 	if a.token.Load() == nil || d == nil || d.class != ClassTokenRejected || a.quarantine == "" {
 		return
 	}
-	convicted := suspicion{class: d.class, until: never, bench: true, dead: d.dead}
-	if len(a.evidence.shapes) >= shapesToConvict {
-		convicted.dead = time.Now().Add(suspectFor).UnixNano()
-	}
-	a.suspicion.Store(&convicted)
+	a.suspicion.Store(&suspicion{class: d.class, until: never, bench: true, dead: len(a.evidence.shapes) >= shapesToConvict})
 }
 
 // trustLocked ends a suspicion and what it rests on.
@@ -236,11 +249,10 @@ func (a *account) benched(now time.Time) *suspicion {
 	return nil
 }
 
-// spare reports whether a suspect token may serve an attempt that finds no better one: a benched one only when no upstream
-// has any.
-func (a *account) spare(now int64, d *suspicion, bench bool) bool {
+// spare reports whether a suspect token may serve an attempt that finds none of a lower rank.
+func (a *account) spare(now int64, d *suspicion, rank int) bool {
 	t := a.token.Load()
-	return d.dead <= now && d.bench == bench && t != nil && now < t.usableUntil && a.coolUntil.Load() <= now
+	return d.rank() == rank && t != nil && now < t.usableUntil && a.coolUntil.Load() <= now
 }
 
 // askable reports whether the account needs a refresh before it can serve: it has no living token, or a refused one.

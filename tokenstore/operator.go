@@ -110,7 +110,7 @@ func (s *Store) serving() (accounts, living, able int) {
 	defer s.mu.Unlock()
 	for _, a := range s.accounts {
 		t, d := a.token.Load(), a.suspicion.Load()
-		usable := t != nil && now < t.usableUntil && (d == nil || d.dead == 0) // a suspect token serves when no better one can
+		usable := t != nil && now < t.usableUntil && (d == nil || !d.dead) // a suspect token serves when no better one can
 		if usable {
 			living++
 		}

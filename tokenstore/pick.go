@@ -3,6 +3,7 @@ package tokenstore
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -87,7 +88,7 @@ func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
 		if left <= 0 {
 			return Pick{}, s.refuse(r, ReasonNoHealthyAccount, "no account got a new token in time: see tokenward status", time.Second)
 		}
-		if err := s.await(ctx, a, left); err != nil {
+		if err := s.await(ctx, a, left, patience-now.Sub(deadline.Add(-r.RefreshWait))); err != nil {
 			return Pick{}, err
 		}
 	}
@@ -95,10 +96,10 @@ func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
 
 // await joins the account's refresh. A failure is no error: it shows in the account, and the next choice avoids it. Where
 // there is a token that may be fine, the wait is short.
-func (s *Store) await(ctx context.Context, a *account, limit time.Duration) error {
+func (s *Store) await(ctx context.Context, a *account, limit, short time.Duration) error {
 	s.tokenExpired(a)
 	if t := a.token.Load(); t != nil && time.Now().UnixNano() < t.usableUntil {
-		limit = min(limit, patience)
+		limit = min(limit, short)
 	}
 	f := s.join(a, a.generation(), TriggerRequest)
 	if f.wait(ctx, limit) {
@@ -158,15 +159,18 @@ type segment struct {
 
 // choose walks the upstreams in order of preference, those that were unreachable lately last, and at each one prefers an
 // account with a living token to one that needs a refresh first, and that to a suspect token. A benched account comes after
-// all upstreams. own, if any, serves an attempt that ends before the chosen one begins.
+// all upstreams, and one whose credential is dead, too, after waiting for a limit's end. own, if any, serves an attempt that ends before the chosen one begins.
 func (r *route) choose(now int64, tenant string, trail *Trail, own *account) (*upstream, *account, bool) {
-	for _, bench := range [2]bool{false, true} {
+	for rank := range ranks {
+		if rank == rankDead && r.cooling(now, tenant) {
+			break
+		}
 		for _, down := range [2]bool{false, true} {
 			for _, u := range r.upstreams {
 				if (u.downUntil.Load() > now) != down || trail.unreachable(u.name) {
 					continue
 				}
-				if a, living := u.pool.choose(now, tenant, trail, own, bench); a != nil {
+				if a, living := u.pool.choose(now, tenant, trail, own, rank); a != nil {
 					return u, a, living
 				}
 			}
@@ -175,8 +179,20 @@ func (r *route) choose(now int64, tenant string, trail *Trail, own *account) (*u
 	return nil, nil, false
 }
 
+// cooling reports whether an account could serve but for a limit.
+func (r *route) cooling(now int64, tenant string) bool {
+	for _, u := range r.upstreams {
+		if seg := (*u.pool.tenants.Load())[tenant]; seg != nil {
+			if slices.ContainsFunc(seg.members, func(a *account) bool { return a.coolUntil.Load() > now }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // choose chooses among the pool's accounts. living: its token can be used at once.
-func (p *pool) choose(now int64, tenant string, trail *Trail, own *account, bench bool) (chosen *account, living bool) {
+func (p *pool) choose(now int64, tenant string, trail *Trail, own *account, rank int) (chosen *account, living bool) {
 	seg := (*p.tenants.Load())[tenant]
 	if seg == nil {
 		return nil, false
@@ -217,7 +233,7 @@ func (p *pool) choose(now int64, tenant string, trail *Trail, own *account, benc
 		case asleep == nil && wakeable && a.askable(now) && trail.fresh(a.id) && a.fits(now, a == own):
 			asleep = a
 		case spare == nil:
-			if d := a.suspicion.Load(); d != nil && a.spare(now, d, bench) && trail.admits(a.id, a.generation()) && a.fits(now, a == own) {
+			if d := a.suspicion.Load(); d != nil && a.spare(now, d, rank) && trail.admits(a.id, a.generation()) && a.fits(now, a == own) {
 				spare = a
 			}
 		}
