@@ -162,6 +162,8 @@ func (a *account) suspicionOf(class Class, sit situation, t *token, now time.Tim
 	hopeless := sit.refreshed || sit.static || a.quarantine != ""
 	if d.ask = !hopeless && !sit.dear; d.ask {
 		t.refused.Store(true)
+		planned := a.respondedAt.Add(responsePause) // which the suspicion must outlive, or the plan is dropped
+		d.until = later(now.Add(suspectFor), planned.Add(disbelief)).UnixNano()
 	}
 	d.bench = d.bench && (hopeless || sit.withheld)
 	if d.bench && sit.static {
