@@ -45,7 +45,8 @@ type situation struct {
 	refreshed   bool // the refused token is the fruit of a refresh: this request's, or one just made and never accepted yet
 	refreshable bool // now
 	static      bool // there is nothing to refresh with: a key, or a token that somebody else rotates
-	dear        bool // the request has cost a refresh already, or others like it were found guilty lately
+	known       bool // requests like it were found guilty lately
+	dear        bool // the request has cost a refresh already, or is known while the account is healthy
 	withheld    bool // an answer has cost the account a refresh within the last minute, in vain as far as is known
 }
 

@@ -26,7 +26,7 @@ const (
 	blockedFor      = 10 * time.Minute // disabled or without credit
 	responsePause   = time.Minute      // between two refreshes of an account that answers cause
 	disbelief       = 5 * time.Second  // until the refusal of a healthy token is believed if nothing speaks against it
-	faultsRemember  = time.Minute
+	faultsRemember  = 10 * time.Minute
 	faultsKept      = 1024
 	shapesToConvict = 2
 	patience        = 2 * time.Second // with a refresh, while there is a token that may be fine
@@ -132,7 +132,8 @@ func (s *Store) judgeLocked(p Pick, class Class, trail *Trail, now time.Time) si
 	healthy := a.healthyLocked(now)
 	sit.refreshed = sit.refreshed || t.unproven()
 	sit.guilty = (healthy || sit.refreshed) && trail.accused(a.id, class) || healthy && trail.hasRefreshed(a.id)
-	sit.dear = trail != nil && trail.dear || healthy && s.faults.lately(shape, now)
+	sit.known = healthy && s.faults.within(faultsRemember, shape, now) || s.faults.within(time.Minute, shape, now)
+	sit.dear = trail != nil && trail.dear || healthy && sit.known
 	sit.withheld = a.flight == nil && now.Before(a.respondedAt.Add(responsePause))
 	if sit.guilty {
 		return sit
@@ -263,7 +264,7 @@ func (a *account) askable(now int64) bool {
 	return d == nil || d.ask || t == nil || now >= t.usableUntil
 }
 
-// faults remembers which shapes of requests were found guilty, for a minute. The zero value is ready.
+// faults remembers which shapes of requests were found guilty, and when. The zero value is ready.
 type faults struct {
 	mu sync.Mutex // guards at
 	at map[uint64]time.Time
@@ -278,11 +279,11 @@ func (f *faults) note(shape uint64, now time.Time) {
 	f.at[shape] = now
 }
 
-func (f *faults) lately(shape uint64, now time.Time) bool {
+func (f *faults) within(d time.Duration, shape uint64, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	at, known := f.at[shape]
-	return known && now.Sub(at) < faultsRemember
+	return known && now.Sub(at) < d
 }
 
 func (f *faults) forget(shape uint64) {

@@ -49,7 +49,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 		if next == stepRefresh { // for those who come after
 			s.refreshRefused(p.account, p.Generation)
 		}
-		return s.final(d, p, trail, resp.Status, "attempts or time are used up"), nil
+		return s.final(d, p, trail, sit.known, resp.Status, "attempts or time are used up"), nil
 	case next == stepAgain:
 		trail.prefer = p.Account
 	case next == stepRefresh:
@@ -76,7 +76,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 		if v.Class.ours() && !p.route.PassAuthFailure {
 			d.Refusal = s.full(p.route, p.tenant, trail, time.Now())
 		}
-		return s.final(d, p, trail, resp.Status, "no account is left to try"), nil
+		return s.final(d, p, trail, sit.known, resp.Status, "no account is left to try"), nil
 	}
 	d.Action = Retry
 	s.decided(p, d)
@@ -116,7 +116,7 @@ func (s *Store) withheld(p Pick, v Verdict, sit situation) {
 // final ends a recovery that nobody is left to continue: a refusal that the client would take for its own key's becomes
 // ours, and so does the proxy's bare text when no provider was reached. Everything else goes through as the provider
 // gave it, the answer to a guilty request too.
-func (s *Store) final(d Decision, p Pick, trail *Trail, status int, why string) Decision {
+func (s *Store) final(d Decision, p Pick, trail *Trail, known bool, status int, why string) Decision {
 	d.Action, d.Trail = Pass, nil
 	now := time.Now()
 	switch c := d.Verdict.Class; {
@@ -125,7 +125,7 @@ func (s *Store) final(d Decision, p Pick, trail *Trail, status int, why string) 
 	case c == ClassTokenRejected && trail.guilty():
 		s.faults.note(p.shape(), now)
 		s.acquit(p, d.Verdict, trail, now)
-	case c == ClassTokenRejected && s.faults.lately(p.shape(), now):
+	case c == ClassTokenRejected && known:
 		s.acquit(p, d.Verdict, trail, now)
 	case c == ClassUnreachable:
 		d.Action = Refuse
