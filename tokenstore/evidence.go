@@ -131,7 +131,8 @@ func (s *Store) judgeLocked(p Pick, class Class, trail *Trail, now time.Time) si
 	}
 	healthy := a.healthyLocked(now)
 	sit.refreshed = sit.refreshed || t.unproven()
-	sit.guilty = (healthy || sit.refreshed) && trail.accused(a.id, class) || healthy && trail.hasRefreshed(a.id)
+	sit.guilty = (healthy || sit.refreshed) && trail.accused(a.id, class)
+	sit.twice = healthy && trail.hasRefreshed(a.id)
 	sit.known = healthy && s.faults.within(faultsRemember, shape, now) || s.faults.within(time.Minute, shape, now)
 	sit.dear = trail != nil && trail.dear || healthy && sit.known
 	sit.withheld = a.flight == nil && now.Before(a.respondedAt.Add(responsePause))

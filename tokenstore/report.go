@@ -49,7 +49,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 		if next == stepRefresh { // for those who come after
 			s.refreshRefused(p.account, p.Generation)
 		}
-		return s.final(d, p, trail, sit.known, resp.Status, "attempts or time are used up"), nil
+		return s.final(d, p, trail, sit, resp.Status, "attempts or time are used up"), nil
 	case next == stepAgain:
 		trail.prefer = p.Account
 	case next == stepRefresh:
@@ -76,7 +76,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 		if v.Class.ours() && !p.route.PassAuthFailure {
 			d.Refusal = s.full(p.route, p.tenant, trail, time.Now())
 		}
-		return s.final(d, p, trail, sit.known, resp.Status, "no account is left to try"), nil
+		return s.final(d, p, trail, sit, resp.Status, "no account is left to try"), nil
 	}
 	d.Action = Retry
 	s.decided(p, d)
@@ -116,16 +116,16 @@ func (s *Store) withheld(p Pick, v Verdict, sit situation) {
 // final ends a recovery that nobody is left to continue: a refusal that the client would take for its own key's becomes
 // ours, and so does the proxy's bare text when no provider was reached. Everything else goes through as the provider
 // gave it, the answer to a guilty request too.
-func (s *Store) final(d Decision, p Pick, trail *Trail, known bool, status int, why string) Decision {
+func (s *Store) final(d Decision, p Pick, trail *Trail, sit situation, status int, why string) Decision {
 	d.Action, d.Trail = Pass, nil
 	now := time.Now()
 	switch c := d.Verdict.Class; {
 	case d.Refusal != nil:
 		d.Action = Refuse
-	case c == ClassTokenRejected && trail.guilty():
+	case c == ClassTokenRejected && (sit.twice || trail.guilty()):
 		s.faults.note(p.shape(), now)
 		s.acquit(p, d.Verdict, trail, now)
-	case c == ClassTokenRejected && known:
+	case c == ClassTokenRejected && sit.known:
 		s.acquit(p, d.Verdict, trail, now)
 	case c == ClassUnreachable:
 		d.Action = Refuse

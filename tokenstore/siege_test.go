@@ -16,9 +16,7 @@ import (
 // siege is a store with good tokens, good requests, and hostile ones drawn at random.
 type siege struct {
 	*world
-	rnd   *rand.Rand
-	mu    sync.Mutex
-	calls map[string][]time.Time // redemptions by account
+	mu sync.Mutex
 }
 
 // play plays one request to its end as Envoy would, concurrently with others. It returns what the client gets.
@@ -51,17 +49,14 @@ func (s *siege) play(ctx context.Context, route, client, path string, took time.
 }
 
 func TestUnderSiegeGoodRequestsAreServedAsIfNobodyElseAsked(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 7))
 			accounts := 1 + rnd.IntN(4)
-			s := &siege{world: newStore(t, append(six()[:accounts], account("spare", inPool("spare")))...), rnd: rnd, calls: map[string][]time.Time{}}
+			s := &siege{world: newStore(t, append(six()[:accounts], account("spare", inPool("spare")))...)}
 			s.renew()
 			endpoint := rnd.IntN(5)
 			s.driver.OnRefresh = func(ctx context.Context, r tokenstore.Record) error {
-				s.mu.Lock()
-				s.calls[r.AccessToken.Reveal()] = append(s.calls[r.AccessToken.Reveal()], time.Now())
-				s.mu.Unlock()
 				switch endpoint {
 				case 1:
 					time.Sleep(3 * time.Second)
@@ -140,6 +135,58 @@ func TestUnderSiegeGoodRequestsAreServedAsIfNobodyElseAsked(t *testing.T) {
 			}
 			if most := 27 * (accounts + 1); endpoint < 2 && s.driver.Calls() > most {
 				t.Errorf("%s: %d redemptions in 25 minutes", about, s.driver.Calls())
+			}
+		})
+	}
+}
+
+// An account whose tokens are revoked all the time, while a bad client asks, costs good requests nothing but attempts.
+func TestARevokedAccountFailsNoRequestWhileAnotherLives(t *testing.T) {
+	for _, every := range []time.Duration{150 * time.Millisecond, 2 * time.Second, 7 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &siege{world: newStore(t, six()[:2]...)}
+			s.renew()
+			s.driver.OnRefresh = func(context.Context, tokenstore.Record) error { time.Sleep(200 * time.Millisecond); return nil }
+			revoked := tokenstore.Generation(0)
+			says := func(p tokenstore.Pick) tokenstore.Response {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if p.Account == "a0" && p.Generation <= revoked {
+					return answer(401)
+				}
+				return answer(200)
+			}
+			var wg sync.WaitGroup
+			end := time.Now().Add(5 * time.Minute)
+			wg.Go(func() {
+				for time.Now().Before(end) {
+					time.Sleep(every)
+					gen := s.status("a0").Generation
+					s.mu.Lock()
+					revoked = gen
+					s.mu.Unlock()
+				}
+			})
+			wg.Go(func() {
+				for time.Now().Before(end) {
+					time.Sleep(3 * time.Second)
+					s.play(t.Context(), "r", "tool", "/bad", 50*time.Millisecond, always(401))
+				}
+			})
+			failed := 0
+			for time.Now().Before(end) {
+				time.Sleep(330 * time.Millisecond)
+				wg.Go(func() {
+					if status, _ := s.play(t.Context(), "r", "honest", "/chat", 100*time.Millisecond, says); status != 200 {
+						s.mu.Lock()
+						failed++
+						s.mu.Unlock()
+					}
+				})
+			}
+			wg.Wait()
+			if failed > 0 {
+				t.Errorf("revoked every %v: %d good requests failed", every, failed)
 			}
 		})
 	}
