@@ -133,7 +133,7 @@ func TestARequestThatASecondHealthyAccountRefusesGetsTheProvidersAnswer(t *testi
 			if d.Action != tokenstore.Pass || d.Refusal != nil {
 				t.Fatalf("request %d: %s", i, d.Action)
 			}
-			if n > 2 {
+			if n > 3 { // with the fresh token of the first, and with the second account's
 				t.Errorf("request %d: %d attempts", i, n)
 			}
 		}
@@ -293,7 +293,7 @@ func TestADeadRefreshTokenAndARefusedAccessTokenServeAfterAllOthers(t *testing.T
 			t.Errorf("picked %s", p.Account)
 		}
 		w.report(p, answer(401), nil) // another client's, for something else
-		w.noPick("r", "", tokenstore.ReasonNoHealthyAccount)
+		w.good("honest")              // they may all have been guilty, and nobody else is there
 	})
 }
 
