@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -131,9 +132,11 @@ func (s *Store) judgeLocked(p Pick, class Class, trail *Trail, now time.Time) si
 	}
 	healthy := a.healthyLocked(now)
 	sit.refreshed = sit.refreshed || t.unproven()
-	sit.guilty = (healthy || sit.refreshed) && trail.accused(a.id, class)
 	sit.twice = healthy && trail.hasRefreshed(a.id)
 	sit.known = healthy && s.faults.within(faultsRemember, shape, now) || s.faults.within(time.Minute, shape, now)
+	// Two healthy tokens may both be revoked at once: a fresh one that was refused, too, tells.
+	fresh := sit.refreshed || trail.refusedFresh() || sit.known || class != ClassTokenRejected
+	sit.guilty = fresh && (healthy || sit.refreshed) && trail.accused(a.id, class)
 	sit.dear = trail != nil && trail.dear || healthy && sit.known
 	sit.withheld = a.flight == nil && now.Before(a.respondedAt.Add(responsePause))
 	if sit.guilty {
@@ -267,6 +270,8 @@ func (a *account) askable(now int64) bool {
 
 // faults remembers which shapes of requests were found guilty, and when. The zero value is ready.
 type faults struct {
+	any atomic.Bool // there is one: accepted attempts look
+
 	mu sync.Mutex // guards at
 	at map[uint64]time.Time
 }
@@ -278,6 +283,7 @@ func (f *faults) note(shape uint64, now time.Time) {
 		f.at = map[uint64]time.Time{}
 	}
 	f.at[shape] = now
+	f.any.Store(true)
 }
 
 func (f *faults) within(d time.Duration, shape uint64, now time.Time) bool {
@@ -291,4 +297,5 @@ func (f *faults) forget(shape uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.at, shape)
+	f.any.Store(len(f.at) > 0)
 }

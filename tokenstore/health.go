@@ -25,6 +25,9 @@ func (s *Store) accepted(p Pick, resp Response, trail *Trail) {
 	if a.troubled.Load() && t != nil && t.generation == p.Generation {
 		s.clear(p, resp)
 	}
+	if s.faults.any.Load() { // a good request of that shape: the shape is not what is wrong
+		s.faults.forget(p.shape())
+	}
 	if trail != nil {
 		s.blame(p, trail)
 	}
@@ -67,7 +70,6 @@ func (s *Store) blame(p Pick, trail *Trail) {
 		if a == nil || a == p.account || e.class != ClassTokenRejected && e.class != ClassAccountBlocked {
 			continue
 		}
-		s.faults.forget(p.shape())
 		s.suspect(a, e)
 		if e.class == ClassTokenRejected && !trail.hasRefreshed(e.account) {
 			s.refreshRefused(a, e.generation)

@@ -23,6 +23,7 @@ type tried struct {
 	upstream   string
 	generation Generation
 	class      Class
+	fresh      bool // the token was the fruit of a refresh and not accepted yet
 }
 
 // Attempts is how many answers the request has had.
@@ -86,16 +87,9 @@ func (t *Trail) accused(id AccountID, class Class) bool {
 	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.account != id && e.class == class })
 }
 
-// guilty reports whether an account's old and new token were refused, and another account's, too: the request is at fault.
-func (t *Trail) guilty() bool {
-	times, twice := map[AccountID]int{}, false
-	for _, e := range t.tried {
-		if e.class == ClassTokenRejected {
-			times[e.account]++
-			twice = twice || times[e.account] > 1
-		}
-	}
-	return twice && len(times) > 1
+// refusedFresh reports whether a token was refused that was the fruit of a refresh.
+func (t *Trail) refusedFresh() bool {
+	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.class == ClassTokenRejected && e.fresh })
 }
 
 func (t *Trail) unreachable(upstream string) bool {
