@@ -249,7 +249,7 @@ func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 		wake = soonest.UnixNano()
 	}
 	switch {
-	case t == nil || a.rotated || a.graceOpenLocked() || t.refused.Load() || a.unsureLocked() && a.evidence.class == ClassTokenRejected:
+	case t == nil || a.rotated || a.graceOpenLocked() || t.refused.Load() || a.unsureLocked() && !a.evidence.doubted.IsZero():
 		due = later(time.Now(), soonest)
 	case !t.expires.IsZero():
 		due = later(renewAt(t.expires.Add(-t.lifetime()), t.expires, lead, t.jitter), soonest)

@@ -128,8 +128,8 @@ func (a *account) replayAtLocked(t *token) time.Time {
 		policy = ReplayStrict // the predecessor is not accepted any more
 	}
 	at := replayAt(policy, !t.refused.Load(), t.expires, t.lifetime())
-	if e := a.evidence; !at.IsZero() && e.class == ClassTokenRejected { // refused while healthy, and not accepted since
-		at = earlier(at, e.since.Add(disbelief))
+	if e := a.evidence; !at.IsZero() && !e.doubted.IsZero() { // refused while healthy, and not accepted since
+		at = earlier(at, e.doubted.Add(disbelief))
 	}
 	return at
 }

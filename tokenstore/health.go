@@ -67,7 +67,7 @@ func (s *Store) blame(p Pick, trail *Trail) {
 		if a == nil || a == p.account || e.class != ClassTokenRejected && e.class != ClassAccountBlocked {
 			continue
 		}
-		s.faults.forget(p.shape())
+		s.faults.forget(p.fault())
 		s.suspect(a, e)
 		if e.class == ClassTokenRejected && !trail.hasRefreshed(e.account) {
 			s.refreshRefused(a, e.generation)

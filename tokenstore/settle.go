@@ -70,6 +70,7 @@ func (a *account) doubt(attempt string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.doubtful, a.doubtSince = attempt, time.Now()
+	a.evidence.doubted = time.Time{} // what was refused before has had its refresh
 }
 
 // postpone plans the next try after a failure.
