@@ -44,8 +44,11 @@ type account struct {
 	mu      sync.Mutex // guards what follows; no I/O under it
 	record  Record
 	version Version
-	driver  Driver // nil: unknown provider
-	problem error  // why the record cannot be used; nil when it can
+	driver  Driver  // nil: unknown provider
+	problem error   // why the record cannot be used; nil when it can
+	foreign error   // the same: it is another account's
+	flaw    error   // why its credential cannot be used; the access token serves on
+	former  *Former // the credential that an operator replaced by hand, until a claim writes it down
 	removed bool
 	highest Generation // ever installed; an operator may erase the record's count
 
@@ -148,6 +151,10 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		r.record, a.lost = l.entry.Record, l
 	}
 	before, known, mended := a.record, a.version != 0, a.problem != nil // pools leave out an account with a problem
+	replaced := known && !before.Credential().Equal(r.record.Credential())
+	a.carryLocked(&r.record, replaced)
+	a.flaw = Flaw(r.record)
+	a.keepKeyLocked(&r.record)
 	a.record, a.version, a.driver, a.problem, a.deleted = r.record, r.version, cfg.Drivers[r.record.Provider], Check(r.record, cfg.Drivers, cfg.Pools), false
 	changed = !known || mended || before.OnHold() != a.record.OnHold() || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
 	if l := a.record.Limits; l.RPM != before.Limits.RPM || l.Concurrency != before.Limits.Concurrency {
@@ -159,10 +166,17 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		a.due = time.Time{}
 		return true, l
 	}
-	if known && !before.Credential().Equal(a.record.Credential()) {
+	if known && (before.ClientID != a.record.ClientID || !before.ClientSecret.Equal(a.record.ClientSecret)) {
+		a.failures, a.retryAt = 0, time.Time{} // what another client was told is history
+	}
+	if replaced {
+		a.foreign = nil
 		a.failures, a.suspect, a.retryAt, a.doubtful = 0, false, time.Time{}, "" // a new credential starts with a clean sheet
 		a.retryAt = rescuedAt(a.id, a.record)
-		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation
+		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation && !fellBack(a.id, a.record, before)
+		if a.former = nil; a.rotated {
+			a.replacedLocked(before)
+		}
 		if a.rotated && a.cooldown.Reason != "rate_limited" { // the provider's limits outlive a new credential
 			a.cooldown = Cooldown{}
 			a.coolUntil.Store(0)
@@ -224,6 +238,9 @@ func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 	if a.removed || a.driver == nil || a.problem != nil || a.quarantine != "" || a.record.OnHold() || !a.driver.Refreshable(a.record) {
 		return never, due
 	}
+	if a.flawLocked() != nil && a.formerLocked(a.record) == nil {
+		return never, due
+	}
 	if a.flight != nil { // planned again when it ends; until its token is known, picks may join it
 		if a.flight.saving && a.flight.next == nil {
 			return never, due
@@ -235,7 +252,7 @@ func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 	}
 	t := a.token.Load()
 	switch {
-	case t == nil || a.rotated || a.graceOpenLocked():
+	case t == nil || (a.rotated || a.record.Former != nil) && a.flawLocked() == nil || a.graceOpenLocked():
 		due = later(time.Now(), a.retryAt)
 	case t.refused.Load():
 		due = later(later(time.Now(), a.retryAt), a.cooldown.Until)

@@ -28,6 +28,32 @@ type wireRecord struct {
 	ExpiresAt    instant           `json:"expires_at,omitzero"`
 	ObtainedAt   instant           `json:"obtained_at,omitzero"`
 	Rotation     Rotation          `json:"rotation,omitzero"`
+	Former       *wireFormer       `json:"former,omitempty"`
+}
+
+// wireFormer is the credential that was replaced, as it is stored.
+type wireFormer struct {
+	Kind         Kind    `json:"type,omitempty"`
+	ClientID     string  `json:"client_id,omitempty"`
+	ClientSecret string  `json:"client_secret,omitempty"`
+	RefreshToken string  `json:"refresh_token,omitempty"`
+	Scope        string  `json:"scope,omitempty"`
+	Since        instant `json:"since,omitzero"`
+	Claim        *Claim  `json:"claim,omitempty"`
+}
+
+func formerToWire(f *Former) *wireFormer {
+	if f == nil {
+		return nil
+	}
+	return &wireFormer{f.Kind, f.ClientID, f.ClientSecret.Reveal(), f.RefreshToken.Reveal(), f.Scope, instant{f.Since}, f.Claim}
+}
+
+func (w *wireFormer) read() *Former {
+	if w == nil {
+		return nil
+	}
+	return &Former{w.Kind, w.ClientID, trimmed(w.ClientSecret), trimmed(w.RefreshToken), w.Scope, w.Since.Time, w.Claim}
 }
 
 // rotationFormat is the newest bookkeeping that this version reads, and the one it writes.
@@ -60,6 +86,7 @@ func (w *wireRecord) fields() []field {
 		{"expires_at", &w.ExpiresAt, "must be an RFC 3339 time as a string"},
 		{"obtained_at", &w.ObtainedAt, "must be an RFC 3339 time as a string"},
 		{"rotation", &w.Rotation, "must be the object that the service wrote"},
+		{"former", &w.Former, "must be the object that the service wrote: remove it if the credential is good"},
 	}
 }
 
@@ -70,6 +97,7 @@ func EncodeRecord(r Record) ([]byte, error) {
 		Provider: r.Provider, Pools: r.Pools, Tenant: r.Tenant, Labels: r.Labels, Limits: limitsToWire(r.Limits), State: r.State, Kind: r.Kind, ClientID: r.ClientID,
 		ClientSecret: r.ClientSecret.Reveal(), RefreshToken: r.RefreshToken.Reveal(), APIKey: r.APIKey.Reveal(), Scope: r.Scope,
 		AccessToken: r.AccessToken.Reveal(), TokenType: r.TokenType, ExpiresAt: instant{r.ExpiresAt}, ObtainedAt: instant{r.ObtainedAt}, Rotation: r.Rotation,
+		Former: formerToWire(r.Former),
 	}
 	known, err := json.Marshal(w)
 	if err != nil {
@@ -124,6 +152,7 @@ func DecodeRecord(data []byte) (Record, error) {
 		Provider: w.Provider, Pools: w.Pools, Tenant: w.Tenant, Labels: w.Labels, Limits: limits, State: w.State, Kind: w.Kind, ClientID: w.ClientID,
 		ClientSecret: trimmed(w.ClientSecret), RefreshToken: trimmed(w.RefreshToken), APIKey: trimmed(w.APIKey), Scope: w.Scope,
 		AccessToken: trimmed(w.AccessToken), TokenType: w.TokenType, ExpiresAt: w.ExpiresAt.Time, ObtainedAt: w.ObtainedAt.Time, Rotation: w.Rotation,
+		Former: w.Former.read(),
 	}
 	if len(all) > 0 {
 		r.Extra = all
@@ -131,8 +160,8 @@ func DecodeRecord(data []byte) (Record, error) {
 	return r, nil
 }
 
-// trimmed drops the line end that `vault kv patch refresh_token=@file` takes along; no credential has blanks at its ends.
-func trimmed(secret string) Secret { return NewSecret(strings.TrimSpace(secret)) }
+// trimmed drops the line end that `vault kv patch refresh_token=@file` takes along.
+func trimmed(secret string) Secret { return NewSecret(trimSecret(secret)) }
 
 // unmarshalQuoted reads a value that sits as JSON text in a string: `vault kv put` can write nothing but strings.
 func unmarshalQuoted(raw []byte, target any) bool {

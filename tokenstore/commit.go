@@ -26,7 +26,7 @@ func (s *Store) commit(a *account, e JournalEntry, version Version, j *journalli
 				s.committed(a, e, waits, j, "account_adopted")
 				return
 			default:
-				next, version = graft(cur.record, e.Record), cur.version
+				next, version = a.rebased(cur.record, e), cur.version
 			}
 			err = rerr
 		}
@@ -88,7 +88,7 @@ func (s *Store) noLongerUnsaved(waits int) {
 func graft(onto, rotated Record) Record {
 	next := onto.Clone()
 	next.AccessToken, next.TokenType, next.ObtainedAt, next.ExpiresAt = rotated.AccessToken, rotated.TokenType, rotated.ObtainedAt, rotated.ExpiresAt
-	next.RefreshToken, next.Scope = rotated.RefreshToken, rotated.Scope
+	next.RefreshToken, next.Scope, next.Former = rotated.RefreshToken, rotated.Scope, rotated.Former.clone()
 	next.Rotation.Generation, next.Rotation.Claim, next.Rotation.Last = rotated.Rotation.Generation, nil, rotated.Rotation.Last
 	tellSpent(&next, rotated.Rotation.Spent...)
 	return next
@@ -124,6 +124,8 @@ func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere
 	switch {
 	case now.WriteID == e.Attempt: // saved, and its answer was lost
 	case rotated && (credential == e.Spent || a.isSpent(credential)): // whoever wrote it, and in whichever incarnation
+		return cur, foundOld, nil
+	case rotated && outlives(cur.record, e.Record):
 		return cur, foundOld, nil
 	case now.Incarnation != ours.Incarnation, credential != e.Spent, now.Generation >= ours.Generation:
 	default:

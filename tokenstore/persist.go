@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // storeTimeout bounds one call of the backend.
@@ -68,7 +70,12 @@ func (s *Store) write(id AccountID, r Record, expect Version, writeID string) (s
 // take adopts a record into memory and rebuilds the pools if the operator's fields changed. It returns the record as it is to
 // be: with the tokens of memory, if the store has lost them.
 func (s *Store) take(a *account, r stored) stored {
+	known, told := a.at() != 0, a.rejection()
 	changed, l := a.adopt(r, &s.cfg)
+	s.reconsider(a)
+	if now := a.rejection(); known && now != nil && (told == nil || !told.At.Equal(now.At)) {
+		s.event("credential_rejected", a, zap.String("error", now.Error))
+	}
 	if changed {
 		s.rebuildSoon()
 	}

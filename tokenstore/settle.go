@@ -21,6 +21,9 @@ func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 	}
 	last := &Outcome{At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Status: e.Status, Error: clip(e.Error()), Fingerprint: c.fingerprint}
 	res := s.postpone(a, e)
+	if s.retreat(a, c, e, last) {
+		return res
+	}
 	if !s.release(a, c, last) && e.Class == RefreshPermanent {
 		a.mu.Lock()
 		a.quarantine = "the credential was refused for good: " + last.Error
@@ -56,6 +59,7 @@ func (s *Store) release(a *account, c *claimed, last *Outcome) bool {
 		if cur, err = s.load(a.id); err != nil {
 			return false
 		}
+		cur = s.settleFormer(a, c, cur, last)
 		if now := cur.record.Rotation.Claim; now == nil || now.AttemptID != c.attempt() {
 			s.take(a, cur) // whoever took the claim away has decided about the account
 			return false

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Labels of a record that `tokenward accounts copy` moved to another store: where its live copy is, and the state it had.
@@ -78,7 +79,11 @@ func list(names []string) string {
 
 // Standing is what a record alone says of its account: the state, and why it is not active or what is wrong although it is.
 func Standing(id AccountID, r Record, drivers map[string]Driver, pools map[string]PoolConfig) (AccountState, string) {
-	state, why := standing(r, Check(r, drivers, pools), quarantined(id, r))
+	problem := Check(r, drivers, pools)
+	if problem == nil {
+		problem = Flaw(r)
+	}
+	state, why := standing(r, problem, quarantined(id, r))
 	if state == StateActive {
 		why = remark(r, pools)
 	}
@@ -113,6 +118,12 @@ func lastFailure(r Record) string {
 // remark is what is wrong with a record that serves all the same.
 func remark(r Record, pools map[string]PoolConfig) string {
 	var out []string
+	if no := r.Rotation.Rejected; no != nil {
+		out = append(out, "the credential that it was given was refused at "+no.At.UTC().Format(time.RFC3339)+" ("+no.Error+"): the former one is in use again")
+	}
+	if r.Former != nil {
+		out = append(out, "a new credential was given at "+r.Former.Since.UTC().Format(time.RFC3339)+" and has not been exchanged yet: the former one is kept until then")
+	}
 	switch r.Kind {
 	case KindOAuthRefresh, KindAnthropicOAuth, KindClaudeCode:
 		if r.RefreshToken.IsZero() {

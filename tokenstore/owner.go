@@ -1,0 +1,135 @@
+package tokenstore
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+)
+
+// owners knows which account each refresh token belongs to. One that two accounts have would be spent by both, and a strict provider
+// revokes what is spent twice: only one of them may use it.
+type owners struct {
+	mu      sync.Mutex // guards what follows
+	of      map[uint64]*account
+	keys    map[*account][]uint64
+	waiting map[uint64][]*account // those that show a token of another's
+}
+
+func newOwners() *owners {
+	return &owners{of: map[uint64]*account{}, keys: map[*account][]uint64{}, waiting: map[uint64][]*account{}}
+}
+
+// keyOf is what two accounts with the same refresh token have in common; 0: there is none. It never leaves memory.
+func keyOf(s Secret) uint64 {
+	if s.IsZero() {
+		return 0
+	}
+	return short(Fingerprint("", s))
+}
+
+// claim notes the refresh tokens of an account's record, nil when it is gone. It returns the account that the record's refresh token
+// belongs to already, nil if it is free or the account's own, and those that waited for a token which is free now. While accounts are
+// loaded nobody knows who was first: then an account keeps a token from another that shows it got it in a refresh.
+func (o *owners) claim(a *account, r *Record, loading bool) (owner *account, freed []*account) {
+	var tokens []uint64
+	if r != nil && r.Kind.refreshes() {
+		tokens = append(tokens, keyOf(r.RefreshToken))
+		if r.Former != nil {
+			tokens = append(tokens, keyOf(r.Former.RefreshToken))
+		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, k := range o.keys[a] {
+		if !slices.Contains(tokens, k) {
+			delete(o.of, k)
+			freed = append(freed, o.waiting[k]...)
+			delete(o.waiting, k)
+		}
+	}
+	var own []uint64
+	for i, k := range tokens {
+		other := o.of[k]
+		switch {
+		case k == 0:
+		case other == nil || other == a:
+			o.of[k], own = a, append(own, k)
+		case i == 0 && loading && before(a, r, other):
+			o.of[k], own = a, append(own, k)
+			o.keys[other] = slices.DeleteFunc(slices.Clone(o.keys[other]), func(x uint64) bool { return x == k })
+			freed = append(freed, other) // it has to look again
+		case i == 0:
+			owner = other
+			if !slices.Contains(o.waiting[k], a) {
+				o.waiting[k] = append(o.waiting[k], a)
+			}
+		}
+	}
+	if o.keys[a] = own; len(own) == 0 {
+		delete(o.keys, a)
+	}
+	return owner, freed
+}
+
+// before reports whether a's claim to a refresh token is better than that of another account that has it in memory.
+func before(a *account, r *Record, other *account) bool {
+	other.mu.Lock()
+	theirs := other.record.proven(other.id)
+	other.mu.Unlock()
+	if ours := r.proven(a.id); ours != theirs {
+		return ours
+	}
+	return a.id < other.id
+}
+
+// proven reports whether the latest refresh worked with the record's credential, or brought it.
+func (r Record) proven(id AccountID) bool {
+	last := r.Rotation.Last
+	return last != nil && last.Result == "succeeded" && last.Fingerprint == Fingerprint(id, r.Credential())
+}
+
+// own looks whether the refresh token that an account shows is another's.
+func (s *Store) own(a *account, r Record) error {
+	if d := s.cfg.Drivers[r.Provider]; d != nil {
+		if policy, _ := d.Replay(); policy == ReplayNoRotation {
+			return nil // nothing is spent
+		}
+	}
+	owner, freed := s.owners.claim(a, &r, !s.loaded.Load())
+	for _, other := range freed {
+		s.reconsider(other)
+	}
+	if owner == nil {
+		return nil
+	}
+	return &RecordError{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + ", and a refresh token has one owner: give this account one of its own, or remove it"}
+}
+
+// disown forgets the refresh tokens of an account that is gone.
+func (s *Store) disown(a *account) {
+	_, freed := s.owners.claim(a, nil, false)
+	for _, other := range freed {
+		s.reconsider(other)
+	}
+}
+
+// reconsider looks whose the account's refresh token is: its record is new, or the token has changed hands.
+func (s *Store) reconsider(a *account) {
+	a.mu.Lock()
+	r, removed := a.record, a.removed
+	a.mu.Unlock()
+	if removed {
+		return
+	}
+	foreign := s.own(a, r)
+	a.mu.Lock()
+	if a.record.RefreshToken.Equal(r.RefreshToken) && (a.foreign != nil || foreign != nil) {
+		a.foreign = foreign
+		a.planLocked(s.cfg.Renewal.Lead)
+	}
+	a.mu.Unlock()
+	s.renewals.wake(a)
+}
+
+// flawLocked is why the credential in the record cannot be used; nil: it can.
+func (a *account) flawLocked() error { return cmp.Or(a.flaw, a.foreign) }
