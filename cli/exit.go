@@ -12,6 +12,7 @@ const (
 	ExitFailed  = 1
 	ExitUsage   = 2
 	ExitRefused = 3
+	ExitHuman   = 4 // done, and something needs a human
 )
 
 // ExitError carries the exit code with the message.

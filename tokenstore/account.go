@@ -41,16 +41,17 @@ type account struct {
 	requests  atomic.Uint64
 	failovers atomic.Uint64
 
-	mu      sync.Mutex // guards what follows; no I/O under it
-	record  Record
-	version Version
-	driver  Driver  // nil: unknown provider
-	problem error   // why the record cannot be used; nil when it can
-	foreign error   // the same: it is another account's
-	flaw    error   // why its credential cannot be used; the access token serves on
-	former  *Former // the credential that an operator replaced by hand, until a claim writes it down
-	removed bool
-	highest Generation // ever installed; an operator may erase the record's count
+	mu           sync.Mutex // guards what follows; no I/O under it
+	record       Record
+	version      Version
+	driver       Driver  // nil: unknown provider
+	problem      error   // why the record cannot be used; nil when it can
+	foreign      error   // the same: it is another account's
+	foreignSpent bool    // and was exchanged by it
+	flaw         error   // why its credential cannot be used; the access token serves on
+	former       *Former // the credential that an operator replaced by hand, until a claim writes it down
+	removed      bool
+	highest      Generation // ever installed; an operator may erase the record's count
 
 	quarantine string // why only a human can revive the credential; "": it is fine
 	cooldown   Cooldown
@@ -151,6 +152,7 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		r.record, a.lost = l.entry.Record, l
 	}
 	before, known, mended := a.record, a.version != 0, a.problem != nil // pools leave out an account with a problem
+	r.record = givenBack(a.id, r.record)
 	replaced := known && !before.Credential().Equal(r.record.Credential())
 	a.carryLocked(&r.record, replaced)
 	a.flaw = Flaw(r.record)
@@ -170,10 +172,10 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		a.failures, a.retryAt = 0, time.Time{} // what another client was told is history
 	}
 	if replaced {
-		a.foreign = nil
+		a.foreign, a.foreignSpent = nil, false
 		a.failures, a.suspect, a.retryAt, a.doubtful = 0, false, time.Time{}, "" // a new credential starts with a clean sheet
 		a.retryAt = rescuedAt(a.id, a.record)
-		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation && !fellBack(a.id, a.record, before)
+		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation && !fellBack(a.id, a.record, before) && !a.wasFormerLocked(before)
 		if a.former = nil; a.rotated {
 			a.replacedLocked(before)
 		}

@@ -9,7 +9,7 @@ import (
 
 // claim reads the record and writes our claim into it. It returns the claim, or nil and why there is nothing to redeem.
 func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
-	before := a.generation()
+	before, wanted := a.generation(), ""
 	for conflicts := 0; ; {
 		if s.stopping.Err() != nil {
 			return nil, failed(a, &RefreshError{Class: RefreshNotSent, Message: errStopping.Error()})
@@ -30,6 +30,10 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 		if early, ok := s.needless(a, cur.record, before); ok {
 			return nil, early
 		}
+		if rejected := cur.record.Rotation.Rejected; wanted != "" && rejected != nil && rejected.Fingerprint == wanted && a.living(time.Now().UnixNano()) {
+			return nil, RefreshResult{Outcome: Fresh, GenerationAfter: before} // another process tried it, and found it wanting
+		}
+		wanted = Fingerprint(a.id, cur.record.Credential())
 		if wait := s.foreign(a, cur.record.Rotation.Claim); wait > 0 {
 			pause(s.stopping, wait)
 			continue

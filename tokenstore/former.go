@@ -154,11 +154,35 @@ func (a *account) formerLocked(r Record) *Former {
 	return f
 }
 
+// givenBack is a record in which an operator has put the former credential back by hand: it needs no proof.
+func givenBack(id AccountID, r Record) Record {
+	f := r.Former
+	if f == nil || !sameCredential(r, r.reinstated(f)) {
+		return r
+	}
+	next := r.Clone()
+	next.Former = nil
+	if c := r.Rotation.Claim; f.Claim != nil && (c == nil || c.Fingerprint != Fingerprint(id, r.Credential())) {
+		next.Rotation.Claim = f.clone().Claim
+	}
+	return next
+}
+
+// wasFormerLocked reports whether the record shows the credential again that was the former one before.
+func (a *account) wasFormerLocked(before Record) bool {
+	f := before.Former
+	if f == nil {
+		f = a.former
+	}
+	return f != nil && a.record.Credential().Equal(before.reinstated(f).Credential())
+}
+
 // complete adds to a record that was just read what memory knows of its former credential, for the next write to keep. A
 // credential that cannot be one gives way to the former at once.
 func (a *account) complete(r Record) Record {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	r = givenBack(a.id, r)
 	a.carryLocked(&r, false)
 	f := a.formerLocked(r)
 	switch {

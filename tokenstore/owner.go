@@ -13,10 +13,11 @@ type owners struct {
 	of      map[uint64]*account
 	keys    map[*account][]uint64
 	waiting map[uint64][]*account // those that show a token of another's
+	waits   map[*account]uint64   // the same, by account
 }
 
 func newOwners() *owners {
-	return &owners{of: map[uint64]*account{}, keys: map[*account][]uint64{}, waiting: map[uint64][]*account{}}
+	return &owners{of: map[uint64]*account{}, keys: map[*account][]uint64{}, waiting: map[uint64][]*account{}, waits: map[*account]uint64{}}
 }
 
 // keyOf is what two accounts with the same refresh token have in common; 0: there is none. It never leaves memory.
@@ -40,6 +41,12 @@ func (o *owners) claim(a *account, r *Record, loading bool) (owner *account, fre
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if k, waits := o.waits[a]; waits {
+		delete(o.waits, a)
+		if o.waiting[k] = slices.DeleteFunc(o.waiting[k], func(x *account) bool { return x == a }); len(o.waiting[k]) == 0 {
+			delete(o.waiting, k)
+		}
+	}
 	for _, k := range o.keys[a] {
 		if !slices.Contains(tokens, k) {
 			delete(o.of, k)
@@ -60,9 +67,7 @@ func (o *owners) claim(a *account, r *Record, loading bool) (owner *account, fre
 			freed = append(freed, other) // it has to look again
 		case i == 0:
 			owner = other
-			if !slices.Contains(o.waiting[k], a) {
-				o.waiting[k] = append(o.waiting[k], a)
-			}
+			o.waiting[k], o.waits[a] = append(o.waiting[k], a), k
 		}
 	}
 	if o.keys[a] = own; len(own) == 0 {
@@ -88,43 +93,55 @@ func (r Record) proven(id AccountID) bool {
 	return last != nil && last.Result == "succeeded" && last.Fingerprint == Fingerprint(id, r.Credential())
 }
 
-// own looks whether the refresh token that an account shows is another's.
-func (s *Store) own(a *account, r Record) error {
-	if d := s.cfg.Drivers[r.Provider]; d != nil {
-		if policy, _ := d.Replay(); policy == ReplayNoRotation {
-			return nil // nothing is spent
-		}
+// own looks whether the refresh token that an account shows is another's, or was. The second takes a look at all accounts.
+func (s *Store) own(a *account, r Record, thorough bool) (why error, spent bool) {
+	d := s.cfg.Drivers[r.Provider]
+	if d == nil {
+		return nil, false
+	}
+	if policy, _ := d.Replay(); policy == ReplayNoRotation {
+		return nil, false // nothing is spent
 	}
 	owner, freed := s.owners.claim(a, &r, !s.loaded.Load())
 	for _, other := range freed {
-		s.reconsider(other)
+		s.reconsider(other, true)
 	}
-	if owner == nil {
-		return nil
+	const remedy = ", and a refresh token has one owner: give this account one of its own, or remove it"
+	if owner != nil {
+		return &RecordError{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + remedy}, false
 	}
-	return &RecordError{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + ", and a refresh token has one owner: give this account one of its own, or remove it"}
+	if !thorough || r.RefreshToken.IsZero() || !r.Kind.refreshes() {
+		return nil, false
+	}
+	for _, other := range s.all() {
+		if other != a && other.isSpent(Fingerprint(other.id, r.RefreshToken)) {
+			return &RecordError{Key: "refresh_token", Rule: "was that of account " + string(other.id) + ", which has exchanged it" + remedy}, true
+		}
+	}
+	return nil, false
 }
 
 // disown forgets the refresh tokens of an account that is gone.
 func (s *Store) disown(a *account) {
 	_, freed := s.owners.claim(a, nil, false)
 	for _, other := range freed {
-		s.reconsider(other)
+		s.reconsider(other, true)
 	}
 }
 
 // reconsider looks whose the account's refresh token is: its record is new, or the token has changed hands.
-func (s *Store) reconsider(a *account) {
+func (s *Store) reconsider(a *account, thorough bool) {
 	a.mu.Lock()
-	r, removed := a.record, a.removed
+	r, skip := a.record, a.removed || a.foreignSpent
+	thorough = thorough || a.rotated
 	a.mu.Unlock()
-	if removed {
+	if skip {
 		return
 	}
-	foreign := s.own(a, r)
+	foreign, spent := s.own(a, r, thorough)
 	a.mu.Lock()
 	if a.record.RefreshToken.Equal(r.RefreshToken) && (a.foreign != nil || foreign != nil) {
-		a.foreign = foreign
+		a.foreign, a.foreignSpent = foreign, spent
 		a.planLocked(s.cfg.Renewal.Lead)
 	}
 	a.mu.Unlock()

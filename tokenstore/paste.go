@@ -65,7 +65,7 @@ func flawOf(t string, g Grammar) string {
 	}
 	switch {
 	case t == "":
-		return "is empty: give the value"
+		return "is empty: give one line that is not empty"
 	case wide(t):
 		return "is UTF-16, as some Windows programs save text: save it as UTF-8"
 	case isJSON && strings.Contains(t, "claudeAiOauth"):
@@ -107,7 +107,8 @@ func flawOf(t string, g Grammar) string {
 
 // wide reports text of two or four bytes a character. A byte order mark in it may have become replacement characters on the way.
 func wide(t string) bool {
-	return strings.HasPrefix(t, "\xff\xfe") || strings.HasPrefix(t, "\xfe\xff") || strings.Count(t, "\x00")*3 >= len(t)
+	zeros := strings.Count(t, "\x00")
+	return strings.HasPrefix(t, "\xff\xfe") || strings.HasPrefix(t, "\xfe\xff") || zeros > 1 && zeros*3 >= utf8.RuneCountInString(t)
 }
 
 // quoted reports quotes around a secret, or the rest of some. A client secret may have one at either end.

@@ -72,7 +72,7 @@ func (s *Store) write(id AccountID, r Record, expect Version, writeID string) (s
 func (s *Store) take(a *account, r stored) stored {
 	known, told := a.at() != 0, a.rejection()
 	changed, l := a.adopt(r, &s.cfg)
-	s.reconsider(a)
+	s.reconsider(a, false)
 	if now := a.rejection(); known && now != nil && (told == nil || !told.At.Equal(now.At)) {
 		s.event("credential_rejected", a, zap.String("error", now.Error))
 	}

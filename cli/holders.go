@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+// readers is how many records are read at once to learn who has a refresh token: ten thousand take Vault a few seconds.
+const readers = 16
+
+// mayHave refuses a refresh token that another account of the store has, or that this one has spent: a refresh token has one owner, and
+// one that was exchanged brings nothing but trouble.
+func (s *Session) mayHave(cmd *cobra.Command, ctx context.Context, id tokenstore.AccountID, old, next tokenstore.Record) error {
+	if next.RefreshToken.IsZero() || next.RefreshToken.Equal(old.RefreshToken) {
+		return nil
+	}
+	if slices.Contains(old.Rotation.Spent, tokenstore.Fingerprint(id, next.RefreshToken)) {
+		if state, _ := tokenstore.Standing(id, old, s.Drivers, s.Pools); state != tokenstore.StateNeedsReauth {
+			return refusedf("this refresh token was exchanged for the one that it has now, and a provider may revoke an account that presents it again: log in at the provider anew, and give what that brings")
+		}
+	}
+	if s.holders == nil {
+		var err error
+		if s.holders, err = holdersOf(ctx, s.Backend); err != nil {
+			fmt.Fprintf(cmd.ErrOrStderr(), "note: whether another account has this refresh token could not be looked up (%v); the running service looks, too\n", err)
+			return nil
+		}
+	}
+	if owner, ok := s.holders[tokenstore.Fingerprint("", next.RefreshToken)]; ok && owner != id {
+		return refusedf("account %s has this refresh token, and a refresh token has one owner: log in at the provider once more for this one, or remove account %s first", owner, owner)
+	}
+	return nil
+}
+
+// hold notes whose a refresh token is that was just written.
+func (s *Session) hold(id tokenstore.AccountID, r tokenstore.Record) {
+	if s.holders != nil && !r.RefreshToken.IsZero() {
+		s.holders[tokenstore.Fingerprint("", r.RefreshToken)] = id
+	}
+}
+
+// holdersOf reads all records. Those that cannot be read alone are left out.
+func holdersOf(ctx context.Context, b tokenstore.Backend) (map[string]tokenstore.AccountID, error) {
+	heads, err := b.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex // guards out
+	out := map[string]tokenstore.AccountID{}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(readers)
+	for _, h := range heads {
+		g.Go(func() error {
+			r, _, err := b.Load(ctx, h.ID)
+			if err != nil {
+				if absent(err) || errors.Is(err, tokenstore.ErrUnreadable) || errors.Is(err, tokenstore.ErrWithheld) {
+					return nil
+				}
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			tokens := []tokenstore.Secret{r.RefreshToken}
+			if r.Former != nil {
+				tokens = append(tokens, r.Former.RefreshToken)
+			}
+			for _, t := range tokens {
+				if !t.IsZero() {
+					out[tokenstore.Fingerprint("", t)] = h.ID
+				}
+			}
+			return nil
+		})
+	}
+	return out, g.Wait()
+}
