@@ -79,5 +79,5 @@ func (a *app) sayState(cmd *cobra.Command, s *Session, id tokenstore.AccountID, 
 	if err := a.done(cmd, "account %s is not paused, and %s", id, is); err != nil {
 		return err
 	}
-	return &ExitError{ExitHuman, errors.New("account " + string(id) + " needs a human: " + already + "it is " + string(is) + ": " + why + ": " + remedy)}
+	return &ExitError{ExitNeedsHuman, errors.New("account " + string(id) + " needs a human: " + already + "it is " + string(is) + ": " + why + ": " + remedy)}
 }

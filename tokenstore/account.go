@@ -175,7 +175,7 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		a.foreign, a.foreignSpent = nil, false
 		a.failures, a.suspect, a.retryAt, a.doubtful = 0, false, time.Time{}, "" // a new credential starts with a clean sheet
 		a.retryAt = rescuedAt(a.id, a.record)
-		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation && !fellBack(a.id, a.record, before) && !a.wasFormerLocked(before)
+		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation && !(fellBack(a.id, a.record, Fingerprint(a.id, before.Credential())) && !before.knows(a.record.Rotation.Rejected)) && !a.wasFormerLocked(before)
 		if a.former = nil; a.rotated {
 			a.replacedLocked(before)
 		}

@@ -9,7 +9,7 @@ import (
 
 // claim reads the record and writes our claim into it. It returns the claim, or nil and why there is nothing to redeem.
 func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
-	before, wanted := a.generation(), ""
+	before, wanted := a.generation(), a.credential()
 	for conflicts := 0; ; {
 		if s.stopping.Err() != nil {
 			return nil, failed(a, &RefreshError{Class: RefreshNotSent, Message: errStopping.Error()})
@@ -26,11 +26,12 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 			return nil, s.postponeForStore(a, "the store is not available: "+err.Error())
 		}
 		cur = s.take(a, cur)
+		rejected := fellBack(a.id, cur.record, wanted)
 		cur.record = a.complete(cur.record)
 		if early, ok := s.needless(a, cur.record, before); ok {
 			return nil, early
 		}
-		if rejected := cur.record.Rotation.Rejected; wanted != "" && rejected != nil && rejected.Fingerprint == wanted && a.living(time.Now().UnixNano()) {
+		if rejected && a.living(time.Now().UnixNano()) {
 			return nil, RefreshResult{Outcome: Fresh, GenerationAfter: before} // another process tried it, and found it wanting
 		}
 		wanted = Fingerprint(a.id, cur.record.Credential())

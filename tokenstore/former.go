@@ -203,6 +203,13 @@ func (a *account) fallBack(r Record, f *Former, why string, now time.Time) Recor
 	return next
 }
 
+// credential is the fingerprint of the one in memory.
+func (a *account) credential() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return Fingerprint(a.id, a.record.Credential())
+}
+
 // rejection is what became of the latest credential that did not work; nil: nothing to tell.
 func (a *account) rejection() *Rejection {
 	a.mu.Lock()
@@ -219,10 +226,16 @@ func ruleOf(err error) string {
 	return err.Error()
 }
 
-// fellBack reports whether a record shows the former credential again since the other was rejected.
-func fellBack(id AccountID, r, before Record) bool {
+// fellBack reports whether a record shows the former credential again since another, by its fingerprint, was rejected.
+func fellBack(id AccountID, r Record, other string) bool {
 	rejected := r.Rotation.Rejected
-	return rejected != nil && rejected.Fingerprint == Fingerprint(id, before.Credential())
+	return rejected != nil && rejected.Fingerprint == other && other != Fingerprint(id, r.Credential())
+}
+
+// knows reports whether the record told of a rejection already.
+func (r Record) knows(no *Rejection) bool {
+	known := r.Rotation.Rejected
+	return known != nil && no != nil && known.At.Equal(no.At)
 }
 
 // rejects reports whether a refusal says that the new credential is no good. That the client is unknown says so only if it is another

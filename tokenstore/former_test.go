@@ -3,6 +3,7 @@ package tokenstore_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,14 +46,31 @@ func pasted(t *testing.T, f func(t *testing.T, w *world, paste func(token string
 	}
 }
 
-// refuse has the token endpoint answer for one refresh token.
-func refuse(w *world, token string, class tokenstore.RefreshClass) {
-	w.driver.OnRefresh = func(_ context.Context, r tokenstore.Record) error {
-		if r.RefreshToken.Reveal() == token {
-			return &tokenstore.RefreshError{Class: class, Status: 400, Code: "told_so"}
+// told is what the token endpoint answers for one refresh token. Requests are under way while it changes.
+type told struct {
+	token string
+	class tokenstore.RefreshClass
+	lost  bool // after it was processed
+}
+
+// endpoint has the token endpoint answer as told, until it is told otherwise.
+func endpoint(d *tokenstoretest.Driver) (tell func(told)) {
+	var now atomic.Pointer[told]
+	answer := func(lost bool) func(context.Context, tokenstore.Record) error {
+		return func(_ context.Context, r tokenstore.Record) error {
+			if now := now.Load(); now != nil && now.lost == lost && r.RefreshToken.Reveal() == now.token {
+				return &tokenstore.RefreshError{Class: now.class, Status: 400, Code: "told_so"}
+			}
+			return nil
 		}
-		return nil
 	}
+	d.OnRefresh, d.OnAnswer = answer(false), answer(true)
+	return func(t told) { now.Store(&t) }
+}
+
+// refuse has the token endpoint answer for one refresh token. Before anything is refreshed.
+func refuse(w *world, token string, class tokenstore.RefreshClass) {
+	endpoint(w.driver)(told{token: token, class: class})
 }
 
 func (w *world) serves(token string) {
@@ -95,7 +113,8 @@ func TestARefusedCredentialGivesWayToTheFormerOneWhichSpendsNothing(t *testing.T
 
 func TestWhileTheTokenEndpointIsDownTheTokenServesAndBothCredentialsAreKept(t *testing.T) {
 	pasted(t, func(t *testing.T, w *world, paste func(string)) {
-		refuse(w, "good", tokenstore.RefreshTransient)
+		tell := endpoint(w.driver)
+		tell(told{token: "good", class: tokenstore.RefreshTransient})
 		paste("good")
 		time.Sleep(5 * time.Minute)
 		r := w.stored("a")
@@ -103,7 +122,7 @@ func TestWhileTheTokenEndpointIsDownTheTokenServesAndBothCredentialsAreKept(t *t
 			t.Errorf("stored %q, former %v, %d grants", r.RefreshToken.Reveal(), r.Former, w.driver.Calls())
 		}
 		w.serves("at-of-a")
-		w.driver.OnRefresh = nil
+		tell(told{})
 		time.Sleep(6 * time.Minute)
 		if r := w.stored("a"); r.RefreshToken.Reveal() != "rt-1" || r.Former != nil {
 			t.Errorf("in the end %q, former %v", r.RefreshToken.Reveal(), r.Former)
@@ -113,11 +132,9 @@ func TestWhileTheTokenEndpointIsDownTheTokenServesAndBothCredentialsAreKept(t *t
 
 func TestANewCredentialWhoseAnswerGotLostWaitsForTheTokensEndAndThenGivesWay(t *testing.T) {
 	pasted(t, func(t *testing.T, w *world, paste func(string)) {
-		w.driver.OnAnswer = func(context.Context, tokenstore.Record) error {
-			return &tokenstore.RefreshError{Class: tokenstore.RefreshUnknown}
-		}
+		tell := endpoint(w.driver)
+		tell(told{token: "lost", class: tokenstore.RefreshUnknown, lost: true})
 		paste("lost")
-		w.driver.OnAnswer = nil
 		if st := w.status("a"); st.State != tokenstore.StateAmbiguous {
 			t.Errorf("it is %s", st.State)
 		}
@@ -126,7 +143,7 @@ func TestANewCredentialWhoseAnswerGotLostWaitsForTheTokensEndAndThenGivesWay(t *
 		if w.driver.Calls() != 1 {
 			t.Errorf("%d grants while the token lives", w.driver.Calls())
 		}
-		refuse(w, "lost", tokenstore.RefreshPermanent) // the strict provider's second answer
+		tell(told{token: "lost", class: tokenstore.RefreshPermanent}) // the strict provider's second answer
 		time.Sleep(10 * time.Minute)
 		if r := w.stored("a"); !strings.HasPrefix(r.RefreshToken.Reveal(), "rt-") || r.RefreshToken.Reveal() == "rt-of-a" {
 			t.Errorf("stored %q", r.RefreshToken.Reveal())
@@ -182,12 +199,12 @@ func TestACredentialReplacedDuringARefreshWhoseAnswerGetsLostIsNotPresentedEarly
 			synctest.Test(t, func(t *testing.T) {
 				w := newStore(t, account("a"))
 				w.renew()
-				presented := 0
+				var presented atomic.Int32
 				w.driver.OnRefresh = func(_ context.Context, r tokenstore.Record) error {
 					if r.RefreshToken.Reveal() == "new" {
 						return &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Code: "told_so"}
 					}
-					if presented++; presented == 1 {
+					if presented.Add(1) == 1 {
 						edit(t, w.memory, "a", func(r *tokenstore.Record) { how("a", r, "new") })
 						time.Sleep(2 * time.Second)
 						return &tokenstore.RefreshError{Class: tokenstore.RefreshUnknown}
@@ -196,12 +213,12 @@ func TestACredentialReplacedDuringARefreshWhoseAnswerGetsLostIsNotPresentedEarly
 				}
 				w.force("a", tokenstore.Failed)
 				time.Sleep(50 * time.Minute)
-				if st := w.status("a"); presented != 1 || !st.Routable {
-					t.Errorf("presented %d times, %s: %s", presented, st.State, st.Reason)
+				if st := w.status("a"); presented.Load() != 1 || !st.Routable {
+					t.Errorf("presented %d times, %s: %s", presented.Load(), st.State, st.Reason)
 				}
 				time.Sleep(10 * time.Minute)
-				if presented != 2 {
-					t.Errorf("presented %d times in all", presented)
+				if presented.Load() != 2 {
+					t.Errorf("presented %d times in all", presented.Load())
 				}
 			})
 		})
