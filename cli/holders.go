@@ -16,6 +16,12 @@ import (
 // readers is how many records are read at once to learn who has a refresh token: ten thousand take Vault a few seconds.
 const readers = 16
 
+// holders tell whose each refresh token of the store is or was.
+type holders struct {
+	of    map[string]tokenstore.AccountID // by what equal secrets have in common
+	spent map[tokenstore.AccountID][]string
+}
+
 // mayHave refuses a refresh token that another account of the store has, or that this one has spent: a refresh token has one owner, and
 // one that was exchanged brings nothing but trouble.
 func (s *Session) mayHave(cmd *cobra.Command, ctx context.Context, id tokenstore.AccountID, old, next tokenstore.Record) error {
@@ -34,7 +40,12 @@ func (s *Session) mayHave(cmd *cobra.Command, ctx context.Context, id tokenstore
 			return nil
 		}
 	}
-	if owner, ok := s.holders[tokenstore.Fingerprint("", next.RefreshToken)]; ok && owner != id {
+	for other, spent := range s.holders.spent {
+		if other != id && slices.Contains(spent, tokenstore.Fingerprint(other, next.RefreshToken)) {
+			return refusedf("this refresh token was account %s's, and account %s has exchanged it: log in at the provider once more for this one", other, other)
+		}
+	}
+	if owner, ok := s.holders.of[tokenstore.Fingerprint("", next.RefreshToken)]; ok && owner != id {
 		return refusedf("account %s has this refresh token, and a refresh token has one owner: log in at the provider once more for this one, or remove account %s first", owner, owner)
 	}
 	return nil
@@ -43,18 +54,18 @@ func (s *Session) mayHave(cmd *cobra.Command, ctx context.Context, id tokenstore
 // hold notes whose a refresh token is that was just written.
 func (s *Session) hold(id tokenstore.AccountID, r tokenstore.Record) {
 	if s.holders != nil && !r.RefreshToken.IsZero() {
-		s.holders[tokenstore.Fingerprint("", r.RefreshToken)] = id
+		s.holders.of[tokenstore.Fingerprint("", r.RefreshToken)] = id
 	}
 }
 
 // holdersOf reads all records. Those that cannot be read alone are left out.
-func holdersOf(ctx context.Context, b tokenstore.Backend) (map[string]tokenstore.AccountID, error) {
+func holdersOf(ctx context.Context, b tokenstore.Backend) (*holders, error) {
 	heads, err := b.List(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var mu sync.Mutex // guards out
-	out := map[string]tokenstore.AccountID{}
+	out := &holders{map[string]tokenstore.AccountID{}, map[tokenstore.AccountID][]string{}}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(readers)
 	for _, h := range heads {
@@ -74,8 +85,11 @@ func holdersOf(ctx context.Context, b tokenstore.Backend) (map[string]tokenstore
 			}
 			for _, t := range tokens {
 				if !t.IsZero() {
-					out[tokenstore.Fingerprint("", t)] = h.ID
+					out.of[tokenstore.Fingerprint("", t)] = h.ID
 				}
+			}
+			if len(r.Rotation.Spent) > 0 {
+				out.spent[h.ID] = r.Rotation.Spent
 			}
 			return nil
 		})

@@ -26,7 +26,7 @@ type Session struct {
 	AdminTokenFile string
 	AdminCAFile    string
 
-	holders map[string]tokenstore.AccountID // whose each refresh token is; nil: not looked up yet
+	holders *holders // nil: not looked up yet
 }
 
 // Open opens a session for the configuration file, with the store or without it.

@@ -93,15 +93,8 @@ func Replace(id AccountID, old, next Record, now time.Time) Record {
 		next.Rotation = Rotation{Incarnation: NewIncarnation(), Generation: old.Rotation.Generation, Spent: next.Rotation.Spent, Writer: "operator"}
 	}
 	next.Rotation.Rejected = nil
-	f := next.Former
-	if f == nil {
-		return next
-	}
-	back := next.reinstated(f)
-	switch {
-	case sameCredential(back, next): // the former one, given back by hand: it needs no proof
-		next = back
-	case !f.usable(id, old):
+	next = givenBack(id, next)
+	if f := next.Former; f != nil && !f.usable(id, old) {
 		next.Former = nil
 	}
 	return next
