@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -72,6 +73,7 @@ func duplicate(data []byte) string {
 						path = append(path, fmt.Sprintf("%q", o.key))
 					}
 				}
+				slices.Reverse(path)
 				return strings.Join(path, " in ")
 			}
 			top.keys[name] = true
