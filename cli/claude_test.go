@@ -43,7 +43,7 @@ func TestAFileOfClaudeCodesIsReadOrWhatIsOddInItIsNamed(t *testing.T) {
 		"UTF-16":             {text: utf16(login(tokens)), refused: true, says: "UTF-16"},
 		"cut off":            {text: login(tokens)[:40], refused: true, says: "not valid JSON: line 1"},
 		"the inside alone":   {text: `{` + tokens + `}`, refused: true, says: "only the inside of the claudeAiOauth object"},
-		"a key twice":        {text: login(tokens + `,"accessToken":"x"`), refused: true, says: `"accessToken" twice`},
+		"a key twice":        {text: login(tokens + `,"accessToken":"x"`), refused: true, says: `"accessToken" in "claudeAiOauth" twice`},
 		"a token in quotes":  {text: login(`"accessToken":"\"` + planted + `at\""`), refused: true, says: "accessToken that has quotes around it"},
 		"a token as number":  {text: login(`"accessToken":5,"refreshToken":"` + planted + `rt"`), refused: true, says: "accessToken that is no string"},
 		"only the refresher": {text: login(`"refreshToken":"` + planted + `rt"`), refused: true, says: "give --client-id"},
