@@ -48,6 +48,7 @@ type account struct {
 	problem      error   // why the record cannot be used; nil when it can
 	foreign      error   // the same: it is another account's
 	foreignSpent bool    // and was exchanged by it
+	searched     uint64  // the refresh token that all accounts were searched for
 	flaw         error   // why its credential cannot be used; the access token serves on
 	former       *Former // the credential that an operator replaced by hand, until a claim writes it down
 	removed      bool
@@ -158,6 +159,9 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 	a.flaw = Flaw(r.record)
 	a.keepKeyLocked(&r.record)
 	a.record, a.version, a.driver, a.problem, a.deleted = r.record, r.version, cfg.Drivers[r.record.Provider], Check(r.record, cfg.Drivers, cfg.Pools), false
+	if a.problem == nil && a.record.Kind == KindAPIKey {
+		a.problem = Flaw(a.record) // there is no other to serve with
+	}
 	changed = !known || mended || before.OnHold() != a.record.OnHold() || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
 	if l := a.record.Limits; l.RPM != before.Limits.RPM || l.Concurrency != before.Limits.Concurrency {
 		a.limits.Store(newLimiter(l, a.limits.Load()))
@@ -175,7 +179,7 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		a.foreign, a.foreignSpent = nil, false
 		a.failures, a.suspect, a.retryAt, a.doubtful = 0, false, time.Time{}, "" // a new credential starts with a clean sheet
 		a.retryAt = rescuedAt(a.id, a.record)
-		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation && !(fellBack(a.id, a.record, Fingerprint(a.id, before.Credential())) && !before.knows(a.record.Rotation.Rejected)) && !a.wasFormerLocked(before)
+		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation && a.givenLocked(before)
 		if a.former = nil; a.rotated {
 			a.replacedLocked(before)
 		}

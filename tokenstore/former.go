@@ -161,13 +161,19 @@ func givenBack(id AccountID, r Record) Record {
 	return next
 }
 
-// wasFormerLocked reports whether the record shows the credential again that was the former one before.
-func (a *account) wasFormerLocked(before Record) bool {
+// givenLocked reports whether the record's credential was given to the account, after before: it is not the former one, back since
+// the other was rejected or by an operator's hand.
+func (a *account) givenLocked(before Record) bool {
+	no, known := a.record.Rotation.Rejected, before.Rotation.Rejected
+	isNews := no != nil && (known == nil || !known.At.Equal(no.At))
+	if isNews && fellBack(a.id, a.record, Fingerprint(a.id, before.Credential())) {
+		return false
+	}
 	f := before.Former
 	if f == nil {
 		f = a.former
 	}
-	return f != nil && a.record.Credential().Equal(before.reinstated(f).Credential())
+	return f == nil || !a.record.Credential().Equal(before.reinstated(f).Credential())
 }
 
 // complete adds to a record that was just read what memory knows of its former credential, for the next write to keep. A
@@ -223,12 +229,6 @@ func ruleOf(err error) string {
 func fellBack(id AccountID, r Record, other string) bool {
 	rejected := r.Rotation.Rejected
 	return rejected != nil && rejected.Fingerprint == other && other != Fingerprint(id, r.Credential())
-}
-
-// knows reports whether the record told of a rejection already.
-func (r Record) knows(no *Rejection) bool {
-	known := r.Rotation.Rejected
-	return known != nil && no != nil && known.At.Equal(no.At)
 }
 
 // rejects reports whether a refusal says that the new credential is no good. That the client is unknown says so only if it is another

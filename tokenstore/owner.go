@@ -93,6 +93,9 @@ func (r Record) proven(id AccountID) bool {
 	return last != nil && last.Result == "succeeded" && last.Fingerprint == Fingerprint(id, r.Credential())
 }
 
+// mostSearched is how many accounts are searched for a token that one of them has spent: some milliseconds for each that is given.
+const mostSearched = 10_000
+
 // own looks whether the refresh token that an account shows is another's, or was. The second takes a look at all accounts.
 func (s *Store) own(a *account, r Record, thorough bool) (why error, spent bool) {
 	d := s.cfg.Drivers[r.Provider]
@@ -113,7 +116,11 @@ func (s *Store) own(a *account, r Record, thorough bool) (why error, spent bool)
 	if !thorough || r.RefreshToken.IsZero() || !r.Kind.refreshes() {
 		return nil, false
 	}
-	for _, other := range s.all() {
+	all := s.all()
+	if len(all) > mostSearched {
+		return nil, false
+	}
+	for _, other := range all {
 		if other != a && other.isSpent(Fingerprint(other.id, r.RefreshToken)) {
 			return &RecordError{Key: "refresh_token", Rule: "was that of account " + string(other.id) + ", which has exchanged it" + remedy}, true
 		}
@@ -133,7 +140,11 @@ func (s *Store) disown(a *account) {
 func (s *Store) reconsider(a *account, thorough bool) {
 	a.mu.Lock()
 	r, skip := a.record, a.removed || a.foreignSpent
-	thorough = thorough || a.rotated
+	key := keyOf(r.RefreshToken)
+	thorough = thorough || a.rotated && a.searched != key
+	if thorough {
+		a.searched = key
+	}
 	a.mu.Unlock()
 	if skip {
 		return

@@ -121,7 +121,7 @@ func remark(r Record, pools map[string]PoolConfig) string {
 	if no := r.Rotation.Rejected; no != nil {
 		out = append(out, "the credential that it was given was refused at "+no.At.UTC().Format(time.RFC3339)+" ("+no.Error+"): the former one is in use again")
 	}
-	if r.Former != nil {
+	if f := r.Former; f != nil && !sameCredential(r, r.reinstated(f)) {
 		out = append(out, "a new credential was given at "+r.Former.Since.UTC().Format(time.RFC3339)+" and has not been exchanged yet: the former one is kept until then")
 	}
 	switch r.Kind {
