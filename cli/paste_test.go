@@ -160,8 +160,10 @@ func TestASecretInPlaceOfAFilesNameIsNotPrintedBack(t *testing.T) {
 	s := newShell(t)
 	for _, secret := range []string{planted + "secret", "1//" + planted + "secret", "/" + planted + "secret", strings.Repeat(planted, 60), "eyJ." + planted + ".x/y"} {
 		for _, line := range [][]string{
-			{"accounts", "add", "a", "--refresh-token-file", secret}, {"accounts", "add", "a", "--api-key-file", secret},
-			{"accounts", "import", "--from", "json", "--file", secret}, {"accounts", "import", "a", "--from", "claude", "--file", secret},
+			{"accounts", "add", "a", "--refresh-token-file", secret},
+			{"accounts", "add", "a", "--api-key-file", secret},
+			{"accounts", "import", "--from", "json", "--file", secret},
+			{"accounts", "import", "a", "--from", "claude", "--file", secret},
 			{"accounts", "import", "--from", "sealed", "--file", "x", "--passphrase-file", secret},
 		} {
 			r := s.run(t, "", line...) // which looks for what is planted

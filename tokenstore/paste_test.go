@@ -87,7 +87,7 @@ func TestWhatIsPastedForARefreshTokenIsTakenOrRefusedWithTheRemedy(t *testing.T)
 			t.Errorf("%q became %q", paste, s.Reveal())
 		}
 		// what comes from a store has the same rule
-		if got := (NewSecret(trimSecret(paste))).flaw(RefreshTokenText); got != flaw {
+		if got := NewSecret(trimSecret(paste)).flaw(RefreshTokenText); got != flaw {
 			t.Errorf("%q from a store: %q", paste, got)
 		}
 	}
