@@ -79,14 +79,13 @@ func holdersOf(ctx context.Context, b tokenstore.Backend) (*holders, error) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			tokens := []tokenstore.Secret{r.RefreshToken}
-			if r.Former != nil {
-				tokens = append(tokens, r.Former.RefreshToken)
-			}
-			for _, t := range tokens {
-				if !t.IsZero() {
-					out.of[tokenstore.Fingerprint("", t)] = h.ID
+			if f := r.Former; f != nil && !f.RefreshToken.IsZero() {
+				if key := tokenstore.Fingerprint("", f.RefreshToken); out.of[key] == "" {
+					out.of[key] = h.ID
 				}
+			}
+			if !r.RefreshToken.IsZero() {
+				out.of[tokenstore.Fingerprint("", r.RefreshToken)] = h.ID
 			}
 			if len(r.Rotation.Spent) > 0 {
 				out.spent[h.ID] = r.Rotation.Spent

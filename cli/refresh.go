@@ -128,7 +128,7 @@ func jobsOf(cmd *cobra.Command, store *tokenstore.Store, names []string, n refre
 	for _, name := range names {
 		st, known := statuses[tokenstore.AccountID(name)]
 		risk, grave := st.ForceRisk(time.Now())
-		j := &job{id: tokenstore.AccountID(name), force: n.force && !(grave && all)}
+		j := &job{id: tokenstore.AccountID(name), force: n.force && (!grave || !all)}
 		if known && j.force && !all && risk != "" {
 			fmt.Fprintf(cmd.ErrOrStderr(), "note: forcing account %s: %s\n", name, risk)
 		}

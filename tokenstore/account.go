@@ -48,7 +48,7 @@ type account struct {
 	problem      error   // why the record cannot be used; nil when it can
 	foreign      error   // the same: it is another account's
 	foreignSpent bool    // and was exchanged by it
-	searched     uint64  // the refresh token that all accounts were searched for
+	search       bool    // all accounts are to be searched for its refresh token: it did not come by a refresh
 	flaw         error   // why its credential cannot be used; the access token serves on
 	former       *Former // the credential that an operator replaced by hand, until a claim writes it down
 	removed      bool
@@ -179,10 +179,9 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		a.foreign, a.foreignSpent = nil, false
 		a.failures, a.suspect, a.retryAt, a.doubtful = 0, false, time.Time{}, "" // a new credential starts with a clean sheet
 		a.retryAt = rescuedAt(a.id, a.record)
-		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation && a.givenLocked(before)
-		if a.former = nil; a.rotated {
-			a.replacedLocked(before)
-		}
+		a.search = a.record.Rotation.Generation <= before.Rotation.Generation
+		a.rotated = a.search && a.givenLocked(before)
+		a.replacedLocked(before)
 		if a.rotated && a.cooldown.Reason != "rate_limited" { // the provider's limits outlive a new credential
 			a.cooldown = Cooldown{}
 			a.coolUntil.Store(0)
@@ -244,7 +243,7 @@ func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 	if a.removed || a.driver == nil || a.problem != nil || a.quarantine != "" || a.record.OnHold() || !a.driver.Refreshable(a.record) {
 		return never, due
 	}
-	if a.flawLocked() != nil && a.formerLocked(a.record) == nil {
+	if a.flawLocked() != nil && len(a.formersLocked(a.record)) == 0 {
 		return never, due
 	}
 	if a.flight != nil { // planned again when it ends; until its token is known, picks may join it

@@ -9,7 +9,7 @@ import (
 
 // claim reads the record and writes our claim into it. It returns the claim, or nil and why there is nothing to redeem.
 func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
-	before, wanted := a.generation(), a.credential()
+	before, wanted := a.generation(), a.wanted()
 	for conflicts := 0; ; {
 		if s.stopping.Err() != nil {
 			return nil, failed(a, &RefreshError{Class: RefreshNotSent, Message: errStopping.Error()})
@@ -27,7 +27,7 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 		}
 		cur = s.take(a, cur)
 		rejected := fellBack(a.id, cur.record, wanted)
-		cur.record = a.complete(cur.record)
+		cur.record = s.complete(a, cur.record)
 		if early, ok := s.needless(a, cur.record, before); ok {
 			return nil, early
 		}
@@ -72,8 +72,8 @@ func (s *Store) needless(a *account, r Record, before Generation) (RefreshResult
 	}
 	a.mu.Unlock()
 	switch {
-	case problem != nil:
-		return failed(a, &RefreshError{Class: RefreshMisconfigured, Message: problem.Error()}), true
+	case problem != nil: // postponed: a credential that cannot be used may be due
+		return s.postpone(a, &RefreshError{Class: RefreshMisconfigured, Message: problem.Error()}), true
 	case t != nil && t.generation > before && !t.refused.Load():
 		s.event("refresh_adopted", a)
 		return RefreshResult{Outcome: Adopted, GenerationAfter: t.generation, ExpiresAt: t.expires}, true

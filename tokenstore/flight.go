@@ -14,6 +14,7 @@ import (
 type flight struct {
 	once    sync.Once
 	trigger Trigger       // of who started it
+	wanted  string        // fingerprint of the credential that memory had when it was asked for
 	force   bool          // an operator insists: a credential that may be spent, or was refused for good, is presented all the same
 	saving  bool          // the token is installed, its record not saved yet; behind the account's mu, as the two that follow
 	stuck   bool          // saving takes long: nobody waits for it
@@ -76,6 +77,10 @@ func (s *Store) joinFlight(a *account, gen Generation, trigger Trigger, force bo
 	}
 	cur := a.flight
 	switch {
+	case cur == nil && trigger == TriggerSchedule && a.due.After(time.Now()): // what made it due is over
+		f := newFlight(trigger)
+		f.finish(RefreshResult{ID: a.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: gen})
+		return f
 	case cur == nil:
 	case cur.stuck && trigger == TriggerOperator:
 		f := newFlight(trigger)
@@ -87,7 +92,7 @@ func (s *Store) joinFlight(a *account, gen Generation, trigger Trigger, force bo
 		return cur.next
 	}
 	f := newFlight(trigger)
-	f.force = force
+	f.force, f.wanted = force, Fingerprint(a.id, a.record.Credential())
 	if !s.begin() {
 		f.finish(failed(a, &RefreshError{Class: RefreshNotSent, Message: errStopping.Error()}))
 		return f
@@ -147,6 +152,16 @@ func (s *Store) begin() bool {
 
 // forcedLocked reports whether an operator insists on the running refresh.
 func (a *account) forcedLocked() bool { return a.flight != nil && a.flight.force }
+
+// wanted is the credential that the running refresh was asked for.
+func (a *account) wanted() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.flight == nil {
+		return ""
+	}
+	return a.flight.wanted
+}
 
 func failed(a *account, e *RefreshError) RefreshResult {
 	return RefreshResult{

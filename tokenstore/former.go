@@ -107,11 +107,15 @@ func (r Record) WithoutToken() Record {
 	return r
 }
 
-// replacedLocked notes that an operator changed the credential in the record by hand, as before it was: memory keeps the former
-// one, for the next claim to write down.
+// replacedLocked notes that the record shows another credential than before. If an operator gave it, by hand perhaps, memory keeps the
+// former one for the next claim to write down: the latest that was in use, not one that was never exchanged.
 func (a *account) replacedLocked(before Record) {
-	a.former = before.Former
-	if a.former == nil {
+	switch {
+	case !a.rotated:
+		a.former = nil
+	case before.Former != nil:
+		a.former = before.Former
+	case a.former == nil:
 		a.former = before.formerly(time.Now())
 	}
 }
@@ -135,16 +139,24 @@ func (a *account) keepKeyLocked(r *Record) {
 	}
 }
 
-// formerLocked is the credential that can come back in place of the record's; nil: none.
-func (a *account) formerLocked(r Record) *Former {
-	f := r.Former
-	if f == nil {
-		f = a.former
+// formersLocked are the credentials that may come back in place of the record's, as far as the account itself knows, the best first.
+func (a *account) formersLocked(r Record) []*Former {
+	return slices.DeleteFunc([]*Former{a.former, r.Former}, func(f *Former) bool {
+		return f == nil || a.isSpentLocked(Fingerprint(a.id, r.reinstated(f).Credential())) || !f.usable(a.id, r)
+	})
+}
+
+// former is the credential that can come back in place of the record's; nil: none.
+func (s *Store) former(a *account, r Record) *Former {
+	a.mu.Lock()
+	candidates := a.formersLocked(r)
+	a.mu.Unlock()
+	for _, f := range candidates {
+		if s.elsewhere(a, r.reinstated(f)) == nil {
+			return f
+		}
 	}
-	if f == nil || a.isSpentLocked(Fingerprint(a.id, r.reinstated(f).Credential())) || !f.usable(a.id, r) {
-		return nil
-	}
-	return f
+	return nil
 }
 
 // givenBack is a record in which an operator has put the former credential back by hand: it needs no proof.
@@ -178,12 +190,12 @@ func (a *account) givenLocked(before Record) bool {
 
 // complete adds to a record that was just read what memory knows of its former credential, for the next write to keep. A
 // credential that cannot be one gives way to the former at once.
-func (a *account) complete(r Record) Record {
+func (s *Store) complete(a *account, r Record) Record {
+	r = givenBack(a.id, r)
+	f := s.former(a, r)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r = givenBack(a.id, r)
 	a.carryLocked(&r, false)
-	f := a.formerLocked(r)
 	switch {
 	case f == nil:
 		return r
@@ -202,11 +214,11 @@ func (a *account) fallBack(r Record, f *Former, why string, now time.Time) Recor
 	return next
 }
 
-// credential is the fingerprint of the one in memory.
-func (a *account) credential() string {
+// unproven reports whether an operator gave the account a credential that has not been exchanged yet.
+func (a *account) unproven() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return Fingerprint(a.id, a.record.Credential())
+	return a.rotated || a.record.Former != nil
 }
 
 // rejection is what became of the latest credential that did not work; nil: nothing to tell.
@@ -248,9 +260,7 @@ func rejects(r Record, f *Former, class RefreshClass) bool {
 func (s *Store) retreat(a *account, c *claimed, e *RefreshError, last *Outcome) bool {
 	cur := c.stored
 	for range 5 {
-		a.mu.Lock()
-		f := a.formerLocked(cur.record)
-		a.mu.Unlock()
+		f := s.former(a, cur.record)
 		if f == nil || !rejects(cur.record, f, e.Class) || Fingerprint(a.id, cur.record.Credential()) != c.fingerprint {
 			return false
 		}

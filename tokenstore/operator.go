@@ -36,7 +36,7 @@ func (s *Store) RefreshAccount(ctx context.Context, id AccountID, force bool) (R
 			res.Outcome, res.Class, res.Retryable, res.Error = Skipped, RefreshUnknown, true, doubtful(at)
 			return res, nil
 		}
-	case st.Routable && st.State == StateActive && !force:
+	case st.Routable && st.State == StateActive && !force && !a.unproven():
 		res.Outcome = Fresh
 		return res, nil
 	}

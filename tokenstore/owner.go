@@ -76,6 +76,13 @@ func (o *owners) claim(a *account, r *Record, loading bool) (owner *account, fre
 	return owner, freed
 }
 
+// owner is the account that a token belongs to; nil: nobody's.
+func (o *owners) owner(key uint64) *account {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.of[key]
+}
+
 // before reports whether a's claim to a refresh token is better than that of another account that has it in memory.
 func before(a *account, r *Record, other *account) bool {
 	other.mu.Lock()
@@ -96,36 +103,59 @@ func (r Record) proven(id AccountID) bool {
 // mostSearched is how many accounts are searched for a token that one of them has spent: some milliseconds for each that is given.
 const mostSearched = 10_000
 
-// own looks whether the refresh token that an account shows is another's, or was. The second takes a look at all accounts.
+const oneOwner = ", and a refresh token has one owner: give this account one of its own, or remove it"
+
+// own looks whether the refresh token that an account shows is another's, or, with thorough, was.
 func (s *Store) own(a *account, r Record, thorough bool) (why error, spent bool) {
-	d := s.cfg.Drivers[r.Provider]
-	if d == nil {
+	if !s.rotates(r) {
 		return nil, false
-	}
-	if policy, _ := d.Replay(); policy == ReplayNoRotation {
-		return nil, false // nothing is spent
 	}
 	owner, freed := s.owners.claim(a, &r, !s.loaded.Load())
 	for _, other := range freed {
 		s.reconsider(other, true)
 	}
-	const remedy = ", and a refresh token has one owner: give this account one of its own, or remove it"
 	if owner != nil {
-		return &RecordError{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + remedy}, false
+		return &RecordError{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + oneOwner}, false
 	}
-	if !thorough || r.RefreshToken.IsZero() || !r.Kind.refreshes() {
-		return nil, false
+	if thorough {
+		why = s.spentElsewhere(a, r)
 	}
+	return why, why != nil
+}
+
+// rotates reports whether a record has a refresh token that its use spends.
+func (s *Store) rotates(r Record) bool {
+	d := s.cfg.Drivers[r.Provider]
+	if d == nil || r.RefreshToken.IsZero() || !r.Kind.refreshes() {
+		return false
+	}
+	policy, _ := d.Replay()
+	return policy != ReplayNoRotation
+}
+
+// elsewhere says why a refresh token is not the account's own, without a claim to it; nil: it is, or nobody's.
+func (s *Store) elsewhere(a *account, r Record) error {
+	if !s.rotates(r) {
+		return nil
+	}
+	if owner := s.owners.owner(keyOf(r.RefreshToken)); owner != nil && owner != a {
+		return &RecordError{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + oneOwner}
+	}
+	return s.spentElsewhere(a, r)
+}
+
+// spentElsewhere says which other account has exchanged a refresh token; nil: none.
+func (s *Store) spentElsewhere(a *account, r Record) error {
 	all := s.all()
 	if len(all) > mostSearched {
-		return nil, false
+		return nil
 	}
 	for _, other := range all {
 		if other != a && other.isSpent(Fingerprint(other.id, r.RefreshToken)) {
-			return &RecordError{Key: "refresh_token", Rule: "was that of account " + string(other.id) + ", which has exchanged it" + remedy}, true
+			return &RecordError{Key: "refresh_token", Rule: "was that of account " + string(other.id) + ", which has exchanged it" + oneOwner}
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // disown forgets the refresh tokens of an account that is gone.
@@ -140,10 +170,9 @@ func (s *Store) disown(a *account) {
 func (s *Store) reconsider(a *account, thorough bool) {
 	a.mu.Lock()
 	r, skip := a.record, a.removed || a.foreignSpent
-	key := keyOf(r.RefreshToken)
-	thorough = thorough || a.rotated && a.searched != key
-	if thorough {
-		a.searched = key
+	thorough, a.search = thorough || a.search, false
+	if r.Former == nil {
+		r.Former = a.former
 	}
 	a.mu.Unlock()
 	if skip {
