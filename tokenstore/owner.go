@@ -30,7 +30,7 @@ func keyOf(s Secret) uint64 {
 
 // claim notes the refresh tokens of an account's record, nil when it is gone. It returns the account that the record's refresh token
 // belongs to already, nil if it is free or the account's own, and those that waited for a token which is free now. While accounts are
-// loaded nobody knows who was first: then an account keeps a token from another that shows it got it in a refresh.
+// loaded nobody knows who was first: then the account that shows it got the token in a refresh keeps it.
 func (o *owners) claim(a *account, r *Record, loading bool) (owner *account, freed []*account) {
 	var tokens []uint64
 	if r != nil && r.Kind.refreshes() {
@@ -45,6 +45,9 @@ func (o *owners) claim(a *account, r *Record, loading bool) (owner *account, fre
 		delete(o.waits, a)
 		if o.waiting[k] = slices.DeleteFunc(o.waiting[k], func(x *account) bool { return x == a }); len(o.waiting[k]) == 0 {
 			delete(o.waiting, k)
+		}
+		if other := o.of[k]; other != nil && !slices.Contains(tokens, k) {
+			freed = append(freed, other) // another process may have taken a for the owner, and spent it
 		}
 	}
 	for _, k := range o.keys[a] {
@@ -86,18 +89,24 @@ func (o *owners) owner(key uint64) *account {
 // before reports whether a's claim to a refresh token is better than that of another account that has it in memory.
 func before(a *account, r *Record, other *account) bool {
 	other.mu.Lock()
-	theirs := other.record.proven(other.id)
+	theirs := other.record.proof(other.id)
 	other.mu.Unlock()
-	if ours := r.proven(a.id); ours != theirs {
-		return ours
+	if ours := r.proof(a.id); ours != theirs {
+		return ours > theirs
 	}
 	return a.id < other.id
 }
 
-// proven reports whether the latest refresh worked with the record's credential, or brought it.
-func (r Record) proven(id AccountID) bool {
-	last := r.Rotation.Last
-	return last != nil && last.Result == "succeeded" && last.Fingerprint == Fingerprint(id, r.Credential())
+// proof says how likely the record's credential is the account's own: 2, the latest refresh worked with it or brought it; 0, that was
+// another one; 1, there was none.
+func (r Record) proof(id AccountID) int {
+	switch last := r.Rotation.Last; {
+	case last == nil:
+		return 1
+	case last.Result == "succeeded" && last.Fingerprint == Fingerprint(id, r.Credential()):
+		return 2
+	}
+	return 0
 }
 
 // mostSearched is how many accounts are searched for a token that one of them has spent: some milliseconds for each that is given.
