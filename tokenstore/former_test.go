@@ -325,3 +325,29 @@ func TestAFormerCredentialThatIsGivenBackByHandSpendsNothing(t *testing.T) {
 		w.serves("at-of-a")
 	})
 }
+
+func TestACredentialThatIsKnownToBeDeadDoesNotComeBack(t *testing.T) {
+	for name, how := range pastes {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newStore(t, account("a"))
+				w.renew()
+				tell := endpoint(w.driver)
+				tell(told{token: "rt-of-a", class: tokenstore.RefreshPermanent})
+				w.force("a", tokenstore.Failed)
+				calls := w.driver.Calls()
+				tell(told{token: "bad", class: tokenstore.RefreshTransient})
+				edit(t, w.memory, "a", func(r *tokenstore.Record) { how("a", r, "bad") })
+				time.Sleep(time.Minute)
+				if w.driver.Calls() == calls {
+					t.Fatal("the new one was not tried")
+				}
+				tell(told{token: "bad", class: tokenstore.RefreshPermanent})
+				time.Sleep(10 * time.Minute)
+				if r, st := w.stored("a"), w.status("a"); r.RefreshToken.Reveal() != "bad" || st.State != tokenstore.StateNeedsReauth || !st.Routable {
+					t.Errorf("stored %q; %s, routable %t: %s", r.RefreshToken.Reveal(), st.State, st.Routable, st.Reason)
+				}
+			})
+		})
+	}
+}
