@@ -55,7 +55,13 @@ func (a *app) importClaude(cmd *cobra.Command, ctx context.Context, s *Session, 
 	}
 	became, err := s.put(cmd, ctx, id, o, func(r *tokenstore.Record) {
 		*r = r.WithoutToken()
-		r.Provider, r.Kind, r.ClientID, r.Pools = provider, tokenstore.KindClaudeCode, clientID, pools
+		r.Provider, r.Kind = provider, tokenstore.KindClaudeCode
+		if clientID != "" { // what is not given stays, if the account is there
+			r.ClientID = clientID
+		}
+		if len(pools) > 0 {
+			r.Pools = pools
+		}
 		r.AccessToken, r.RefreshToken, r.Scope = login.accessToken, login.refreshToken, strings.Join(login.scopes, " ")
 		if !login.expires.IsZero() && !login.accessToken.IsZero() {
 			r.ExpiresAt, r.ObtainedAt = login.expires, time.Now().UTC()

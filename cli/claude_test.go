@@ -71,6 +71,18 @@ func TestAFileOfClaudeCodesIsReadOrWhatIsOddInItIsNamed(t *testing.T) {
 	}
 }
 
+func FuzzClaudeFile(f *testing.F) {
+	f.Add([]byte(claudeLogin))
+	f.Add([]byte(`{"claudeAiOauth":{"accessToken":"a","expiresAt":"x","scopes":"b"}}`))
+	f.Add([]byte(`{"a":[{"b":1,"b":2}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		_ = duplicate(data)
+		if login, err := readClaude(data, ""); err == nil && login.accessToken.IsZero() {
+			t.Error("a file without an access token is taken")
+		}
+	})
+}
+
 func TestARefreshTokenAloneIsEnoughWithItsClient(t *testing.T) {
 	s := newShell(t)
 	s.good(t, "accounts", "import", "a", "--from", "claude", "--provider", "p", "--client-id", "x", "--file", s.file(t, "login", `{"claudeAiOauth":{"refreshToken":"`+planted+`rt"}}`))

@@ -96,11 +96,11 @@ func (a *app) importSealed(cmd *cobra.Command, ctx context.Context, s *Session, 
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	var errs []error
+	var t tally
 	for _, id := range ids {
 		raw, ok := f.Accounts[id]
 		if !ok {
-			errs = append(errs, fmt.Errorf("importing account %s: it is not in %s", id, file))
+			t.add(id, "", fmt.Errorf("importing account %s: it is not in %s", id, file))
 			continue
 		}
 		r, err := tokenstore.DecodeRecord(raw)
@@ -108,12 +108,11 @@ func (a *app) importSealed(cmd *cobra.Command, ctx context.Context, s *Session, 
 			err = restore(cmd, ctx, s, id, r, o)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("importing account %s: %w", id, err))
-			continue
+			err = fmt.Errorf("importing account %s: %w", id, err)
 		}
-		errs = append(errs, a.done(cmd, "account %s is imported", id))
+		t.add(id, "is imported", err)
 	}
-	return errors.Join(errs...)
+	return t.report(a, cmd)
 }
 
 // restore writes a record from a backup. Claims and write ids in it are another life's; over an account that is there, it is a new

@@ -93,6 +93,23 @@ func TestWhatIsPastedForARefreshTokenIsTakenOrRefusedWithTheRemedy(t *testing.T)
 	}
 }
 
+func FuzzReadSecret(f *testing.F) {
+	for _, seed := range []string{"rt-abc", "\ufeffrt", `{"a":"b"}`, "Bearer x", "r\x00t\x00", "“x”", "", "a b", "\xff\xfe"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, g := range []Grammar{RefreshTokenText, AccessTokenText, APIKeyText, ClientSecretText} {
+			s, flaw := ReadSecret(data, g)
+			if v := s.Reveal(); flaw == "" && (v == "" || strings.ContainsFunc(v, func(c rune) bool { return c < ' ' || c > '~' || c == ' ' && g != ClientSecretText })) {
+				t.Errorf("%q is taken", v)
+			}
+			if again := s.flaw(g); again != flaw && !s.IsZero() && !strings.Contains(flaw, "UTF-16") {
+				t.Errorf("%q: %q, then %q", data, flaw, again)
+			}
+		}
+	})
+}
+
 func TestAClientSecretMayBeWhatItsGrammarAllows(t *testing.T) {
 	for paste, says := range map[string]string{
 		"a secret with spaces": "", `it's "quoted" inside`: "", "{brace": "", "key=value": "", "'": "", "~!@#$%^&*()": "",
