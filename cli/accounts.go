@@ -63,11 +63,9 @@ func (l *limitsView) String() string {
 }
 
 func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokenstore.Version, err error) view {
-	switch {
-	case errors.Is(err, tokenstore.ErrDeleted):
-		return view{ID: id, Version: v, State: tokenstore.StatePaused, Problem: tokenstore.WhyDeleted}
-	case err != nil:
-		return view{ID: id, Version: v, State: tokenstore.StateConfigError, Problem: err.Error()}
+	st := tokenstore.StoredStatus(id, r, err, s.Drivers, s.Pools, time.Now())
+	if err != nil && len(r.Slips) == 0 { // with slips the rest of it is known
+		return view{ID: id, Version: v, State: st.State, Problem: st.Reason}
 	}
 	out := view{
 		ID: id, Provider: r.Provider, Type: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, ClientID: r.ClientID,
@@ -77,7 +75,7 @@ func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokensto
 	if l := r.Limits; l.RPM > 0 || l.Concurrency > 0 {
 		out.Limits = &limitsView{l.RPM, l.Concurrency}
 	}
-	out.State, out.Problem = tokenstore.Standing(id, r, s.Drivers, s.Pools)
+	out.State, out.Problem = st.State, st.Reason
 	return out
 }
 
@@ -101,9 +99,9 @@ func (a *app) list() *cobra.Command {
 				views = append(views, viewOf(s, h.ID, r, max(v, h.Version), err))
 			}
 			return a.print(cmd.OutOrStdout(), views, func(w io.Writer) {
-				fmt.Fprintln(w, "ACCOUNT\tPROVIDER\tTYPE\tPOOLS\tSTATE\tTOKEN ENDS\tLAST REFRESH\tPROBLEM")
+				row(w, "ACCOUNT", "PROVIDER", "TYPE", "POOLS", "STATE", "TOKEN ENDS", "LAST REFRESH", "PROBLEM")
 				for _, v := range views {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.ID, v.Provider, v.Type, dash(strings.Join(v.Pools, ",")), v.State, when(v.ExpiresAt), lastOf(v.Last), dash(v.Problem))
+					row(w, v.ID, v.Provider, v.Type, dash(strings.Join(v.Pools, ",")), v.State, when(v.ExpiresAt), lastOf(v.Last), dash(a.withConfig(v.Problem)))
 				}
 			})
 		})
@@ -126,7 +124,7 @@ func (a *app) show() *cobra.Command {
 			}
 			shown := viewOf(s, id, r, v, err)
 			return a.print(cmd.OutOrStdout(), shown, func(w io.Writer) {
-				for _, row := range [][2]string{
+				for _, line := range [][2]string{
 					{"account", string(shown.ID)},
 					{"provider", shown.Provider},
 					{"type", string(shown.Type)},
@@ -141,9 +139,9 @@ func (a *app) show() *cobra.Command {
 					{"generation", fmt.Sprint(shown.Generation)},
 					{"version", fmt.Sprint(shown.Version)},
 					{"last refresh", lastOf(shown.Last)},
-					{"problem", dash(shown.Problem)},
+					{"problem", dash(a.withConfig(shown.Problem))},
 				} {
-					fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
+					row(w, line[0], line[1])
 				}
 			})
 		})
@@ -188,9 +186,11 @@ func remove(ctx context.Context, b tokenstore.Backend, id tokenstore.AccountID) 
 // print writes v as JSON, or the table that text draws.
 func (a *app) print(out io.Writer, v any, text func(io.Writer)) error {
 	if a.output == "json" {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		return e.Encode(v)
+		data, err := json.MarshalIndent(v, "", "  ")
+		if err == nil {
+			_, err = out.Write(append(cleanJSON(data), '\n'))
+		}
+		return err
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	text(w)

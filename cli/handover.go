@@ -98,6 +98,8 @@ func (h *handover) settled(ctx context.Context) (half, error) {
 		}
 		c := r.Rotation.Claim
 		switch {
+		case c == nil && r.Faultless() != nil:
+			return half{}, fmt.Errorf("%w: mend that first", r.Faultless())
 		case c == nil:
 			return half{r, v}, nil
 		case c.Ambiguous:

@@ -95,6 +95,9 @@ func (a *app) importRecord(cmd *cobra.Command, ctx context.Context, s *Session, 
 		return id, "", err
 	}
 	r, err := tokenstore.DecodeRecord(data)
+	if err == nil {
+		err = r.Faultless() // what is in a store already is served around; what is to be stored is to be right
+	}
 	if err != nil {
 		return id, "", fmt.Errorf("importing account %s: %w", id, err)
 	}

@@ -103,7 +103,7 @@ func (a *app) sayResults(cmd *cobra.Command, results []tokenstore.RefreshResult,
 			case r.Outcome == tokenstore.Skipped && n.all: // one that was named is an error
 				note = r.Error
 			}
-			fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%s\t%s\tgeneration %d\ttoken ends %s\t%s", r.ID, r.Outcome, r.GenerationAfter, when(r.ExpiresAt), note), "\t"))
+			row(w, r.ID, r.Outcome, fmt.Sprintf("generation %d", r.GenerationAfter), "token ends "+when(r.ExpiresAt), note)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,19 +28,15 @@ func (a *app) setState(use, short string, state tokenstore.OperatorState) *cobra
 					delete(r.Labels, copiedTo)
 					delete(r.Labels, copiedState)
 				}
-				was := r.State
-				if was == "" {
-					was = tokenstore.Active
-				}
-				known := r.Rotation.Rejected != nil && state == tokenstore.Active // read, and so no longer told
-				if known {
-					r.Rotation.Rejected = nil
-				}
-				now = *r
-				if was == state && to == "" && !known {
+				if now = *r; r.State == state && state == tokenstore.Paused && !r.Slipped("state") {
 					return errUnchanged
 				}
 				r.State = state
+				if state == tokenstore.Active { // tells the services to forget cooldowns and pauses, too
+					r.Rotation.Resumed = time.Now().UTC().Format(time.RFC3339Nano)
+					r.Rotation.Rejected = nil // read, and so no longer told
+				}
+				r.Mend("state") // whatever stood there
 				now = *r
 				return nil
 			})
@@ -69,15 +66,8 @@ func (a *app) sayState(cmd *cobra.Command, s *Session, id tokenstore.AccountID, 
 	case is == tokenstore.StateAmbiguous:
 		return a.done(cmd, "account %s is not paused, and ambiguous: %s", id, why)
 	}
-	if unchanged {
-		already = "it was not paused; "
-	}
-	remedy := "mend that in the record, or give it a new credential with tokenward accounts add " + string(id)
-	if is == tokenstore.StateNeedsReauth {
-		remedy = "log in at the provider again, then tokenward accounts add " + string(id) + " --refresh-token-file FILE"
-	}
 	if err := a.done(cmd, "account %s is not paused, and %s", id, is); err != nil {
 		return err
 	}
-	return &ExitError{ExitNeedsHuman, errors.New("account " + string(id) + " needs a human: " + already + "it is " + string(is) + ": " + why + ": " + remedy)}
+	return &ExitError{ExitNeedsHuman, errors.New("account " + string(id) + " needs a human: it is " + string(is) + ": " + why)}
 }

@@ -23,7 +23,7 @@ func TestResumeSaysWhatTheAccountIsNow(t *testing.T) {
 		"a bad secret": {func(r *tokenstore.Record) { r.RefreshToken = tokenstore.NewSecret(`"` + planted + `"`) }, ExitNeedsHuman, "account a is not paused, and config_error\n", "has quotes around it"},
 		"ambiguous": {func(r *tokenstore.Record) {
 			r.Rotation.Claim = &tokenstore.Claim{AttemptID: "x", Holder: "h", Ambiguous: true}
-		}, 0, "account a is not paused, and ambiguous: a refresh was sent", ""},
+		}, 0, "account a is not paused, and ambiguous: nothing to do now; serves until", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newShell(t)
@@ -40,14 +40,14 @@ func TestResumeSaysWhatTheAccountIsNow(t *testing.T) {
 	}
 }
 
-func TestPauseAndResumeOfWhatIsSoAlreadySayThatNothingWasChanged(t *testing.T) {
+func TestPauseOfWhatIsPausedSaysThatNothingWasChanged(t *testing.T) {
 	s := newShell(t)
-	v := s.put(t, "a", living())
-	has(t, s.good(t, "accounts", "resume", "a"), "account a is active already, and nothing was changed")
+	s.put(t, "a", living())
+	s.good(t, "accounts", "pause", "a")
+	_, v, _ := s.Memory.Load(t.Context(), "a")
+	has(t, s.good(t, "accounts", "pause", "a"), "account a is paused already, and nothing was changed")
 	_, now, _ := s.Memory.Load(t.Context(), "a")
 	expect(t, "version", now, v)
-	s.good(t, "accounts", "pause", "a")
-	has(t, s.good(t, "accounts", "pause", "a"), "account a is paused already, and nothing was changed")
 }
 
 func TestResumeEndsTheWordOfARejectedCredential(t *testing.T) {

@@ -102,7 +102,7 @@ func TestRefusedBeforeAndAfterTheRefreshTheOtherAccountServes(t *testing.T) {
 		}
 		expect(t, "redemptions of the refused account", g.Provider.Account(first).Redemptions, 1)
 		expect(t, "redemptions of the other account", g.Provider.Account(last).Redemptions, 0)
-		expect(t, "state of the refused account", g.state(t, first), "cooling")
+		expect(t, "state of the refused account, which one request does not bench", g.state(t, first), "active")
 		expect(t, "state of the other account", g.state(t, last), "active")
 	})
 }

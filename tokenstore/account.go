@@ -16,9 +16,11 @@ const never = math.MaxInt64
 // token is one generation of an account's access token. Immutable but for refused.
 type token struct {
 	generation  Generation
-	expires     time.Time // zero: endless
+	expires     time.Time // zero: unknown, it is used until it is refused
 	obtained    time.Time
-	usableUntil int64 // Unix nanoseconds: expiry less the skew; never when endless
+	begins      time.Time     // obtained, or when this process met it if the record does not say or is ahead of our clock
+	hint        time.Duration // how long it may live, if expires does not say; 0: unknown
+	usableUntil int64         // Unix nanoseconds: expiry less the skew; never when endless
 	headers     []Header
 	fingerprint string
 	jitter      float64     // of the renewal, drawn once
@@ -29,17 +31,22 @@ type token struct {
 
 // account is the process's picture of one account. Picks read the atomics; everything else is behind mu.
 type account struct {
-	id AccountID
+	id    AccountID
+	lives *lifespans // the store's
 
-	token     atomic.Pointer[token]   // nil: none yet; set by setTokenLocked
-	liveUntil atomic.Int64            // the token can serve before, Unix nanoseconds; 0: there is none, or it was refused
-	coolUntil atomic.Int64            // not selectable before, Unix nanoseconds; 0: no cooldown
-	wakeFrom  atomic.Int64            // earliest refresh for a pick that finds no living token; never: not refreshable
-	inflight  atomic.Int64            // attempts between pick and release
-	limits    atomic.Pointer[limiter] // nil: none
-	troubled  atomic.Bool             // strikes or suspicion are on file: the next success clears them
+	token     atomic.Pointer[token]     // nil: none yet; set by setTokenLocked
+	liveUntil atomic.Int64              // the token can serve before, Unix nanoseconds; 0: there is none, or it is suspect
+	coolUntil atomic.Int64              // not selectable before, Unix nanoseconds; then one attempt probes; 0: no cooldown
+	wakeFrom  atomic.Int64              // earliest refresh for a pick that finds no living token; never: not refreshable
+	inflight  atomic.Int64              // attempts between pick and release
+	limits    atomic.Pointer[limiter]   // nil: none
+	suspicion atomic.Pointer[suspicion] // why the token serves only when no better one can; nil: no reason
+	resetAt   atomic.Int64              // when the cooldown ends by the provider's word, Unix nanoseconds
+	troubled  atomic.Bool               // strikes, evidence or a cooldown are on file: the next success looks at them
 	requests  atomic.Uint64
-	failovers atomic.Uint64
+
+	acceptedAt atomic.Int64 // when the latest accepted attempt was picked, to about a second; Unix nanoseconds
+	failovers  atomic.Uint64
 
 	mu           sync.Mutex // guards what follows; no I/O under it
 	record       Record
@@ -54,25 +61,32 @@ type account struct {
 	removed      bool
 	highest      Generation // ever installed; an operator may erase the record's count
 
-	quarantine string // why only a human can revive the credential; "": it is fine
-	cooldown   Cooldown
-	strikes    int       // consecutive rate limits without a reset time
-	suspect    bool      // refused right after a refresh, once
-	failures   int       // consecutive failed refreshes
-	due        time.Time // next renewal; zero: none planned
-	retryAt    time.Time // no refresh before: pause after a failure, or until a replay is worth its risk
-	rotated    bool      // the operator wrote a new credential: use it at once
-	flight     *flight
-	claimSeen  string    // attempt id of a foreign claim
-	claimSince time.Time // first seen by us, monotonic
-	doubtful   string    // attempt id of a refresh that ended without a readable answer: its credential may be spent
-	doubtSince time.Time // monotonic
-	deleted    bool      // the backend keeps the record but marks it deleted
-	spent      []uint64  // short fingerprints of credentials that were exchanged for others, the latest last
-	lost       *lost     // to be saved again
-	orphans    []string  // attempts whose rotations wait in the journal for the record to come back
-	awaits     bool      // the latest refresh failed for want of the store
-	goneAt     time.Time // when the record was found gone
+	quarantine  string    // why only a human can revive the credential; "": it is fine
+	recheck     time.Time // with a quarantine: when it is put to the test; zero: never
+	mended      bool      // what grants are made of has changed since the latest one: put it to the test now
+	unsavedDead *Dead     // what the record does not say of it yet
+	unwritten   Outcome   // the latest failure, if it is not in the record
+	cooldown    Cooldown
+	cooledAt    time.Time // when it began
+	strikes     int       // consecutive rate limits without a reset time
+	evidence    evidence
+	respondedAt time.Time // of the latest refresh that an answer caused and that has not proved right
+	failures    int       // consecutive failed refreshes
+	due         time.Time // next renewal; zero: none planned
+	retryAt     time.Time // no refresh before: pause after a failure, or until a replay is worth its risk
+	rotated     bool      // the operator wrote a new credential: use it at once
+	flight      *flight
+	claimSeen   string    // attempt id of a foreign claim
+	claimSince  time.Time // first seen by us, monotonic
+	doubtful    string    // attempt id of a refresh that ended without a readable answer: its credential may be spent
+	doubtSince  time.Time // monotonic
+	told        [2]string // what was last logged of the record's slips and of its end
+	deleted     bool      // the backend keeps the record but marks it deleted
+	spent       []uint64  // short fingerprints of credentials that were exchanged for others, the latest last
+	lost        *lost     // to be saved again
+	orphans     []string  // attempts whose rotations wait in the journal for the record to come back
+	awaits      bool      // the latest refresh failed for want of the store
+	goneAt      time.Time // when the record was found gone
 }
 
 // living reports whether the account can serve an attempt at once.
@@ -80,24 +94,22 @@ func (a *account) living(now int64) bool {
 	return now < a.liveUntil.Load() && a.coolUntil.Load() <= now
 }
 
-// setTokenLocked makes t the token that picks use; nil: none.
+// setTokenLocked makes t the token that picks use; nil: none. What was held against its predecessor is history.
 func (a *account) setTokenLocked(t *token) {
 	a.token.Store(t)
-	if t == nil {
+	if a.evidence.class == ClassTokenRejected {
+		a.evidence = evidence{}
+	}
+	d := a.suspicion.Load()
+	if d != nil && d.class == ClassTokenRejected {
+		a.suspicion.Store(nil)
+		d = nil
+	}
+	if t == nil || d != nil {
 		a.liveUntil.Store(0)
 		return
 	}
 	a.liveUntil.Store(t.usableUntil)
-}
-
-// refuse notes that the provider refused a generation of the token.
-func (a *account) refuse(gen Generation) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if t := a.token.Load(); t != nil && t.generation == gen {
-		t.refused.Store(true)
-		a.liveUntil.Store(0)
-	}
 }
 
 // wakeable reports whether the account could serve an attempt after a refresh that may start now.
@@ -116,8 +128,12 @@ func (a *account) generation() Generation {
 func newToken(id AccountID, r Record, d Driver, gen Generation) *token {
 	t := &token{
 		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
+		begins: r.ObtainedAt, hint: hintOf(d, r),
 		jitter:  rand.Float64(), //nolint:gosec // jitter needs no secrecy
 		headers: d.Headers(r), fingerprint: Fingerprint(id, d.Token(r)),
+	}
+	if now := time.Now(); t.begins.IsZero() || t.begins.After(now) {
+		t.begins = now
 	}
 	if !r.ExpiresAt.IsZero() {
 		t.usableUntil = r.ExpiresAt.Add(-skewOf(t.lifetime())).UnixNano()
@@ -128,7 +144,7 @@ func newToken(id AccountID, r Record, d Driver, gen Generation) *token {
 // unproven reports whether the token was refreshed within the last minute and never accepted: if it is refused, another
 // refresh will not help, and asking for one on every request would hammer the token endpoint.
 func (t *token) unproven() bool {
-	return t.refreshed && !t.accepted.Load() && time.Since(t.obtained) < suspectCooldown
+	return t.refreshed && !t.accepted.Load() && time.Since(t.obtained) < suspectFor
 }
 
 // lifetime is the token's whole life; an hour when the record does not say when it began.
@@ -150,9 +166,11 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 	}
 	a.spendLocked(r.record.Rotation.Spent...)
 	if l = a.regainLocked(r); l != nil {
-		r.record, a.lost = l.entry.Record, l
+		r.record = l.entry.Record
 	}
-	before, known, mended := a.record, a.version != 0, a.problem != nil // pools leave out an account with a problem
+	a.lost = l                                   // what an older version had lost is none of this one's
+	before, mended := a.record, a.problem != nil // pools leave out an account with a problem
+	known := a.version != 0 && before.Provider != ""
 	r.record = givenBack(a.id, r.record)
 	replaced := known && !before.Credential().Equal(r.record.Credential())
 	a.carryLocked(&r.record, replaced)
@@ -172,22 +190,29 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		a.due = time.Time{}
 		return true, l
 	}
-	if known && (before.ClientID != a.record.ClientID || !before.ClientSecret.Equal(a.record.ClientSecret)) {
-		a.failures, a.retryAt = 0, time.Time{} // what another client was told is history
-	}
-	if replaced {
+	switch {
+	case !known:
+	case replaced:
 		a.foreign, a.foreignSpent = nil, false
-		a.failures, a.suspect, a.retryAt, a.doubtful = 0, false, time.Time{}, "" // a new credential starts with a clean sheet
+		a.failures, a.doubtful = 0, "" // a new credential starts with a clean sheet
 		a.retryAt = rescuedAt(a.id, a.record)
+		a.unwritten = Outcome{}
 		a.search = a.record.Rotation.Generation <= before.Rotation.Generation
 		a.rotated = a.search && a.givenLocked(before)
 		a.replacedLocked(before)
-		if a.rotated && a.cooldown.Reason != "rate_limited" { // the provider's limits outlive a new credential
-			a.cooldown = Cooldown{}
-			a.coolUntil.Store(0)
+		if a.rotated {
+			a.pardonLocked(false)
 		}
+	case before.Rotation.Resumed != a.record.Rotation.Resumed, before.OnHold() && !a.record.OnHold(), before.grantsDifferently(a.record):
+		a.failures, a.retryAt, a.unwritten = 0, time.Time{}, Outcome{} // why it was to wait is over, or nobody knows
+		a.mended = true
+		a.pardonLocked(true)
 	}
-	a.quarantine = quarantined(a.id, a.record)
+	if before.Rotation.Generation < a.record.Rotation.Generation {
+		a.unwritten = Outcome{} // a peer was luckier
+	}
+	a.diagnoseLocked()
+	a.convictLocked()
 	a.installLocked(a.record, cfg.Renewal.Lead)
 	return changed, l
 }
@@ -202,18 +227,24 @@ func (a *account) overtakenLocked(r stored) bool {
 // deleted for now counts as paused by the operator. The token is kept for when the record comes back.
 func (s *Store) unusable(a *account, err error, r stored) {
 	a.mu.Lock()
-	if a.overtakenLocked(r) && !errors.Is(err, ErrDeleted) { // a deletion does not change the version
+	deletion := errors.Is(err, ErrDeleted)
+	if a.overtakenLocked(r) && !deletion { // a deletion does not change the version
 		a.mu.Unlock()
 		return
 	}
-	if errors.Is(err, ErrDeleted) {
+	news := deletion && !a.deleted
+	if deletion {
 		a.record.State, a.deleted, a.version = Paused, true, 0 // undeleted, it comes back with the version it had
 	} else {
 		a.problem, a.version = err, r.version
 	}
+	a.claimSeen = "" // nobody could save meanwhile: when the record is back, a claim in it gets its whole lease
 	a.wakeFrom.Store(never)
 	a.due = time.Time{}
 	a.mu.Unlock()
+	if news {
+		s.event("account_paused", a, zapString("reason", WhyDeleted))
+	}
 	s.renewals.wake(a)
 	s.rebuildSoon()
 }
@@ -240,7 +271,13 @@ func (a *account) planLocked(lead time.Duration) {
 
 // planOfLocked is the earliest refresh that a pick may cause, and the next renewal; never and zero: none.
 func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
-	if a.removed || a.driver == nil || a.problem != nil || a.quarantine != "" || a.record.OnHold() || !a.driver.Refreshable(a.record) {
+	if a.removed || a.driver == nil || a.problem != nil || a.record.OnHold() || !a.driver.Refreshable(a.record) {
+		return never, due
+	}
+	if a.quarantine != "" {
+		if !a.recheck.IsZero() && a.flight == nil {
+			due = later(a.recheck, a.retryAt)
+		}
 		return never, due
 	}
 	if a.flawLocked() != nil && len(a.formersLocked(a.record)) == 0 {
@@ -252,33 +289,39 @@ func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 		}
 		return 0, due
 	}
-	if !a.retryAt.IsZero() {
-		wake = a.retryAt.UnixNano()
+	t, soonest := a.token.Load(), a.soonestLocked()
+	if !soonest.IsZero() {
+		wake = soonest.UnixNano()
 	}
-	t := a.token.Load()
 	switch {
-	case t == nil || (a.rotated || a.record.Former != nil) && a.flawLocked() == nil || a.graceOpenLocked():
-		due = later(time.Now(), a.retryAt)
-	case t.refused.Load():
-		due = later(later(time.Now(), a.retryAt), a.cooldown.Until)
-	case !t.expires.IsZero():
-		due = later(renewAt(t.expires.Add(-t.lifetime()), t.expires, lead, t.jitter), a.retryAt)
+	case t == nil || (a.rotated || a.record.Former != nil) && a.flawLocked() == nil || a.graceOpenLocked() || t.refused.Load() ||
+		a.unsureLocked() && a.evidence.class == ClassTokenRejected:
+		due = later(time.Now(), soonest)
+	default:
+		due = later(a.renewalLocked(t, lead), soonest)
 	}
 	return wake, due
 }
 
-// static reports whether the account's token cannot be refreshed.
-func (a *account) static() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.driver != nil && !a.driver.Refreshable(a.record)
+// unsureLocked reports whether the credential may be spent: a refresh ended without a readable answer.
+func (a *account) unsureLocked() bool {
+	c := a.record.Rotation.Claim
+	return c != nil && c.AttemptID == a.doubtful
 }
 
-// flying reports whether a refresh is under way, or its save, after which another can follow.
-func (a *account) flying() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.flight != nil && !a.flight.stuck
+// soonestLocked is the earliest instant of a refresh that nobody forces, derived anew from what is known; zero: now.
+func (a *account) soonestLocked() time.Time {
+	at, t := a.retryAt, a.token.Load()
+	if t == nil {
+		return at
+	}
+	if a.unsureLocked() {
+		at = later(at, a.replayAtLocked(t))
+	}
+	if t.refused.Load() && !a.respondedAt.IsZero() {
+		at = later(at, a.respondedAt.Add(responsePause))
+	}
+	return at
 }
 
 func later(a, b time.Time) time.Time {
@@ -288,12 +331,6 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// quarantined says why the record's credential is dead, "" if it is not known to be. It is derived from the record, so
-// that it survives restarts and ends by itself when the operator writes another credential.
-func quarantined(id AccountID, r Record) string {
-	last := r.Rotation.Last
-	if last == nil || last.Class != RefreshPermanent || last.Fingerprint != Fingerprint(id, r.Credential()) {
-		return ""
-	}
-	return "the credential was refused for good: " + last.Error
-}
+// condemnedByAnswers is what earlier versions wrote when answers of the provider, not of the token endpoint, spoke against a
+// credential. Such a word is not believed any more.
+const condemnedByAnswers = "its tokens are refused right after a refresh"

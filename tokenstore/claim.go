@@ -28,7 +28,7 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 		cur = s.take(a, cur)
 		rejected := fellBack(a.id, cur.record, wanted)
 		cur.record = s.complete(a, cur.record)
-		if early, ok := s.needless(a, cur.record, before); ok {
+		if early, ok := s.needless(a, cur.record, before, trigger); ok {
 			return nil, early
 		}
 		if rejected && a.living(time.Now().UnixNano()) {
@@ -43,6 +43,7 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 			return nil, early
 		}
 		c := &claimed{began: time.Now(), driver: s.cfg.Drivers[cur.record.Provider], fingerprint: Fingerprint(a.id, cur.record.Credential()), trigger: trigger}
+		c.doubtful = s.doubted(a, cur.record.Rotation.Claim, c.fingerprint)
 		next := cur.record.Clone()
 		next.Rotation.Claim = &Claim{AttemptID: newID(), Holder: s.cfg.Holder, Fingerprint: c.fingerprint, StartedAt: time.Now().UTC(), LeaseSeconds: int(s.cfg.Renewal.ClaimLease.Seconds())}
 		c.stored, err = s.write(a.id, next, cur.version, newID())
@@ -62,14 +63,25 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 	}
 }
 
+// doubted reports whether an earlier claim may have spent the credential.
+func (s *Store) doubted(a *account, earlier *Claim, fingerprint string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if earlier == nil || earlier.Fingerprint != fingerprint {
+		return false
+	}
+	return earlier.Ambiguous || earlier.Holder != s.cfg.Holder || earlier.AttemptID == a.doubtful
+}
+
 // needless reports whether the record just read makes a refresh unnecessary or impossible.
-func (s *Store) needless(a *account, r Record, before Generation) (RefreshResult, bool) {
+func (s *Store) needless(a *account, r Record, before Generation, trigger Trigger) (RefreshResult, bool) {
 	t := a.token.Load()
 	a.mu.Lock()
 	problem, dead, forced := a.problem, a.quarantine, a.forcedLocked()
 	if a.record.Credential().Equal(r.Credential()) { // not so when the former one takes its place
 		problem = cmp.Or(problem, a.flawLocked())
 	}
+	recheck := trigger == TriggerSchedule && !a.recheck.IsZero() && !a.recheck.After(time.Now())
 	a.mu.Unlock()
 	switch {
 	case problem != nil: // postponed: a credential that cannot be used may be due
@@ -81,7 +93,7 @@ func (s *Store) needless(a *account, r Record, before Generation) (RefreshResult
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: ErrPaused.Error()}, true
 	case !s.cfg.Drivers[r.Provider].Refreshable(r):
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: "nothing to refresh with: a static or externally managed token"}, true
-	case dead != "" && !forced:
+	case dead != "" && !forced && !recheck:
 		return failed(a, &RefreshError{Class: RefreshPermanent, Message: dead}), true
 	}
 	return RefreshResult{}, false
@@ -129,13 +141,13 @@ func (s *Store) ambiguous(a *account, r Record) (RefreshResult, bool) {
 	if !at.After(time.Now()) {
 		return RefreshResult{}, false
 	}
-	a.retryAt = at
 	return failed(a, &RefreshError{Class: RefreshUnknown, Message: doubtful(at)}), true
 }
 
 // doubtful says why a credential is left alone, and until when.
 func doubtful(at time.Time) string {
-	return "an earlier refresh ended without a readable answer, or was not saved yet by the process that made it: its refresh token may be spent, and is tried again shortly before the access token ends, at " + at.UTC().Format(time.RFC3339)
+	return "an earlier refresh ended without a readable answer, or was not saved yet by the process that made it: " +
+		"its refresh token may be spent, and is tried again shortly before the access token ends, at " + at.UTC().Format(time.RFC3339)
 }
 
 // replayAt is when the credential of an ambiguous account may be presented again; zero: now.
@@ -158,7 +170,12 @@ func (a *account) replayAtLocked(t *token) time.Time {
 	if policy == ReplayGrace && !a.graceOpenLocked() {
 		policy = ReplayStrict // the predecessor is not accepted any more
 	}
-	return replayAt(policy, !t.refused.Load(), t.expires, t.lifetime())
+	end, life := a.endLocked(t)
+	at := replayAt(policy, !t.refused.Load(), end, life)
+	if e := a.evidence; !at.IsZero() && e.class == ClassTokenRejected { // refused while healthy, and not accepted since
+		at = earlier(at, e.since.Add(disbelief))
+	}
+	return at
 }
 
 // graceOpenLocked reports whether a doubtful credential had better be tried again now than later.

@@ -34,16 +34,19 @@ const (
 	stepPass      step = iota + 1
 	stepAgain          // the store already holds a newer token than the refused one
 	stepRefresh        // get a new token, then the same account again
-	stepSuspect        // refused although just refreshed: bench the account, go elsewhere
 	stepElsewhere      // another account or upstream
+	stepGuilty         // the request is at fault: the client gets the provider's answer, nobody is blamed
 )
 
 // situation is what a decision depends on besides the verdict.
 type situation struct {
 	newer       bool // a newer, unrefused generation of the picked account is installed
+	guilty      bool // another account refused the request, too, or this one before its refresh, and it is healthy
 	refreshed   bool // the refused token is the fruit of a refresh: this request's, or one just made and never accepted yet
-	refreshable bool
+	refreshable bool // now
 	static      bool // there is nothing to refresh with: a key, or a token that somebody else rotates
+	dear        bool // the request has cost a refresh already, or others like it were found guilty lately
+	withheld    bool // an answer has cost the account a refresh within the last minute, in vain as far as is known
 }
 
 // decide maps a verdict to a step. Pure.
@@ -53,13 +56,18 @@ func decide(v Verdict, r RouteConfig, s situation) step {
 		switch {
 		case s.newer:
 			return stepAgain
-		case s.refreshed, s.static:
-			return stepSuspect
-		case s.refreshable:
+		case s.guilty:
+			return stepGuilty
+		case s.refreshable && !s.refreshed && !s.dear && !s.static && !s.withheld:
 			return stepRefresh
 		}
 		return stepElsewhere
-	case ClassAccountBlocked, ClassMisconfigured, ClassUnreachable:
+	case ClassAccountBlocked:
+		if s.guilty {
+			return stepGuilty
+		}
+		return stepElsewhere
+	case ClassMisconfigured, ClassUnreachable:
 		return stepElsewhere
 	case ClassRateLimited:
 		if r.FailOverRateLimit {

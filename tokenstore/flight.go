@@ -75,6 +75,9 @@ func (s *Store) joinFlight(a *account, gen Generation, trigger Trigger, force bo
 		f.finish(RefreshResult{ID: a.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.generation, ExpiresAt: t.expires})
 		return f
 	}
+	if t := a.token.Load(); t != nil && t.refused.Load() && trigger != TriggerOperator {
+		trigger = TriggerResponse
+	}
 	cur := a.flight
 	switch {
 	case cur == nil && trigger == TriggerSchedule && a.due.After(time.Now()): // what made it due is over

@@ -5,25 +5,81 @@ import (
 )
 
 const (
-	suspectCooldown = time.Minute      // refused right after a refresh
-	blockedCooldown = 10 * time.Minute // disabled or without credit: looked at again now and then
-	strikeCooldown  = time.Second      // rate limited without a reset time: doubles with every strike in a row
-	strikeMost      = time.Minute
-	downMost        = 30 * time.Second // unreachable upstream: 1 s, doubling
+	strikeCooldown = time.Second // rate limited without a reset time: doubles with every strike in a row
+	strikeMost     = time.Minute
+	probeAfter     = 30 * time.Minute // of a cooldown, whatever the provider said: one attempt looks whether it is over
+	probeLease     = time.Minute      // until the next one may, if the first told nothing
+	downMost       = 30 * time.Second // unreachable upstream: 1 s, doubling
 )
 
-// succeeded takes an accepted token as evidence: strikes and suspicion end. Cheap when there are none.
-func (a *account) succeeded(gen Generation) {
-	if t := a.token.Load(); t != nil && t.generation == gen && !t.accepted.Load() {
+// accepted takes an accepted token as evidence. Cheap when nothing is on file.
+func (s *Store) accepted(p Pick, resp Response, trail *Trail) {
+	a := p.account
+	t := a.token.Load()
+	if t != nil && t.generation == p.Generation && !t.accepted.Load() {
 		t.accepted.Store(true)
 	}
-	if !a.troubled.Load() || gen < a.generation() {
-		return
+	if p.at-a.acceptedAt.Load() > int64(time.Second) { // seldom, so that busy processors do not fight for it
+		a.acceptedAt.Store(p.at)
 	}
+	if a.troubled.Load() && t != nil && t.generation == p.Generation {
+		s.clear(p, resp)
+	}
+	if trail != nil {
+		s.blame(p, trail)
+	}
+}
+
+// clear ends what an accepted attempt disproves. One that was picked before the refusals came disproves nothing.
+func (s *Store) clear(p Pick, resp Response) {
+	a := p.account
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.strikes, a.suspect = 0, false
-	a.troubled.Store(false)
+	a.strikes = 0
+	if p.at >= a.evidence.since.UnixNano() {
+		a.trustLocked()
+	}
+	cooling := a.coolUntil.Load() != 0
+	released := cooling && (p.at > a.cooledAt.UnixNano() || a.driver != nil && a.driver.Room(resp.Header))
+	if released {
+		a.warmLocked()
+	}
+	a.troubled.Store(cooling && !released || !a.evidence.since.IsZero())
+	a.planLocked(s.cfg.Renewal.Lead)
+	a.mu.Unlock()
+	s.renewals.wake(a)
+	if released {
+		s.event("cooldown_released", a, p.who()...)
+	}
+}
+
+// blame looks back from an accepted attempt: a refresh in this request has proved right, and an account that refused this very
+// request was to blame, not the request.
+func (s *Store) blame(p Pick, trail *Trail) {
+	if trail.hasRefreshed(p.Account) {
+		p.account.mu.Lock()
+		p.account.respondedAt = time.Time{}
+		p.account.mu.Unlock()
+	}
+	for _, e := range trail.tried {
+		if e.class != ClassTokenRejected || e.account == p.Account || trail.hasRefreshed(e.account) {
+			continue
+		}
+		s.faults.forget(p.shape())
+		if a := s.account(e.account); a != nil {
+			s.refreshRefused(a, e.generation)
+		}
+	}
+}
+
+// refreshRefused refreshes a refused token that no request waits for, if it may be refreshed now.
+func (s *Store) refreshRefused(a *account, gen Generation) {
+	now := time.Now()
+	a.mu.Lock()
+	may := a.wakeable(now.UnixNano()) && !now.Before(a.respondedAt.Add(responsePause))
+	a.mu.Unlock()
+	if may {
+		s.join(a, gen, TriggerResponse)
+	}
 }
 
 func (u *upstream) reached() {
@@ -41,31 +97,27 @@ func (u *upstream) unreachable(now time.Time) {
 	u.downUntil.Store(now.Add(pause).UnixNano())
 }
 
-// note records what an answer says about account and upstream, whatever becomes of the request. Evidence about an older
-// generation benches nobody.
-func (s *Store) note(p Pick, v Verdict, resp Response, now time.Time) {
+// note records what an answer says about account and upstream, whatever becomes of the request, and returns what is known of
+// the account. Evidence about an older generation speaks against nobody.
+func (s *Store) note(p Pick, v Verdict, resp Response, trail *Trail, now time.Time) situation {
 	s.classified(p, v, resp)
 	if v.Class == ClassUnreachable {
 		p.upstream.unreachable(now)
-		return
+		return situation{}
 	}
 	if !resp.Local {
 		p.upstream.reached()
 	}
-	a := p.account
 	switch v.Class {
-	case ClassTokenRejected:
-		if !a.static() { // a key may be refused once by mistake, and no refresh would bring it back
-			a.refuse(p.Generation)
-		}
+	case ClassTokenRejected, ClassBilling, ClassAccountBlocked:
+		return s.accuse(p, v.Class, trail, now)
 	case ClassRateLimited:
 		if v.Scope == ScopeAccount || v.Scope == ScopeOrganisation {
-			s.cool(a, a.rateLimitPause(v.Wait), v.Scope, "rate_limited", now)
+			s.cool(p, p.account.rateLimitPause(v.Wait), v.Scope, now)
 		}
-	case ClassBilling, ClassAccountBlocked:
-		s.cool(a, max(v.Wait, blockedCooldown), v.Scope, v.Class.String(), now)
 	case ClassOK, ClassForbidden, ClassOverloaded, ClassProviderFault, ClassRequestFault, ClassMisconfigured, ClassEgress, ClassUnreachable:
 	}
+	return situation{}
 }
 
 func (a *account) rateLimitPause(asked time.Duration) time.Duration {
@@ -75,63 +127,61 @@ func (a *account) rateLimitPause(asked time.Duration) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.strikes++
-	a.troubled.Store(true)
 	return min(strikeCooldown<<min(a.strikes-1, 10), strikeMost)
 }
 
-// cool benches the account for a while. A cooldown is only ever extended: a precise long one is not cut by a vague short one.
-func (s *Store) cool(a *account, pause time.Duration, scope Scope, reason string, now time.Time) {
+// cool keeps a rate limited account from attempts for a while. A cooldown is only ever extended: a precise long one is not cut
+// by a vague short one. However long the provider says, one attempt looks now and then whether it is over.
+func (s *Store) cool(p Pick, pause time.Duration, scope Scope, now time.Time) {
+	a := p.account
 	until := now.Add(pause)
 	a.mu.Lock()
-	extended := until.UnixNano() > a.coolUntil.Load()
+	extended := until.After(a.cooldown.Until)
 	if extended {
-		a.cooldown = Cooldown{Scope: scope, Until: until, Reason: reason}
-		a.coolUntil.Store(until.UnixNano())
-		a.planLocked(s.cfg.Renewal.Lead)
+		a.cooldown = Cooldown{Scope: scope, Until: until, Reason: "rate_limited"}
 	}
-	a.mu.Unlock()
-	if extended {
-		s.renewals.wake(a)
-		s.event("cooldown_set", a, zapDuration("for", pause), zapString("class", reason))
+	if a.coolUntil.Load() == 0 {
+		a.cooledAt = now
 	}
-}
-
-// suspect benches an account whose token was refused and no refresh helps; the second time in a row it is quarantined. A
-// static key is benched for longer instead, since nothing else would ever try it again.
-func (s *Store) suspect(a *account) {
-	now := time.Now()
-	a.mu.Lock()
-	seen := a.coolUntil.Load() > now.UnixNano()
-	again := a.suspect && !seen
-	a.suspect = true
+	a.cooldown.Probe = earlier(a.cooldown.Until, now.Add(probeAfter))
+	a.resetAt.Store(a.cooldown.Until.UnixNano())
+	a.coolUntil.Store(a.cooldown.Probe.UnixNano())
 	a.troubled.Store(true)
 	a.mu.Unlock()
-	switch {
-	case again && a.static():
-		s.cool(a, blockedCooldown, ScopeAccount, "token_rejected", now)
-	case again:
-		s.condemn(a)
-	case !seen:
-		s.cool(a, suspectCooldown, ScopeAccount, "token_rejected", now)
+	if extended {
+		s.event("cooldown_set", a, append(p.who(), zapDuration("for", pause), zapString("class", ClassRateLimited.String()))...)
 	}
 }
 
-// condemn quarantines an account whose fresh tokens are refused: only a human can tell why. Saved with the record.
-func (s *Store) condemn(a *account) {
-	a.mu.Lock()
-	if a.quarantine == "" {
-		a.quarantine = "its tokens are refused right after a refresh"
-		a.planLocked(s.cfg.Renewal.Lead)
+// admit lets an attempt through a cooldown whose time is up: any, if the provider said so; one, if it is only time to look.
+func (a *account) admit(now int64) bool {
+	c := a.coolUntil.Load()
+	if c == 0 || a.resetAt.Load() <= now {
+		return true
 	}
-	fingerprint := Fingerprint(a.id, a.record.Credential())
-	a.mu.Unlock()
-	s.renewals.wake(a)
-	s.event("account_quarantined", a, zapString("class", string(RefreshPermanent)))
-	if !s.begin() {
-		return
+	return c <= now && a.coolUntil.CompareAndSwap(c, now+int64(probeLease))
+}
+
+// warmLocked ends a cooldown.
+func (a *account) warmLocked() {
+	a.cooldown, a.strikes = Cooldown{}, 0
+	a.coolUntil.Store(0)
+	a.resetAt.Store(0)
+}
+
+// pardonLocked ends what keeps the account from serving: the credential is another, or an operator says so. A token that was
+// refused stays so when only the credential behind it is another.
+func (a *account) pardonLocked(token bool) {
+	a.warmLocked()
+	if token || a.evidence.class != ClassTokenRejected {
+		a.trustLocked()
 	}
-	go func() {
-		defer s.flights.Done()
-		s.saveCondemned(a, fingerprint)
-	}()
+	a.respondedAt = time.Time{}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }

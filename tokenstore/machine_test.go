@@ -28,8 +28,14 @@ func TestNoHistorySpendsATokenTwiceLowersAGenerationOrPicksADeadToken(t *testing
 	})
 }
 
+// fit reports whether nothing speaks against the account.
+func fit(st tokenstore.AccountStatus) bool {
+	return st.Routable && st.State == tokenstore.StateActive && st.Reason == "" && time.Until(st.ExpiresAt) > time.Minute
+}
+
 func play(w *world, steps []string) string {
-	refused, highest := map[string]bool{}, map[tokenstore.AccountID]tokenstore.Generation{}
+	refused, highest := map[string]bool{}, map[tokenstore.AccountID]tokenstore.Generation{} // refused: fingerprints
+	accepted := map[tokenstore.AccountID]time.Time{}
 	early := map[tokenstore.AccountID]tokenstore.Record{"a": w.stored("a"), "b": w.stored("b")}
 	mood := moody(w.driver)
 	peer := open(w.t, w.memory, w.memory, w.driver)
@@ -71,21 +77,31 @@ func play(w *world, steps []string) string {
 			time.Sleep(time.Second)
 		case "minute":
 			time.Sleep(time.Minute)
+			clear(refused) // a refusal is held against a token for so long
 		case "hour":
 			time.Sleep(time.Hour)
+			clear(refused)
 		default:
 			p, err := w.Pick(context.Background(), tokenstore.PickRequest{Route: "r"})
 			if err != nil {
 				break // benched, both
 			}
 			p.Release()
-			bearer := p.Headers[0].Value
 			st, _ := w.Status(p.Account)
-			if refused[bearer] || !st.ExpiresAt.IsZero() && !time.Now().Before(st.ExpiresAt) {
+			if !st.ExpiresAt.IsZero() && !time.Now().Before(st.ExpiresAt) {
 				return fmt.Sprintf("step %d picked a dead token of %s", i, p.Account)
 			}
+			if other, _ := w.Status(map[tokenstore.AccountID]tokenstore.AccountID{"a": "b", "b": "a"}[p.Account]); refused[st.Fingerprint] && !refused[other.Fingerprint] && fit(other) {
+				return fmt.Sprintf("step %d picked the refused token of %s and not that of %s", i, p.Account, other.ID)
+			}
 			resp := map[string]tokenstore.Response{"ok": answer(200), "401": answer(401), "429": limited(30)}[step]
-			refused[bearer] = step == "401"
+			if step == "ok" {
+				accepted[p.Account] = time.Now()
+				delete(refused, st.Fingerprint)
+			}
+			if at := accepted[p.Account]; at.IsZero() || time.Since(at) >= time.Minute { // else it counts as healthy
+				refused[st.Fingerprint] = refused[st.Fingerprint] || step == "401"
+			}
 			if _, err := w.Report(context.Background(), p, resp, nil, nil); err != nil {
 				return err.Error()
 			}

@@ -3,7 +3,6 @@ package tokenstore
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -53,6 +52,8 @@ func (s *Store) write(id AccountID, r Record, expect Version, writeID string) (s
 		r.Rotation.Incarnation = newID()
 	}
 	r.Rotation.Format, r.Rotation.WriteID, r.Rotation.Writer = rotationFormat, writeID, s.cfg.Holder
+	r.Mend("rotation")
+	r.Ends = time.Time{} // the new version's own end is read with it
 	ctx, cancel := context.WithTimeout(s.life, storeTimeout)
 	defer cancel()
 	started := time.Now()
@@ -61,7 +62,7 @@ func (s *Store) write(id AccountID, r Record, expect Version, writeID string) (s
 	if err == nil {
 		return stored{r, v, expect}, nil
 	}
-	if cur, lerr := s.load(id); lerr == nil && cur.record.Rotation.WriteID == writeID {
+	if cur, _ := s.load(id); cur.record.Rotation.WriteID == writeID { // also with an edit on top that makes it unusable
 		return stored{cur.record, cur.version, expect}, nil
 	}
 	return stored{}, err
@@ -70,6 +71,11 @@ func (s *Store) write(id AccountID, r Record, expect Version, writeID string) (s
 // take adopts a record into memory and rebuilds the pools if the operator's fields changed. It returns the record as it is to
 // be: with the tokens of memory, if the store has lost them.
 func (s *Store) take(a *account, r stored) stored {
+	if err := r.record.broken(); err != nil {
+		s.unusable(a, err, r)
+		return r
+	}
+	r.record = a.standIn(r.record)
 	known, told := a.at() != 0, a.rejection()
 	changed, l := a.adopt(r, &s.cfg)
 	s.reconsider(a, false)
@@ -79,6 +85,7 @@ func (s *Store) take(a *account, r stored) stored {
 	if changed {
 		s.rebuildSoon()
 	}
+	s.tellRemarks(a)
 	s.renewals.wake(a)
 	if l != nil {
 		s.event("rotation_restored", a)
@@ -101,28 +108,6 @@ func (s *Store) landed(a *account) {
 	defer a.mu.Unlock()
 	if a.flight != nil {
 		a.flight.saving = false
-	}
-}
-
-// saveCondemned writes a quarantine that the provider's answers, not the token endpoint's, gave cause for.
-func (s *Store) saveCondemned(a *account, fingerprint string) {
-	for range 5 {
-		cur, err := s.load(a.id)
-		if err != nil || Fingerprint(a.id, cur.record.Credential()) != fingerprint {
-			return // gone, or the operator was quicker
-		}
-		cur.record.Rotation.Last = &Outcome{
-			At: time.Now().UTC(), Trigger: TriggerResponse, Result: "failed", Class: RefreshPermanent,
-			Error: "its tokens are refused right after a refresh", Fingerprint: fingerprint,
-		}
-		next, err := s.write(a.id, cur.record, cur.version, newID())
-		if err == nil {
-			s.take(a, next)
-			return
-		}
-		if !errors.Is(err, ErrConflict) {
-			return
-		}
 	}
 }
 

@@ -2,6 +2,7 @@ package tokenstore
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -18,10 +19,13 @@ type Holder interface {
 
 // PickRequest asks who serves an attempt.
 type PickRequest struct {
-	Route  string
-	Tenant string
-	Trail  *Trail // nil on the first attempt
-	Holder Holder // nil: nobody needs to know
+	Route     string
+	Tenant    string
+	Client    string // who asks and for what: refusals of different requests weigh more than those of one
+	Path      string
+	RequestID string // for events
+	Trail     *Trail // nil on the first attempt
+	Holder    Holder // nil: nobody needs to know
 }
 
 // Pick is who serves an attempt. Release it exactly once.
@@ -37,6 +41,11 @@ type Pick struct {
 	upstream *upstream
 	account  *account
 	tenant   string
+	client   string
+	path     string
+	request  string // its id
+	attempt  int    // from 1
+	at       int64  // Unix nanoseconds
 }
 
 // Release ends the attempt's share of the account's load and its place in the limit of concurrency. Safe on the zero Pick.
@@ -51,6 +60,17 @@ func (p Pick) Release() {
 // *Refusal, or the context's.
 func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
 	r := s.routes[q.Route]
+	p, err := s.find(ctx, r, q)
+	if err != nil {
+		var ref *Refusal
+		if errors.As(err, &ref) {
+			s.refused(r, ref, q.who()...)
+		}
+	}
+	return p, err
+}
+
+func (s *Store) find(ctx context.Context, r *route, q PickRequest) (Pick, error) {
 	if r == nil {
 		return Pick{}, s.refuse(nil, ReasonUnknownRoute, "route "+q.Route+" is not in the configuration: add it under routes", 0)
 	}
@@ -82,15 +102,15 @@ func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
 		if left <= 0 {
 			return Pick{}, s.refuse(r, ReasonNoHealthyAccount, "no account got a new token in time: see tokenward status", time.Second)
 		}
-		if err := s.await(ctx, a, left); err != nil {
+		if err := s.await(ctx, a, left, q); err != nil {
 			return Pick{}, err
 		}
 	}
 }
 
 // await joins the account's refresh. A failure is no error: it shows in the account, and the next choice avoids it.
-func (s *Store) await(ctx context.Context, a *account, limit time.Duration) error {
-	s.tokenExpired(a)
+func (s *Store) await(ctx context.Context, a *account, limit time.Duration, q PickRequest) error {
+	s.tokenExpired(a, q.who()...)
 	f := s.join(a, a.generation(), TriggerRequest)
 	if f.wait(ctx, limit) {
 		return nil
@@ -103,16 +123,20 @@ func (s *Store) await(ctx context.Context, a *account, limit time.Duration) erro
 
 func (s *Store) pick(r *route, u *upstream, a *account, q PickRequest, now int64) (Pick, bool) {
 	t := a.token.Load()
-	if t == nil || !a.take(now) {
+	if t == nil || !a.admit(now) || !a.take(now) {
 		return Pick{}, false // gone or taken since the choice
 	}
 	a.requests.Add(1)
+	if !s.served.Load() {
+		s.served.Store(true)
+	}
 	if q.Trail.Attempts() > 0 {
-		s.noteFailover(q.Trail, u, a)
+		s.noteFailover(q, u, a)
 	}
 	return Pick{
 		Upstream: u.name, Cluster: u.Cluster, Account: a.id, Provider: u.pool.Provider, Generation: t.generation,
-		Headers: t.headers, route: r, upstream: u, account: a, tenant: q.Tenant,
+		Headers: t.headers, route: r, upstream: u, account: a, tenant: q.Tenant, client: q.Client, path: q.Path,
+		request: q.RequestID, attempt: q.Trail.Attempts() + 1, at: now,
 	}, true
 }
 
@@ -147,23 +171,26 @@ type segment struct {
 }
 
 // choose walks the upstreams in order of preference, those that were unreachable lately last, and at each one prefers an
-// account with a living token to one that needs a refresh first. own, if any, serves an attempt that ends before the chosen
-// one begins.
+// account with a living token to one that needs a refresh first, and that to a suspect token. A benched account comes after
+// all upstreams. own, if any, serves an attempt that ends before the chosen one begins.
 func (r *route) choose(now int64, tenant string, trail *Trail, own *account) (*upstream, *account, bool) {
-	for _, down := range [2]bool{false, true} {
-		for _, u := range r.upstreams {
-			if (u.downUntil.Load() > now) != down || trail.unreachable(u.name) {
-				continue
-			}
-			if a, living := u.pool.choose(now, tenant, trail, own); a != nil {
-				return u, a, living
+	for _, bench := range [2]bool{false, true} {
+		for _, down := range [2]bool{false, true} {
+			for _, u := range r.upstreams {
+				if (u.downUntil.Load() > now) != down || trail.unreachable(u.name) {
+					continue
+				}
+				if a, living := u.pool.choose(now, tenant, trail, own, bench); a != nil {
+					return u, a, living
+				}
 			}
 		}
 	}
 	return nil, nil, false
 }
 
-func (p *pool) choose(now int64, tenant string, trail *Trail, own *account) (chosen *account, living bool) {
+// choose chooses among the pool's accounts. living: its token can be used at once.
+func (p *pool) choose(now int64, tenant string, trail *Trail, own *account, bench bool) (chosen *account, living bool) {
 	seg := (*p.tenants.Load())[tenant]
 	if seg == nil {
 		return nil, false
@@ -177,7 +204,7 @@ func (p *pool) choose(now int64, tenant string, trail *Trail, own *account) (cho
 		start = rand.Uint64N(n) //nolint:gosec // spreading load needs no secrecy
 	}
 	prefer := trail.preferred()
-	var asleep *account
+	var asleep, spare *account
 	var least int64
 	for i := range n {
 		at := start + i
@@ -201,12 +228,19 @@ func (p *pool) choose(now int64, tenant string, trail *Trail, own *account) (cho
 			if compare--; prefer == "" && (compare <= 0 || load == 0) { // nothing beats an idle account
 				return chosen, true
 			}
-		case asleep == nil && wakeable && trail.fresh(a.id) && a.fits(now, a == own):
+		case asleep == nil && wakeable && a.askable() && trail.fresh(a.id) && a.fits(now, a == own):
 			asleep = a
+		case spare == nil:
+			if d := a.suspicion.Load(); d != nil && a.spare(now, d, bench) && trail.admits(a.id, a.generation()) && a.fits(now, a == own) {
+				spare = a
+			}
 		}
 	}
-	if chosen != nil {
+	switch {
+	case chosen != nil:
 		return chosen, true
+	case asleep != nil:
+		return asleep, false
 	}
-	return asleep, false
+	return spare, true
 }

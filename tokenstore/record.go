@@ -68,7 +68,7 @@ type Record struct {
 
 	AccessToken Secret
 	TokenType   string
-	ExpiresAt   time.Time // UTC; zero: never expires
+	ExpiresAt   time.Time // UTC; zero: unknown, the token is used until the provider refuses it
 	ObtainedAt  time.Time // UTC
 
 	Rotation Rotation
@@ -77,6 +77,12 @@ type Record struct {
 	// Extra holds the keys that this version does not know (and `private_key` and the like that belong to
 	// later drivers). They are kept on every write and never shown, since they may be secret.
 	Extra map[string]json.RawMessage
+
+	// Slips are the keys whose values cannot be used. They are kept as they were written until somebody mends them.
+	Slips []Slip
+
+	// Ends is when the backend will take this version of the record for deleted; zero: never. It is no part of what is stored.
+	Ends time.Time
 }
 
 // Limits are what each process may give to an account: replicas know nothing of each other's attempts.
@@ -94,7 +100,9 @@ type Rotation struct {
 	WriteID     string     `json:"write_id,omitempty"` // random per write: recognises our own write after a lost answer
 	Writer      string     `json:"writer,omitempty"`   // the process that wrote last
 	Claim       *Claim     `json:"claim,omitempty"`
-	Last        *Outcome   `json:"last,omitempty"` // the latest refresh
+	Last        *Outcome   `json:"last,omitempty"`    // the latest refresh
+	Dead        *Dead      `json:"dead,omitempty"`    // outlives later outcomes: only a success or another credential ends it
+	Resumed     string     `json:"resumed,omitempty"` // changes when an operator resumes the account: what made it wait ends
 
 	// Spent are fingerprints of the credentials that were exchanged for others, the latest last: how other processes learn of it.
 	Spent []string `json:"spent,omitempty"`
@@ -123,6 +131,11 @@ type Outcome struct {
 	Status      int          `json:"upstream_status,omitempty"` // HTTP status of the token endpoint
 	Error       string       `json:"error,omitempty"`           // reduced to protocol fields, at most 256 characters, no secrets
 	Fingerprint string       `json:"fingerprint,omitempty"`     // of the credential that was used: a new credential makes it history
+
+	// Of the failures since the latest success with this credential: the first, and those that were refusals.
+	FailingSince time.Time `json:"failing_since,omitzero"`
+	Refusals     int       `json:"refusals,omitempty"`
+	RefusedSince time.Time `json:"refused_since,omitzero"`
 }
 
 // Clone returns a deep copy.
@@ -136,7 +149,7 @@ func (r Record) Clone() Record {
 		}
 	}
 	c.Extra, c.Limits.Extra = cloneExtra(r.Extra), cloneExtra(r.Limits.Extra)
-	c.Rotation.Spent = slices.Clone(r.Rotation.Spent)
+	c.Rotation.Spent, c.Slips = slices.Clone(r.Rotation.Spent), slices.Clone(r.Slips)
 	if r.Rotation.Claim != nil {
 		claim := *r.Rotation.Claim
 		c.Rotation.Claim = &claim
@@ -150,6 +163,10 @@ func (r Record) Clone() Record {
 		c.Rotation.Rejected = &rejected
 	}
 	c.Former = r.Former.clone()
+	if r.Rotation.Dead != nil {
+		dead := *r.Rotation.Dead
+		c.Rotation.Dead = &dead
+	}
 	return c
 }
 
@@ -177,6 +194,12 @@ func (r Record) Credential() Secret {
 		}
 	}
 	return Secret{}
+}
+
+// grantsDifferently reports whether a refresh with next could end otherwise than one with r: an operator changed what a grant
+// request is made of.
+func (r Record) grantsDifferently(next Record) bool {
+	return r.Provider != next.Provider || r.Kind != next.Kind || r.ClientID != next.ClientID || !r.ClientSecret.Equal(next.ClientSecret)
 }
 
 // ErrUnreadable is matched by every error about a record that cannot be decoded or used.

@@ -26,8 +26,8 @@ func (s *Store) nobody(r *route, tenant string, trail *Trail, now time.Time) *Re
 			a.mu.Lock()
 			if a.cooldown.Until.After(now) && a.cooldown.Reason == "rate_limited" {
 				cooling++
-				if earliest.IsZero() || a.cooldown.Until.Before(earliest) {
-					earliest = a.cooldown.Until
+				if at := time.Unix(0, a.coolUntil.Load()); earliest.IsZero() || at.Before(earliest) {
+					earliest = at
 				}
 			}
 			if wait := a.retryAt.Sub(now); wait > 0 && (retry == 0 || wait < retry) {
@@ -76,7 +76,11 @@ func (s *Store) full(r *route, tenant string, trail *Trail, now time.Time) *Refu
 
 // eligible reports whether nothing but its limits keeps the account from an attempt.
 func (a *account) eligible(now int64, trail *Trail) bool {
-	return a.living(now) && trail.admits(a.id, a.generation()) || a.wakeable(now) && trail.fresh(a.id)
+	usable := a.living(now)
+	if d := a.suspicion.Load(); d != nil {
+		usable = a.spare(now, d, d.bench)
+	}
+	return usable && trail.admits(a.id, a.generation()) || a.wakeable(now) && trail.fresh(a.id)
 }
 
 // refuse makes an answer of our own, in the dialect of the route's first provider.
@@ -89,7 +93,6 @@ func (s *Store) refuse(r *route, reason Reason, message string, retryAfter time.
 	if r != nil {
 		d = r.upstreams[0].pool.driver
 	}
-	s.refused(r, ref)
 	return ref.shape(d)
 }
 
@@ -98,7 +101,6 @@ func (s *Store) credentialsRefused(r *route, d Driver, status int, words, why st
 		Status: 503, Reason: ReasonCredentialsRefused, ProviderStatus: status, ProviderMessage: words,
 		Message: "the provider refused the gateway's credentials and " + why + "; your own key is fine, tell whoever runs the gateway",
 	}
-	s.refused(r, ref)
 	return ref.shape(d)
 }
 
@@ -109,7 +111,6 @@ func (s *Store) unreachable(r *route, u *upstream) *Refusal {
 		Status: 503, Reason: ReasonUpstreamUnreachable,
 		Message: "the gateway could not connect to its upstream " + u.name + " and has no other to try; tell whoever runs the gateway to check the upstream's url, DNS, network and certificate",
 	}
-	s.refused(r, ref)
 	return ref.shape(u.pool.driver)
 }
 

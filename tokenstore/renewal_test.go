@@ -130,17 +130,20 @@ func TestAnAccountDeletedDuringItsRefreshIsForgotten(t *testing.T) {
 	})
 }
 
-func TestABenchedAccountWhoseTokenIsRefusedIsRenewedWhenTheBenchIsOver(t *testing.T) {
+func TestATokenThatIsRefusedThoughFreshIsTrustedAgainAfterAMinuteAndNotRefreshedForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, account("a"))
 		w.renew()
 		d := w.report(w.pick("r", nil), answer(401), nil)
 		q := w.pick("r", d.Trail)
-		synctest.Wait() // the refresh is saved, so that its end does not plan for the bench
+		synctest.Wait()
 		w.report(q, answer(401), d.Trail)
-		time.Sleep(62 * time.Second)
-		if st := w.status("a"); st.State != tokenstore.StateActive || w.driver.Calls() != 2 {
-			t.Errorf("after the bench it is %s (%s), %d refreshes", st.State, st.Reason, w.driver.Calls())
+		if st := w.status("a"); st.State != tokenstore.StateActive || st.Reason == "" {
+			t.Errorf("one request makes it %s (%s)", st.State, st.Reason)
+		}
+		time.Sleep(61 * time.Second)
+		if st := w.status("a"); st.State != tokenstore.StateActive || st.Reason != "" || w.driver.Calls() != 1 {
+			t.Errorf("after a minute it is %s (%s), %d refreshes", st.State, st.Reason, w.driver.Calls())
 		}
 	})
 }

@@ -136,7 +136,13 @@ func (r *Renewer) renew(ctx context.Context, a *account) {
 		default:
 		}
 	}()
-	f := r.store.join(a, a.generation(), TriggerSchedule)
+	a.mu.Lock()
+	gen, due := a.generation(), a.due
+	a.mu.Unlock()
+	if due.IsZero() || due.After(time.Now()) {
+		return // planned anew since: somebody else has refreshed it
+	}
+	f := r.store.join(a, gen, TriggerSchedule)
 	select {
 	case <-f.done:
 	case <-ctx.Done():

@@ -23,25 +23,31 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 		return Decision{Action: Peek, Verdict: v}, nil
 	}
 	if v.Class == ClassOK {
-		p.account.succeeded(p.Generation)
+		s.accepted(p, resp, trail)
 		p.upstream.reached()
 		return Decision{Action: Pass, Verdict: v}, nil
 	}
 	v.Code, v.Message = p.withoutToken(v.Code), p.withoutToken(v.Message)
 	now := time.Now()
-	s.note(p, v, resp, now)
-	next := decide(v, p.route.RouteConfig, p.account.situation(p.Generation, trail))
-	if next == stepPass {
+	sit := s.note(p, v, resp, trail, now)
+	next := decide(v, p.route.RouteConfig, sit)
+	switch next {
+	case stepPass:
 		return Decision{Action: Pass, Verdict: v}, nil
+	case stepGuilty:
+		s.acquit(p, v, trail, now)
+		return Decision{Action: Pass, Verdict: v}, nil
+	case stepAgain, stepRefresh, stepElsewhere:
 	}
 	trail = extend(trail, p, v, resp.Status, now)
 	d := Decision{Verdict: v, Trail: trail}
 	left := p.route.RecoveryTimeout - now.Sub(trail.started)
-	if next == stepSuspect {
-		s.suspect(p.account)
-	}
+	s.withheld(p, v, sit)
 	switch {
 	case len(trail.tried) >= p.route.Attempts || left <= 0:
+		if next == stepRefresh { // for those who come after
+			s.refreshRefused(p.account, p.Generation)
+		}
 		return s.final(d, p, resp.Status, "attempts or time are used up"), nil
 	case next == stepAgain:
 		trail.prefer = p.Account
@@ -52,7 +58,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 				return Decision{}, err
 			}
 		}
-		s.tokenExpired(p.account)
+		s.tokenExpired(p.account, p.who()...)
 		f := s.join(p.account, p.Generation, TriggerResponse)
 		ended := f.wait(ctx, limit)
 		d.Waited = time.Since(now)
@@ -60,6 +66,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 			return Decision{}, context.Cause(ctx) // the client left; the refresh goes on
 		}
 		trail.refreshed = append(trail.refreshed, p.Account)
+		trail.dear = trail.dear || !ended || f.result.Class != RefreshPermanent
 		if ended && f.result.Outcome != Failed && f.result.Outcome != Skipped {
 			trail.prefer = p.Account
 		}
@@ -75,14 +82,34 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 	return d, nil
 }
 
-// situation is what is known of the account, seen from a pick with the given generation.
-func (a *account) situation(gen Generation, trail *Trail) situation {
-	t := a.token.Load()
-	return situation{
-		newer:       t != nil && t.generation > gen && !t.refused.Load(),
-		refreshed:   trail.hasRefreshed(a.id) || t != nil && t.generation == gen && t.unproven(),
-		refreshable: a.wakeable(time.Now().UnixNano()) || a.flying(),
-		static:      a.static(),
+// acquit clears the accounts that a guilty request was refused by.
+func (s *Store) acquit(p Pick, v Verdict, trail *Trail, now time.Time) {
+	shape := p.shape()
+	s.faults.note(shape, now)
+	s.metrics.requestFaults.WithLabelValues(p.route.name).Inc()
+	s.faulted(p, v)
+	if trail == nil {
+		return
+	}
+	for _, e := range trail.tried {
+		a := s.account(e.account)
+		if a == nil || e.class != v.Class {
+			continue
+		}
+		a.mu.Lock()
+		if a.evidence.only(shape) && a.benched(now) == nil {
+			a.trustLocked()
+			a.planLocked(s.cfg.Renewal.Lead)
+		}
+		a.mu.Unlock()
+		s.renewals.wake(a)
+	}
+}
+
+// withheld counts refreshes that were not made because an answer had cost the account one just before.
+func (s *Store) withheld(p Pick, v Verdict, sit situation) {
+	if v.Class == ClassTokenRejected && sit.withheld && !sit.newer && !sit.static && !sit.dear {
+		s.metrics.withheld.WithLabelValues(p.Provider).Inc()
 	}
 }
 

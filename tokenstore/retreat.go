@@ -17,7 +17,7 @@ func (a *account) replacedLocked(before Record) {
 		a.former = nil
 	case before.Former != nil:
 		a.former = before.Former
-	case a.former == nil && a.quarantine == "" && f.usable(a.id, before):
+	case a.former == nil && a.record.Former == nil && a.quarantine == "" && f.usable(a.id, before): // else the record tells
 		a.former = f
 	}
 }
@@ -126,7 +126,7 @@ func ruleOf(err error) string {
 }
 
 // retreat brings the former credential back after the new one was refused. It reports whether that is saved.
-func (s *Store) retreat(a *account, c *claimed, e *RefreshError, last *Outcome) bool {
+func (s *Store) retreat(a *account, c *claimed, e *RefreshError, last Outcome) bool {
 	cur := c.stored
 	for range 5 {
 		f := s.former(a, cur.record)
@@ -136,7 +136,7 @@ func (s *Store) retreat(a *account, c *claimed, e *RefreshError, last *Outcome) 
 		next := cur.record.Clone()
 		next.Rotation.Claim = nil
 		next = a.fallBack(next, f, e.Error(), last.At)
-		next.Rotation.Last = last
+		next.Rotation.Last, next.Rotation.Dead = &last, nil
 		if Fingerprint(a.id, next.Credential()) == c.fingerprint { // the same refresh token for another client: it is not dead
 			next.Rotation.Last = nil
 		}
@@ -149,7 +149,7 @@ func (s *Store) retreat(a *account, c *claimed, e *RefreshError, last *Outcome) 
 			return false
 		}
 		s.metrics.conflicts.Inc()
-		if cur, err = s.load(a.id); err != nil {
+		if cur, err = s.load(a.id); !legible(cur.record, err) {
 			return false
 		}
 		if now := cur.record.Rotation.Claim; now == nil || now.AttemptID != c.attempt() {
@@ -161,18 +161,18 @@ func (s *Store) retreat(a *account, c *claimed, e *RefreshError, last *Outcome) 
 }
 
 // settleFormer writes the outcome of a refresh whose credential an operator replaced meanwhile to where that is kept now.
-func (s *Store) settleFormer(a *account, c *claimed, cur stored, last *Outcome) stored {
-	f := cur.record.Former
-	if f == nil || f.Claim == nil || f.Claim.AttemptID != c.attempt() {
+func (s *Store) settleFormer(a *account, c *claimed, cur stored, f failure) stored {
+	former := cur.record.Former
+	if former == nil || former.Claim == nil || former.Claim.AttemptID != c.attempt() {
 		return cur
 	}
 	next := cur.record.Clone()
-	if last.Class == RefreshUnknown {
+	if f.doubtful {
 		next.Former.Claim.Ambiguous = true
 	} else {
 		next.Former.Claim = nil
 	}
-	if last.Class == RefreshPermanent {
+	if f.Class == RefreshPermanent {
 		next.Former = nil
 	}
 	saved, err := s.write(a.id, next, cur.version, newID())

@@ -260,17 +260,22 @@ func TestARolledBackCredentialIsTakenWhenItsSuccessorIsDead(t *testing.T) {
 
 func TestARefusalRightAfterARefreshWaitsForItsSaveAndRefreshesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		m := tokenstoretest.NewMemory()
+		put(t, m, account("a"))
 		var writes atomic.Int32
-		w.memory.Before = func(op string, _ tokenstore.AccountID) error {
+		m.Before = func(op string, _ tokenstore.AccountID) error {
 			if op == "swap" && writes.Add(1) == 2 { // the commit
-				time.Sleep(300 * time.Millisecond)
+				time.Sleep(61*time.Second + 300*time.Millisecond)
 			}
 			return nil
 		}
-		w.force("a", tokenstore.Refreshed)
+		w := open(t, m, m, tokenstoretest.NewDriver())
+		if res, err := w.RefreshAccount(t.Context(), "a", true); err != nil || res.Outcome != tokenstore.Refreshed {
+			t.Fatalf("%+v, %v", res, err)
+		}
 		p := w.pick("r", nil)
 		w.report(p, answer(200), nil)
+		time.Sleep(61 * time.Second) // nobody takes it for healthy any more
 		bystander := make(chan string)
 		go func() {
 			time.Sleep(100 * time.Millisecond)

@@ -26,10 +26,13 @@ type Store struct {
 	fallback Driver // shapes refusals where no route is known
 	renewals *Renewer
 	loaded   atomic.Bool
+	served   atomic.Bool // an account has been able to serve since the start
 	contact  contact
 	found    atomic.Bool  // the backend was away and is back
 	unsaved  atomic.Int64 // rotations that are in memory and wait for the backend
 	journal  Journal
+	lives    lifespans
+	faults   faults
 
 	journalDown atomic.Bool // the latest entry could not be written
 
@@ -166,7 +169,7 @@ func (s *Store) ensure(id AccountID) *account {
 	defer s.mu.Unlock()
 	a := s.accounts[id]
 	if a == nil {
-		a = &account{id: id}
+		a = &account{id: id, lives: &s.lives}
 		a.wakeFrom.Store(never)
 		if was := s.gone[id]; was != nil {
 			a.inherit(was)

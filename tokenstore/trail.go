@@ -11,6 +11,7 @@ type Trail struct {
 	started   time.Time // of the recovery: the first answer that was not passed on
 	tried     []tried
 	refreshed []AccountID // refreshed in this request: once per account
+	dear      bool        // one of these refreshes cost a token, or may have: the request gets no other
 	prefer    AccountID   // the account just refreshed
 	upstreams []string    // unreachable in this request
 	status    int         // of the latest refusal by a provider
@@ -79,6 +80,11 @@ func (t *Trail) fresh(id AccountID) bool {
 }
 
 func (t *Trail) hasRefreshed(id AccountID) bool { return t != nil && slices.Contains(t.refreshed, id) }
+
+// accused reports whether another account has refused the request in the same way.
+func (t *Trail) accused(id AccountID, class Class) bool {
+	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.account != id && e.class == class })
+}
 
 func (t *Trail) unreachable(upstream string) bool {
 	return t != nil && slices.Contains(t.upstreams, upstream)

@@ -116,6 +116,20 @@ var scenarios = []struct {
 		a.outcome(403, "1")
 		a.expect("the provider's words", strings.Contains(a.shown.Body, "simulated permission_error"), true)
 	}},
+	{"one client's bad request disturbs no other", func(a *act) {
+		for range 8 { // the others are served, so their accounts are known to be well
+			a.expect("status of the others", a.post("").Status, 200)
+		}
+		a.show(a.post("status=401; times=9; message=this key is not for administrators"))
+		a.expect("status of the bad request", a.shown.Status, 401)
+		for range 8 {
+			a.expect("status of the others", a.post("").Status, 200)
+		}
+		a.expect("at most one refresh", a.redemptions() <= 1, true)
+		for _, name := range []string{"claude-1", "claude-2", "backup-1"} {
+			a.expect("state of "+name, a.state(name), "active")
+		}
+	}},
 	{"pool dead: backup serves", func(a *act) {
 		a.Provider.Kill("claude-1")
 		a.Provider.Kill("claude-2")

@@ -73,7 +73,7 @@ func (d *anthropic) Headers(r tokenstore.Record) []tokenstore.Header {
 
 // Classify implements tokenstore.Driver.
 func (d *anthropic) Classify(resp tokenstore.Response) tokenstore.Verdict {
-	return classify(resp, anthropicError)
+	return classify(unwrap(resp), anthropicError)
 }
 
 // Shape implements tokenstore.Driver: Anthropic's error object.
@@ -91,7 +91,7 @@ func (d *anthropic) Shape(ref tokenstore.Refusal) (string, []byte) {
 }
 
 // anthropicError reads {"type":"error","error":{"type":…,"message":…}}.
-func anthropicError(body []byte) (code, message string) {
+func anthropicError(body []byte) said {
 	var e struct {
 		Error struct {
 			Type    string `json:"type"`
@@ -99,7 +99,7 @@ func anthropicError(body []byte) (code, message string) {
 		} `json:"error"`
 	}
 	if json.Unmarshal(body, &e) != nil {
-		return "", ""
+		return said{}
 	}
-	return e.Error.Type, e.Error.Message
+	return said{kind: e.Error.Type, message: e.Error.Message}
 }

@@ -3,61 +3,78 @@ package provider
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
+// said is what an error body says of itself, "" where it says nothing.
+type said struct{ code, kind, message string }
+
+// name is the most precise word for the error.
+func (e said) name() string {
+	if e.code != "" {
+		return e.code
+	}
+	return e.kind
+}
+
 // classify is the decision table of reference B.3. parse reads the provider's error object.
-func classify(resp tokenstore.Response, parse func([]byte) (code, message string)) tokenstore.Verdict {
+//
+// What benches or refreshes rests on the provider's own protocol words: challenge, code, type. A message may hold the words of
+// the request, so a message lowers a verdict where it likes, and raises one only where the whole of it is known.
+func classify(resp tokenstore.Response, parse func([]byte) said) tokenstore.Verdict {
 	if resp.Local {
 		return local(resp)
 	}
 	if resp.Status < 400 {
 		return tokenstore.Verdict{Class: tokenstore.ClassOK, Scope: tokenstore.ScopeRequest}
 	}
-	code, message := parse(resp.Body)
-	v := tokenstore.Verdict{Code: code, Message: clipMessage(message), NeedBody: !resp.BodyRead}
-	text := strings.ToLower(message)
+	e := parse(resp.Body)
+	v := tokenstore.Verdict{Code: e.name(), Message: clipMessage(e.message), NeedBody: !resp.BodyRead}
 	say := func(c tokenstore.Class, s tokenstore.Scope) tokenstore.Verdict {
 		v.Class, v.Scope = c, s
 		return v
 	}
-	blocked := strings.Contains(text, "organization has been disabled") || strings.Contains(text, "account has been disabled") ||
-		strings.Contains(text, "not allowed for this organization") || code == "account_deactivated"
-	broke := strings.Contains(text, "credit balance is too low") || code == "insufficient_quota" || code == "billing_error" || code == "billing_hard_limit_reached"
 	switch resp.Status {
 	case 400:
 		switch {
-		case blocked:
+		case e.blocked():
 			return say(tokenstore.ClassAccountBlocked, tokenstore.ScopeOrganisation)
-		case broke:
+		case e.broke():
 			return say(tokenstore.ClassBilling, tokenstore.ScopeAccount)
 		}
 		return say(tokenstore.ClassRequestFault, tokenstore.ScopeRequest)
 	case 401:
+		challenge := challenged(resp.Header)
 		switch {
-		case blocked:
+		case e.blocked():
 			return say(tokenstore.ClassAccountBlocked, tokenstore.ScopeOrganisation)
-		case strings.Contains(text, "oauth") && strings.Contains(text, "not supported"):
+		case challenge == "invalid_token", e.aboutToken():
+			return say(tokenstore.ClassTokenRejected, tokenstore.ScopeAccount)
+		case challenge == "insufficient_scope", e.aboutRequest():
+			return say(tokenstore.ClassForbidden, tokenstore.ScopeRequest)
+		case e.unsupported():
 			return say(tokenstore.ClassMisconfigured, tokenstore.ScopeProvider)
 		}
 		return say(tokenstore.ClassTokenRejected, tokenstore.ScopeAccount)
 	case 402:
 		return say(tokenstore.ClassBilling, tokenstore.ScopeAccount)
 	case 403:
-		return forbidden(resp, say, text, code, blocked)
+		return forbidden(resp, say, e)
 	case 429:
-		v.Wait = resetIn(resp.Header, time.Now())
-		v.NeedBody = v.NeedBody && v.Wait == 0
-		if broke {
+		wait, sure := resetIn(resp, time.Now())
+		v.Wait, v.NeedBody = wait, v.NeedBody && !sure
+		switch {
+		case e.broke():
 			return say(tokenstore.ClassBilling, tokenstore.ScopeAccount)
+		case e.entitled():
+			return say(tokenstore.ClassForbidden, tokenstore.ScopeRequest)
 		}
 		return say(tokenstore.ClassRateLimited, tokenstore.ScopeAccount)
 	case 503, 529:
-		v.Wait = retryAfter(resp.Header, time.Now())
+		v.Wait = demandIn(resp.Header, time.Now())
 		v.NeedBody = false
 		return say(tokenstore.ClassOverloaded, tokenstore.ScopeProvider)
 	}
@@ -69,15 +86,13 @@ func classify(resp tokenstore.Response, parse func([]byte) (code, message string
 }
 
 // forbidden tells a revoked token, a blocked organisation, something on the path, and a missing permission apart.
-func forbidden(resp tokenstore.Response, say func(tokenstore.Class, tokenstore.Scope) tokenstore.Verdict, text, code string, blocked bool) tokenstore.Verdict {
-	challenge := strings.ToLower(resp.Header.Get("www-authenticate"))
+func forbidden(resp tokenstore.Response, say func(tokenstore.Class, tokenstore.Scope) tokenstore.Verdict, e said) tokenstore.Verdict {
 	switch {
-	case blocked:
+	case e.blocked():
 		return say(tokenstore.ClassAccountBlocked, tokenstore.ScopeOrganisation)
-	case strings.Contains(text, "token") && (strings.Contains(text, "revoked") || strings.Contains(text, "expired")),
-		code == "token_revoked", code == "token_invalidated", code == "token_expired", strings.Contains(challenge, "invalid_token"):
+	case e.aboutToken(), e.revoked(), challenged(resp.Header) == "invalid_token":
 		return say(tokenstore.ClassTokenRejected, tokenstore.ScopeAccount)
-	case code == "unsupported_country_region_territory", isHTML(resp):
+	case e.code == "unsupported_country_region_territory", isHTML(resp):
 		return say(tokenstore.ClassEgress, tokenstore.ScopeEgress)
 	}
 	return say(tokenstore.ClassForbidden, tokenstore.ScopeRequest)
@@ -93,33 +108,6 @@ func local(resp tokenstore.Response) tokenstore.Verdict {
 		return tokenstore.Verdict{Class: tokenstore.ClassUnreachable, Scope: tokenstore.ScopeProvider, Code: resp.Detail}
 	}
 	return tokenstore.Verdict{Class: tokenstore.ClassProviderFault, Scope: tokenstore.ScopeProvider, Code: resp.Detail}
-}
-
-// resetIn is how long a rate limit lasts: Retry-After, else the latest reset among exhausted limits, at most longestWait; 0
-// when no header says.
-func resetIn(h tokenstore.HeaderGetter, now time.Time) time.Duration {
-	if d := retryAfter(h, now); d > 0 {
-		return d
-	}
-	if ms, err := strconv.ParseFloat(h.Get("retry-after-ms"), 64); err == nil && ms > 0 && ms < 1e10 {
-		return min(time.Duration(ms*float64(time.Millisecond)), longestWait)
-	}
-	var longest time.Duration
-	see := func(t time.Time) { longest = max(longest, t.Sub(now)) }
-	allowed := strings.HasPrefix(h.Get("anthropic-ratelimit-unified-status"), "allowed") // or allowed_warning: not this limit
-	if u, err := strconv.ParseInt(h.Get("anthropic-ratelimit-unified-reset"), 10, 64); err == nil && u > 0 && u < 1<<40 && !allowed {
-		see(time.Unix(u, 0))
-	}
-	for _, limit := range []string{"requests", "tokens", "input-tokens", "output-tokens"} {
-		prefix := "anthropic-ratelimit-" + limit
-		if t, err := time.Parse(time.RFC3339, h.Get(prefix+"-reset")); err == nil && h.Get(prefix+"-remaining") == "0" {
-			see(t)
-		}
-		if d, err := time.ParseDuration(h.Get("x-ratelimit-reset-" + limit)); err == nil && h.Get("x-ratelimit-remaining-"+limit) == "0" {
-			see(now.Add(d))
-		}
-	}
-	return min(longest, longestWait)
 }
 
 func clipMessage(s string) string {

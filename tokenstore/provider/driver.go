@@ -85,6 +85,28 @@ type base struct {
 // Replay implements tokenstore.Driver.
 func (b base) Replay() (tokenstore.ReplayPolicy, time.Duration) { return b.replay, b.grace }
 
+// Room implements tokenstore.Driver: a limit is in the headers, and none of them is used up.
+func (b base) Room(h tokenstore.HeaderGetter) bool {
+	room := false
+	for _, name := range roomHeaders {
+		switch h.Get(name) {
+		case "":
+		case "0", "rejected":
+			return false
+		default:
+			room = true
+		}
+	}
+	return room
+}
+
+// roomHeaders tell how much is left of a limit, or of all of them.
+var roomHeaders = []string{
+	"anthropic-ratelimit-unified-status", "anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-tokens-remaining",
+	"anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-output-tokens-remaining",
+	"x-ratelimit-remaining-requests", "x-ratelimit-remaining-tokens", "x-ratelimit-remaining",
+}
+
 // Token implements tokenstore.Driver.
 func (b base) Token(r tokenstore.Record) tokenstore.Secret {
 	if r.Kind == tokenstore.KindAPIKey {

@@ -42,16 +42,7 @@ func (d *generic) Refresh(ctx context.Context, r tokenstore.Record) (tokenstore.
 	if r.Kind == tokenstore.KindClientCredentials {
 		grant = "client_credentials"
 	}
-	return d.endpoint.redeem(ctx, request{json: d.endpoint.json, style: d.endpoint.style, grant: grant, record: r, permanent: openAIPermanent})
-}
-
-// openAIPermanent: OpenAI answers a dead refresh token with 401 and one of these codes (codex's auth module).
-func openAIPermanent(_ int, code string) bool {
-	switch code {
-	case "refresh_token_expired", "refresh_token_reused", "refresh_token_invalidated", "refresh_token_revoked", "invalid_refresh_token", "app_session_terminated":
-		return true
-	}
-	return false
+	return d.endpoint.redeem(ctx, request{json: d.endpoint.json, style: d.endpoint.style, grant: grant, record: r})
 }
 
 // Headers implements tokenstore.Driver.
@@ -61,7 +52,7 @@ func (d *generic) Headers(r tokenstore.Record) []tokenstore.Header {
 
 // Classify implements tokenstore.Driver.
 func (d *generic) Classify(resp tokenstore.Response) tokenstore.Verdict {
-	return classify(resp, openAIError)
+	return classify(unwrap(resp), openAIError)
 }
 
 // Shape implements tokenstore.Driver: the error object of OpenAI's API, which most compatible servers speak.
@@ -73,8 +64,9 @@ func (d *generic) Shape(ref tokenstore.Refusal) (string, []byte) {
 	return "application/json", body
 }
 
-// openAIError reads {"error":{"type":…,"code":…,"message":…}} and RFC 6749's {"error":"…","error_description":"…"}.
-func openAIError(body []byte) (code, message string) {
+// openAIError reads {"error":{"type":…,"code":…,"message":…}}, Google's shape of it, Anthropic's, and RFC 6749's
+// {"error":"…","error_description":"…"}.
+func openAIError(body []byte) said {
 	var nested struct {
 		Error struct {
 			Type    string `json:"type"`
@@ -84,20 +76,24 @@ func openAIError(body []byte) (code, message string) {
 		} `json:"error"`
 	}
 	if json.Unmarshal(body, &nested) == nil {
-		if c, ok := nested.Error.Code.(string); ok && c != "" {
-			return c, nested.Error.Message
+		e := said{kind: nested.Error.Type, message: nested.Error.Message}
+		e.code, _ = nested.Error.Code.(string)
+		if e.code == "" {
+			e.code = nested.Error.Status // Google's
 		}
-		if nested.Error.Status != "" { // Google's shape
-			return nested.Error.Status, nested.Error.Message
-		}
-		return nested.Error.Type, nested.Error.Message
+		return e
 	}
 	var flat struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
+		Message     string `json:"message"`
+		Code        string `json:"code"`
 	}
 	if json.Unmarshal(body, &flat) != nil {
-		return "", ""
+		return said{}
 	}
-	return flat.Error, flat.Description
+	if flat.Description == "" {
+		flat.Description = flat.Message
+	}
+	return said{code: flat.Code, kind: flat.Error, message: flat.Description}
 }
