@@ -108,11 +108,10 @@ func adminConfig(c *config.Config) admin.Config {
 
 // bootstrap renders the Envoy configuration.
 func bootstrap(c *config.Config) ([]byte, error) {
-	limits, families := provider.LimitHeaders()
 	e := envoy.Config{
 		Listen: c.Envoy.Listen, Admin: c.Envoy.Admin, CertFile: c.Envoy.TLS.CertFile, KeyFile: c.Envoy.TLS.KeyFile,
 		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "",
-		ForwardHeaders: append(provider.RequestHeaders(), limits...), ForwardPrefixes: families,
+		ForwardHeaders:    append(provider.RequestHeaders(), provider.LimitHeaders()...),
 		CredentialHeaders: provider.CredentialHeaders(), ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
 	}
 	for _, r := range c.Routes {

@@ -158,7 +158,11 @@ func checkCommand() *cobra.Command {
 			warn(cmd, v.Warning(bin))
 		}
 		if *online {
-			if err := checkOnline(cmd.Context(), cfg, cmd.OutOrStdout()); err != nil {
+			out := cmd.OutOrStdout()
+			if *show {
+				out = cmd.ErrOrStderr() // the configuration is printed for whoever reads it as YAML
+			}
+			if err := checkOnline(cmd.Context(), cfg, out); err != nil {
 				return err
 			}
 		}

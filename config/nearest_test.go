@@ -51,7 +51,7 @@ routes:
 		"name of an upstream that stands for all":   {"  anthropic: {}", "  anthropc: {}", `tokenward.yaml:12: upstreams.anthropc.pool: is not given, and no pool or provider is called anthropc; did you mean anthropic?`},
 		"provider of a pool":                        {"provider: my-idp", "provider: my-ipd", `tokenward.yaml:5: pools.main.provider: "my-ipd": names no provider and no driver; did you mean my-idp?`},
 		"provider of a pool, which is a driver":     {"provider: anthropic", "provider: antrophic", `pools.spare.provider: "antrophic": names no provider and no driver; did you mean anthropic?`},
-		"name of a pool that stands for a provider": {"  work: {}\nupstreams", "  wrok: {}\nupstreams", `tokenward.yaml:7: pools.wrok.provider: is not given, and no provider or driver is called wrok; did you mean work?`},
+		"name of a pool that stands for a provider": {"  work: {}\nupstreams", "  wor: {}\nupstreams", `tokenward.yaml:7: pools.wor.provider: is not given, and no provider or driver is called wor; did you mean work?`},
 		"driver":  {"driver: anthropic", "driver: anthropics", `tokenward.yaml:3: providers.work.driver: "anthropics": is no driver; did you mean anthropic?`},
 		"key":     {"token_url", "tokenUrl", `tokenward.yaml:2: providers.my-idp.tokenUrl: is no key of the configuration; did you mean token_url?`},
 		"section": {"upstreams:\n  eu", "upstream:\n  eu", `tokenward.yaml:8: upstream: is no key of the configuration; did you mean upstreams?`},

@@ -269,39 +269,33 @@ func (c *Child) Stop(ctx context.Context) error {
 	return nil
 }
 
-// drain has Envoy tell clients to leave, takes the listener away when they have nothing under way, and waits for the
-// requests that came in between.
+// drain takes the listener away, has Envoy tell clients to leave, and waits for the requests under way. It looks twice: a
+// connection that was just accepted may not have sent its request yet.
 func (c *Child) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainWithin)
 	defer cancel()
-	for _, step := range []string{"/drain_listeners?graceful&skip_exit", "/drain_listeners"} {
-		if _, err := c.ask(ctx, http.MethodPost, step); err != nil {
-			return
-		}
-		if !c.idle(ctx) {
+	for _, call := range []string{"/drain_listeners?graceful&skip_exit", "/drain_listeners"} {
+		if _, err := c.ask(ctx, http.MethodPost, call); err != nil {
 			return
 		}
 	}
-}
-
-// idle waits until no request is under way; false: Envoy has ended, or the time is up.
-func (c *Child) idle(ctx context.Context) bool {
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
-	for {
-		active, err := c.ask(ctx, http.MethodGet, "/stats?filter=^http.llm.downstream_rq_active$")
-		if err != nil {
-			return false
-		}
-		if strings.TrimSpace(active) == "http.llm.downstream_rq_active: 0" {
-			return true
-		}
+	for idle := 0; idle < 2; {
 		select {
 		case <-ctx.Done():
-			return false
+			return
 		case <-c.done:
-			return false
+			return
 		case <-poll.C:
+		}
+		active, err := c.ask(ctx, http.MethodGet, "/stats?filter=^http.llm.downstream_rq_active$")
+		if err != nil {
+			return
+		}
+		idle++
+		if strings.TrimSpace(active) != "http.llm.downstream_rq_active: 0" {
+			idle = 0
 		}
 	}
 }

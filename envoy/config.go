@@ -46,8 +46,6 @@ type Config struct {
 	Upstreams      []Upstream
 	Routes         []Route
 	ForwardHeaders []string // headers of requests and answers that the service must see, besides its own
-	// ForwardPrefixes do the same for all names that begin so.
-	ForwardPrefixes []string
 	// CredentialHeaders are removed from what clients send; so are names that end in -NAME, and spellings with _ for -.
 	CredentialHeaders []string
 	ServiceWait       time.Duration // how long a request waits for a service that is not there

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"strings"
 	"time"
 
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
@@ -25,10 +26,11 @@ func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 		exact("sec-websocket-protocol"), // browsers put keys there
 	}
 	for _, h := range b.cfg.ForwardHeaders {
-		forward = append(forward, exact(h))
-	}
-	for _, p := range b.cfg.ForwardPrefixes {
-		forward = append(forward, prefix(p))
+		if family, all := strings.CutSuffix(h, "*"); all {
+			forward = append(forward, prefix(family))
+		} else {
+			forward = append(forward, exact(h))
+		}
 	}
 	return b.filter(FilterAttempt, &extprocv3.ExternalProcessor{
 		StatPrefix: "attempt",

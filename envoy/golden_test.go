@@ -46,7 +46,7 @@ func samples() map[string]Config {
 				{Name: "batches", Prefix: "/v1/messages/batches", Hosts: []string{"*", "team-b.example"}, Attempts: 1, Tenant: "50% off"},
 				{Name: "team", Prefix: "/", Hosts: []string{"team-b.example", "*.teams.example"}, Attempts: 10, TenantHeader: "x-team"},
 			},
-			ForwardHeaders: []string{"anthropic-beta", "x-session-id"}, ForwardPrefixes: []string{"x-ratelimit-"}, CredentialHeaders: clientCredentials, ServiceWait: 10 * time.Second, RetryAfter: 1500 * time.Millisecond, LongestHold: 2 * time.Minute, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
+			ForwardHeaders: []string{"anthropic-beta", "x-session-id"}, CredentialHeaders: clientCredentials, ServiceWait: 10 * time.Second, RetryAfter: 1500 * time.Millisecond, LongestHold: 2 * time.Minute, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
 		},
 	}
 }

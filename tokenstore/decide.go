@@ -41,11 +41,13 @@ const (
 // situation is what a decision depends on besides the verdict.
 type situation struct {
 	newer       bool // a newer, unrefused generation of the picked account is installed
-	guilty      bool // another account refused the request, too, or this one before its refresh, and it is healthy
+	guilty      bool // another account refused the request, too, and this one is healthy or just refreshed
+	twice       bool // the account is healthy and refused the request before its refresh, too: guilty, if nobody else can be asked
 	refreshed   bool // the refused token is the fruit of a refresh: this request's, or one just made and never accepted yet
 	refreshable bool // now
 	static      bool // there is nothing to refresh with: a key, or a token that somebody else rotates
-	dear        bool // the request has cost a refresh already, or others like it were found guilty lately
+	known       bool // requests like it were found guilty lately
+	dear        bool // the request has cost a refresh already, or is known while the account is healthy
 	withheld    bool // an answer has cost the account a refresh within the last minute, in vain as far as is known
 }
 

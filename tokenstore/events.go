@@ -140,12 +140,14 @@ func (s *Store) noteFailover(q PickRequest, u *upstream, a *account) {
 		return
 	}
 	s.metrics.failovers.WithLabelValues(s.metrics.label(last.account), last.upstream, u.name, last.class.String()).Inc()
-	if from := s.account(last.account); from != nil {
-		from.failovers.Add(1)
+	fields := append(q.who(), zap.String("to", string(a.id)), zap.String("upstream", u.name), zap.String("class", last.class.String()))
+	from := s.account(last.account)
+	if from == nil { // removed meanwhile
+		s.tell("failover_decided", append(fields, zap.String("account", string(last.account)))...)
+		return
 	}
-	s.tell("failover_decided", append(
-		q.who(), zap.String("account", string(last.account)), zap.String("to", string(a.id)),
-		zap.String("upstream", u.name), zap.String("class", last.class.String()))...)
+	from.failovers.Add(1)
+	s.event("failover_decided", from, fields...)
 }
 
 func (s *Store) refused(r *route, ref *Refusal, who ...zap.Field) {

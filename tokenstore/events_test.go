@@ -72,6 +72,9 @@ func TestEventsOfTheResponsePathNameRequestAndAttemptInASentence(t *testing.T) {
 			"upstream_classified": 1, "token_expired_detected": 1, "retry_decided": 1, "cooldown_set": 2, "failover_decided": 3, "request_refused": 1,
 		} {
 			e, fields := entryOf(t, log, event)
+			if event != "request_refused" && (fields["account"] == nil || fields["provider"] != "p") {
+				t.Errorf("%s is about account %v of provider %v", event, fields["account"], fields["provider"])
+			}
 			if fields["request_id"] != "req-1" || fields["attempt"] != attempt {
 				t.Errorf(
 					"%s is about request %v, attempt %v; want req-1, %d",
@@ -131,9 +134,8 @@ func TestEveryEventHasASentence(t *testing.T) {
 	if seen < 20 {
 		t.Errorf("only %d events were found: does the expression still fit the source?", seen)
 	}
-	for _, c := range tokenstore.Classes() {
-		if !strings.Contains(string(words), "provider") || strings.HasPrefix(c.String(), "Class(") {
-			t.Errorf("class %v has no name", c)
-		}
+	classes := regexp.MustCompile(`(?m)^\tClass\w+: +"`).FindAllString(string(words), -1)
+	if len(classes) != len(tokenstore.Classes()) {
+		t.Errorf("%d classes of %d have a sentence", len(classes), len(tokenstore.Classes()))
 	}
 }

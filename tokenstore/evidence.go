@@ -2,7 +2,9 @@ package tokenstore
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +15,8 @@ import (
 //   - Until it is accepted or replaced, the refused token is used after better ones, and for a minute only (it is suspect).
 //   - Refusals of requests of two shapes (client and path), with no acceptance between, bench the account: other upstreams
 //     come first then. Even so it serves when nobody else can.
-//   - A token that was accepted within the last minute is healthy, whatever one request meets.
+//   - A token that was accepted within the last minute is healthy, however many requests it is refused with, unless another
+//     account accepts such a request.
 //   - A second account that refuses the same request, healthy or just refreshed, proves the request guilty.
 //   - Only the token endpoint's word makes an account need a human.
 
@@ -24,9 +27,10 @@ const (
 	blockedFor      = 10 * time.Minute // disabled or without credit
 	responsePause   = time.Minute      // between two refreshes of an account that answers cause
 	disbelief       = 5 * time.Second  // until the refusal of a healthy token is believed if nothing speaks against it
-	faultsRemember  = time.Minute
+	faultsRemember  = 10 * time.Minute
 	faultsKept      = 1024
 	shapesToConvict = 2
+	patience        = 2 * time.Second // with a refresh, while there is a token that may be fine
 )
 
 // evidence is what answers say against an account since it last accepted a token. The zero value is none.
@@ -34,6 +38,7 @@ type evidence struct {
 	since  time.Time // of the earliest refusal
 	class  Class
 	shapes []uint64 // of the refused requests: distinct, at most shapesToConvict
+	proven bool     // another account accepted such a request
 }
 
 func (e *evidence) add(class Class, shape uint64, now time.Time) {
@@ -50,9 +55,10 @@ func (e *evidence) add(class Class, shape uint64, now time.Time) {
 	}
 }
 
-// only reports whether nothing but requests of this shape was refused.
-func (e *evidence) only(shape uint64) bool {
-	return len(e.shapes) == 0 || len(e.shapes) == 1 && e.shapes[0] == shape
+// drop takes back what guilty requests were refused with, and reports whether nothing is left.
+func (e *evidence) drop(shape uint64) bool {
+	e.shapes = slices.DeleteFunc(e.shapes, func(seen uint64) bool { return seen == shape })
+	return len(e.shapes) == 0 && !e.proven
 }
 
 // suspicion keeps a token for the picks that have no better choice. Immutable.
@@ -61,7 +67,26 @@ type suspicion struct {
 	until int64 // Unix nanoseconds: then it is forgotten
 	ask   bool  // a refresh is wanted: whoever can wait for it does
 	bench bool  // corroborated: other upstreams come first
-	dead  bool  // beyond doubt: it does not serve at all
+	tired bool  // somebody waited for that refresh in vain: nobody waits any more
+	dead  bool  // several requests were refused with a dead credential's token: the last resort, for they may all be guilty
+}
+
+// ranks of suspicion: the higher serve after the lower.
+const (
+	rankSuspect = iota // after the living tokens of its pool
+	rankBenched        // after all upstreams
+	rankDead           // after waiting: only when no limit is about to end
+	ranks
+)
+
+func (d *suspicion) rank() int {
+	switch {
+	case d.dead:
+		return rankDead
+	case d.bench:
+		return rankBenched
+	}
+	return rankSuspect
 }
 
 var shapeSeed = maphash.MakeSeed()
@@ -76,11 +101,11 @@ func (p Pick) shape() uint64 {
 	return h.Sum64()
 }
 
-// healthyLocked reports whether the account accepted a token within the last minute and only requests of one shape have
-// been refused since.
-func (a *account) healthyLocked(shape uint64, now time.Time) bool {
+// healthyLocked reports whether the account accepted a token within the last minute, and no request that was accepted
+// elsewhere has been refused since.
+func (a *account) healthyLocked(now time.Time) bool {
 	at := a.acceptedAt.Load()
-	return at != 0 && now.UnixNano()-at < int64(healthyFor) && a.evidence.only(shape)
+	return at != 0 && now.UnixNano()-at < int64(healthyFor) && !a.evidence.proven
 }
 
 // accuse takes a refusal as evidence, unless the request is guilty, and says what is known of the account.
@@ -105,10 +130,14 @@ func (s *Store) judgeLocked(p Pick, class Class, trail *Trail, now time.Time) si
 		sit.newer = t != nil && t.generation > p.Generation && !t.refused.Load()
 		return sit
 	}
-	healthy := a.healthyLocked(shape, now)
+	healthy := a.healthyLocked(now)
 	sit.refreshed = sit.refreshed || t.unproven()
-	sit.guilty = (healthy || sit.refreshed) && trail.accused(a.id, class) || healthy && trail.hasRefreshed(a.id)
-	sit.dear = trail != nil && trail.dear || healthy && s.faults.lately(shape, now)
+	sit.twice = healthy && trail.hasRefreshed(a.id)
+	sit.known = healthy && s.faults.within(faultsRemember, shape, now) || s.faults.within(time.Minute, shape, now)
+	// Two healthy tokens may both be revoked at once: a fresh one that was refused, too, tells.
+	fresh := sit.refreshed || trail.refusedFresh() || sit.known || class != ClassTokenRejected
+	sit.guilty = fresh && (healthy || sit.refreshed) && trail.accused(a.id, class)
+	sit.dear = trail != nil && trail.dear || healthy && sit.known
 	sit.withheld = a.flight == nil && now.Before(a.respondedAt.Add(responsePause))
 	if sit.guilty {
 		return sit
@@ -138,6 +167,8 @@ func (a *account) suspicionOf(class Class, sit situation, t *token, now time.Tim
 	hopeless := sit.refreshed || sit.static || a.quarantine != ""
 	if d.ask = !hopeless && !sit.dear; d.ask {
 		t.refused.Store(true)
+		planned := a.respondedAt.Add(responsePause) // which the suspicion must outlive, or the plan is dropped
+		d.until = later(now.Add(suspectFor), planned.Add(disbelief)).UnixNano()
 	}
 	d.bench = d.bench && (hopeless || sit.withheld)
 	if d.bench && sit.static {
@@ -152,21 +183,36 @@ func (s *Store) suspectLocked(a *account, d suspicion) {
 	if old != nil && old.bench && old.until > d.until {
 		d.bench, d.until = true, old.until
 	}
+	if old != nil && old.tired {
+		d.ask, d.tired = false, true
+	}
 	a.suspicion.Store(&d)
 	a.liveUntil.Store(0)
 	a.convictLocked()
-	if left := d.until - time.Now().UnixNano(); d.until != never {
-		time.AfterFunc(time.Duration(left), func() { s.forget(a, &d) })
+	s.remindLocked(a)
+}
+
+// remindLocked sees to it that the suspicion is forgotten in time. One timer, however many refusals there are.
+func (s *Store) remindLocked(a *account) {
+	if a.reminder != nil {
+		a.reminder.Stop()
+		a.reminder = nil
+	}
+	if d := a.suspicion.Load(); d != nil && d.until != never {
+		a.reminder = time.AfterFunc(time.Duration(d.until-time.Now().UnixNano()), func() { s.forget(a) })
 	}
 }
 
 // forget ends a suspicion whose time is up.
-func (s *Store) forget(a *account, d *suspicion) {
+func (s *Store) forget(a *account) {
 	a.mu.Lock()
-	ended := a.suspicion.Load() == d
+	d := a.suspicion.Load()
+	ended := d != nil && d.until <= time.Now().UnixNano()
 	if ended {
 		a.trustLocked()
 		a.planLocked(s.cfg.Renewal.Lead)
+	} else {
+		s.remindLocked(a) // a newer one, or the clock was set back
 	}
 	a.mu.Unlock()
 	if ended {
@@ -174,14 +220,22 @@ func (s *Store) forget(a *account, d *suspicion) {
 	}
 }
 
-// convictLocked benches a token that the provider refused when the token endpoint has refused the credential, too. One that was
-// never accepted, or that several requests were refused with, does not serve at all.
-func (a *account) convictLocked() {
-	t, d := a.token.Load(), a.suspicion.Load()
-	if t != nil && d != nil && d.class == ClassTokenRejected && a.quarantine != "" {
-		dead := !t.accepted.Load() || len(a.evidence.shapes) >= shapesToConvict
-		a.suspicion.Store(&suspicion{class: d.class, until: never, bench: true, dead: dead})
+// tire has nobody wait any more for the refresh that a suspect token asks for: it takes long, and the token may be fine.
+func (a *account) tire() {
+	if d := a.suspicion.Load(); d != nil && d.ask {
+		tired := *d
+		tired.ask, tired.tired = false, true
+		a.suspicion.CompareAndSwap(d, &tired)
 	}
+}
+
+// convictLocked benches a token that the provider refused when the token endpoint has refused the credential, too.
+func (a *account) convictLocked() {
+	d := a.suspicion.Load()
+	if a.token.Load() == nil || d == nil || d.class != ClassTokenRejected || a.quarantine == "" {
+		return
+	}
+	a.suspicion.Store(&suspicion{class: d.class, until: never, bench: true, dead: len(a.evidence.shapes) >= shapesToConvict})
 }
 
 // trustLocked ends a suspicion and what it rests on.
@@ -202,21 +256,22 @@ func (a *account) benched(now time.Time) *suspicion {
 	return nil
 }
 
-// spare reports whether a suspect token may serve an attempt that finds no better one: a benched one only when no upstream
-// has any.
-func (a *account) spare(now int64, d *suspicion, bench bool) bool {
+// spare reports whether a suspect token may serve an attempt that finds none of a lower rank.
+func (a *account) spare(now int64, d *suspicion, rank int) bool {
 	t := a.token.Load()
-	return !d.dead && d.bench == bench && t != nil && now < t.usableUntil && a.coolUntil.Load() <= now
+	return d.rank() == rank && t != nil && now < t.usableUntil && a.coolUntil.Load() <= now
 }
 
 // askable reports whether the account needs a refresh before it can serve: it has no living token, or a refused one.
-func (a *account) askable() bool {
-	d := a.suspicion.Load()
-	return d == nil || d.ask
+func (a *account) askable(now int64) bool {
+	d, t := a.suspicion.Load(), a.token.Load()
+	return d == nil || d.ask || t == nil || now >= t.usableUntil
 }
 
-// faults remembers which shapes of requests were found guilty, for a minute. The zero value is ready.
+// faults remembers which shapes of requests were found guilty, and when. The zero value is ready.
 type faults struct {
+	any atomic.Bool // there is one: accepted attempts look
+
 	mu sync.Mutex // guards at
 	at map[uint64]time.Time
 }
@@ -228,17 +283,19 @@ func (f *faults) note(shape uint64, now time.Time) {
 		f.at = map[uint64]time.Time{}
 	}
 	f.at[shape] = now
+	f.any.Store(true)
 }
 
-func (f *faults) lately(shape uint64, now time.Time) bool {
+func (f *faults) within(d time.Duration, shape uint64, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	at, known := f.at[shape]
-	return known && now.Sub(at) < faultsRemember
+	return known && now.Sub(at) < d
 }
 
 func (f *faults) forget(shape uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.at, shape)
+	f.any.Store(len(f.at) > 0)
 }

@@ -25,6 +25,9 @@ func (s *Store) accepted(p Pick, resp Response, trail *Trail) {
 	if a.troubled.Load() && t != nil && t.generation == p.Generation {
 		s.clear(p, resp)
 	}
+	if s.faults.any.Load() { // a good request of that shape: the shape is not what is wrong
+		s.faults.forget(p.shape())
+	}
 	if trail != nil {
 		s.blame(p, trail)
 	}
@@ -58,17 +61,37 @@ func (s *Store) blame(p Pick, trail *Trail) {
 	if trail.hasRefreshed(p.Account) {
 		p.account.mu.Lock()
 		p.account.respondedAt = time.Time{}
+		p.account.planLocked(s.cfg.Renewal.Lead)
 		p.account.mu.Unlock()
+		s.renewals.wake(p.account)
 	}
 	for _, e := range trail.tried {
-		if e.class != ClassTokenRejected || e.account == p.Account || trail.hasRefreshed(e.account) {
+		a := s.account(e.account)
+		if a == nil || a == p.account || e.class != ClassTokenRejected && e.class != ClassAccountBlocked {
 			continue
 		}
-		s.faults.forget(p.shape())
-		if a := s.account(e.account); a != nil {
+		s.suspect(a, e)
+		if e.class == ClassTokenRejected && !trail.hasRefreshed(e.account) {
 			s.refreshRefused(a, e.generation)
 		}
 	}
+}
+
+// suspect puts an account behind others, healthy or not: it refused what another accepted. That alone benches nobody.
+func (s *Store) suspect(a *account, e tried) {
+	now := time.Now()
+	a.mu.Lock()
+	defer s.renewals.wake(a)
+	defer a.mu.Unlock()
+	t := a.token.Load()
+	if t == nil || t.generation != e.generation || a.evidence.class != e.class || a.evidence.since.IsZero() {
+		return // replaced or accepted since
+	}
+	a.evidence.proven = true
+	d := a.suspicionOf(e.class, situation{refreshed: t.unproven(), static: a.driver != nil && !a.driver.Refreshable(a.record)}, t, now)
+	d.bench = a.benched(now) != nil
+	s.suspectLocked(a, d)
+	a.planLocked(s.cfg.Renewal.Lead)
 }
 
 // refreshRefused refreshes a refused token that no request waits for, if it may be refreshed now.
@@ -112,7 +135,7 @@ func (s *Store) note(p Pick, v Verdict, resp Response, trail *Trail, now time.Ti
 	case ClassTokenRejected, ClassBilling, ClassAccountBlocked:
 		return s.accuse(p, v.Class, trail, now)
 	case ClassRateLimited:
-		if v.Scope == ScopeAccount || v.Scope == ScopeOrganisation {
+		if (v.Scope == ScopeAccount || v.Scope == ScopeOrganisation) && p.at >= p.account.pardoned.Load() {
 			s.cool(p, p.account.rateLimitPause(v.Wait), v.Scope, now)
 		}
 	case ClassOK, ClassForbidden, ClassOverloaded, ClassProviderFault, ClassRequestFault, ClassMisconfigured, ClassEgress, ClassUnreachable:
@@ -140,7 +163,7 @@ func (s *Store) cool(p Pick, pause time.Duration, scope Scope, now time.Time) {
 	if extended {
 		a.cooldown = Cooldown{Scope: scope, Until: until, Reason: "rate_limited"}
 	}
-	if a.coolUntil.Load() == 0 {
+	if extended || a.coolUntil.Load() <= now.UnixNano() {
 		a.cooledAt = now
 	}
 	a.cooldown.Probe = earlier(a.cooldown.Until, now.Add(probeAfter))
@@ -177,6 +200,7 @@ func (a *account) pardonLocked(token bool) {
 		a.trustLocked()
 	}
 	a.respondedAt = time.Time{}
+	a.pardoned.Store(time.Now().UnixNano())
 }
 
 func earlier(a, b time.Time) time.Time {

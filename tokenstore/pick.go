@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -102,15 +103,20 @@ func (s *Store) find(ctx context.Context, r *route, q PickRequest) (Pick, error)
 		if left <= 0 {
 			return Pick{}, s.refuse(r, ReasonNoHealthyAccount, "no account got a new token in time: see tokenward status", time.Second)
 		}
-		if err := s.await(ctx, a, left, q); err != nil {
+		short := patience - now.Sub(deadline.Add(-r.RefreshWait))
+		if err := s.await(ctx, a, left, short, q); err != nil {
 			return Pick{}, err
 		}
 	}
 }
 
-// await joins the account's refresh. A failure is no error: it shows in the account, and the next choice avoids it.
-func (s *Store) await(ctx context.Context, a *account, limit time.Duration, q PickRequest) error {
+// await joins the account's refresh. A failure is no error: it shows in the account, and the next choice avoids it. Where
+// there is a token that may be fine, the wait is short.
+func (s *Store) await(ctx context.Context, a *account, limit, short time.Duration, q PickRequest) error {
 	s.tokenExpired(a, q.who()...)
+	if t := a.token.Load(); t != nil && time.Now().UnixNano() < t.usableUntil {
+		limit = min(limit, short)
+	}
 	f := s.join(a, a.generation(), TriggerRequest)
 	if f.wait(ctx, limit) {
 		return nil
@@ -118,6 +124,7 @@ func (s *Store) await(ctx context.Context, a *account, limit time.Duration, q Pi
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	a.tire()
 	return nil // out of time: the caller's deadline says so
 }
 
@@ -172,15 +179,18 @@ type segment struct {
 
 // choose walks the upstreams in order of preference, those that were unreachable lately last, and at each one prefers an
 // account with a living token to one that needs a refresh first, and that to a suspect token. A benched account comes after
-// all upstreams. own, if any, serves an attempt that ends before the chosen one begins.
+// all upstreams, and one whose credential is dead, too, after waiting for a limit's end. own, if any, serves an attempt that ends before the chosen one begins.
 func (r *route) choose(now int64, tenant string, trail *Trail, own *account) (*upstream, *account, bool) {
-	for _, bench := range [2]bool{false, true} {
+	for rank := range ranks {
+		if rank == rankDead && r.cooling(now, tenant) {
+			break
+		}
 		for _, down := range [2]bool{false, true} {
 			for _, u := range r.upstreams {
 				if (u.downUntil.Load() > now) != down || trail.unreachable(u.name) {
 					continue
 				}
-				if a, living := u.pool.choose(now, tenant, trail, own, bench); a != nil {
+				if a, living := u.pool.choose(now, tenant, trail, own, rank); a != nil {
 					return u, a, living
 				}
 			}
@@ -189,8 +199,20 @@ func (r *route) choose(now int64, tenant string, trail *Trail, own *account) (*u
 	return nil, nil, false
 }
 
+// cooling reports whether an account could serve but for a limit.
+func (r *route) cooling(now int64, tenant string) bool {
+	for _, u := range r.upstreams {
+		if seg := (*u.pool.tenants.Load())[tenant]; seg != nil {
+			if slices.ContainsFunc(seg.members, func(a *account) bool { return a.coolUntil.Load() > now }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // choose chooses among the pool's accounts. living: its token can be used at once.
-func (p *pool) choose(now int64, tenant string, trail *Trail, own *account, bench bool) (chosen *account, living bool) {
+func (p *pool) choose(now int64, tenant string, trail *Trail, own *account, rank int) (chosen *account, living bool) {
 	seg := (*p.tenants.Load())[tenant]
 	if seg == nil {
 		return nil, false
@@ -228,10 +250,10 @@ func (p *pool) choose(now int64, tenant string, trail *Trail, own *account, benc
 			if compare--; prefer == "" && (compare <= 0 || load == 0) { // nothing beats an idle account
 				return chosen, true
 			}
-		case asleep == nil && wakeable && a.askable() && trail.fresh(a.id) && a.fits(now, a == own):
+		case asleep == nil && wakeable && a.askable(now) && trail.fresh(a.id) && a.fits(now, a == own):
 			asleep = a
 		case spare == nil:
-			if d := a.suspicion.Load(); d != nil && a.spare(now, d, bench) && trail.admits(a.id, a.generation()) && a.fits(now, a == own) {
+			if d := a.suspicion.Load(); d != nil && a.spare(now, d, rank) && trail.admits(a.id, a.generation()) && a.fits(now, a == own) {
 				spare = a
 			}
 		}

@@ -8,6 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
 	"github.com/tokenward/tokenward/tokenstore"
 	"github.com/tokenward/tokenward/tokenstore/tokenstoretest"
 )
@@ -125,6 +128,33 @@ func TestCountersAreThereBeforeTheirFirstEvent(t *testing.T) {
 		}
 		if sum := have["tokenward_account_attempts_total{account=a}"] + have["tokenward_account_attempts_total{account=b}"]; sum != 1 {
 			t.Errorf("attempts of both accounts: %v in %s", sum, fmt.Sprint(have))
+		}
+	})
+}
+
+func TestWithoutAccountLabelsNoMetricNamesAnAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, d, reg := tokenstoretest.NewMemory(), tokenstoretest.NewDriver(), prometheus.NewRegistry()
+		put(t, m, account("planted-a"), account("planted-b"))
+		s, err := tokenstore.New(testConfig(d), m, tokenstore.NewMetrics(reg, "memory", false), zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w := &world{Store: s, t: t, memory: m, driver: d, reg: reg}
+		moved := w.report(w.pick("r", nil), answer(429), nil)
+		w.pick("r", moved.Trail)
+		if n := w.metric("failovers_total"); n != 1 {
+			t.Errorf("%v failovers", n)
+		}
+		families, err := reg.Gather()
+		if err != nil || strings.Contains(fmt.Sprint(families), "planted") {
+			t.Errorf("an account is named: %v %v", err, families)
+		}
+		if err := s.Stop(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -78,7 +78,7 @@ func (s *Store) full(r *route, tenant string, trail *Trail, now time.Time) *Refu
 func (a *account) eligible(now int64, trail *Trail) bool {
 	usable := a.living(now)
 	if d := a.suspicion.Load(); d != nil {
-		usable = a.spare(now, d, d.bench)
+		usable = a.spare(now, d, d.rank())
 	}
 	return usable && trail.admits(a.id, a.generation()) || a.wakeable(now) && trail.fresh(a.id)
 }

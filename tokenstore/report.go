@@ -35,11 +35,12 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 	case stepPass:
 		return Decision{Action: Pass, Verdict: v}, nil
 	case stepGuilty:
+		s.faults.note(p.shape(), now)
 		s.acquit(p, v, trail, now)
 		return Decision{Action: Pass, Verdict: v}, nil
 	case stepAgain, stepRefresh, stepElsewhere:
 	}
-	trail = extend(trail, p, v, resp.Status, now)
+	trail = extend(trail, p, v, resp.Status, sit.refreshed, now)
 	d := Decision{Verdict: v, Trail: trail}
 	left := p.route.RecoveryTimeout - now.Sub(trail.started)
 	s.withheld(p, v, sit)
@@ -48,7 +49,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 		if next == stepRefresh { // for those who come after
 			s.refreshRefused(p.account, p.Generation)
 		}
-		return s.final(d, p, resp.Status, "attempts or time are used up"), nil
+		return s.final(d, p, trail, sit, resp.Status, "attempts or time are used up"), nil
 	case next == stepAgain:
 		trail.prefer = p.Account
 	case next == stepRefresh:
@@ -75,7 +76,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 		if v.Class.ours() && !p.route.PassAuthFailure {
 			d.Refusal = s.full(p.route, p.tenant, trail, time.Now())
 		}
-		return s.final(d, p, resp.Status, "no account is left to try"), nil
+		return s.final(d, p, trail, sit, resp.Status, "no account is left to try"), nil
 	}
 	d.Action = Retry
 	s.decided(p, d)
@@ -84,20 +85,19 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 
 // acquit clears the accounts that a guilty request was refused by.
 func (s *Store) acquit(p Pick, v Verdict, trail *Trail, now time.Time) {
-	shape := p.shape()
-	s.faults.note(shape, now)
 	s.metrics.requestFaults.WithLabelValues(p.route.name).Inc()
 	s.faulted(p, v)
 	if trail == nil {
 		return
 	}
+	shape := p.shape()
 	for _, e := range trail.tried {
 		a := s.account(e.account)
 		if a == nil || e.class != v.Class {
 			continue
 		}
 		a.mu.Lock()
-		if a.evidence.only(shape) && a.benched(now) == nil {
+		if a.evidence.class == v.Class && a.evidence.drop(shape) {
 			a.trustLocked()
 			a.planLocked(s.cfg.Renewal.Lead)
 		}
@@ -115,12 +115,18 @@ func (s *Store) withheld(p Pick, v Verdict, sit situation) {
 
 // final ends a recovery that nobody is left to continue: a refusal that the client would take for its own key's becomes
 // ours, and so does the proxy's bare text when no provider was reached. Everything else goes through as the provider
-// gave it.
-func (s *Store) final(d Decision, p Pick, status int, why string) Decision {
+// gave it, the answer to a guilty request too.
+func (s *Store) final(d Decision, p Pick, trail *Trail, sit situation, status int, why string) Decision {
 	d.Action, d.Trail = Pass, nil
+	now := time.Now()
 	switch c := d.Verdict.Class; {
 	case d.Refusal != nil:
 		d.Action = Refuse
+	case c == ClassTokenRejected && sit.twice:
+		s.faults.note(p.shape(), now)
+		s.acquit(p, d.Verdict, trail, now)
+	case c == ClassTokenRejected && sit.known:
+		s.acquit(p, d.Verdict, trail, now)
 	case c == ClassUnreachable:
 		d.Action = Refuse
 		d.Refusal = s.unreachable(p.route, p.upstream)
@@ -133,12 +139,12 @@ func (s *Store) final(d Decision, p Pick, status int, why string) Decision {
 }
 
 // extend adds an answer to the trail, which it begins if there is none.
-func extend(t *Trail, p Pick, v Verdict, status int, now time.Time) *Trail {
+func extend(t *Trail, p Pick, v Verdict, status int, fresh bool, now time.Time) *Trail {
 	if t == nil {
 		t = &Trail{started: now}
 	}
 	t.prefer = ""
-	t.tried = append(t.tried, tried{account: p.Account, upstream: p.Upstream, generation: p.Generation, class: v.Class})
+	t.tried = append(t.tried, tried{account: p.Account, upstream: p.Upstream, generation: p.Generation, class: v.Class, fresh: fresh})
 	if v.Class == ClassUnreachable {
 		t.upstreams = append(t.upstreams, p.Upstream)
 	}

@@ -90,16 +90,5 @@ func (d *anthropic) Shape(ref tokenstore.Refusal) (string, []byte) {
 	return "application/json", body
 }
 
-// anthropicError reads {"type":"error","error":{"type":…,"message":…}}.
-func anthropicError(body []byte) said {
-	var e struct {
-		Error struct {
-			Type    string `json:"type"`
-			Message string `json:"message"`
-		} `json:"error"`
-	}
-	if json.Unmarshal(body, &e) != nil {
-		return said{}
-	}
-	return said{kind: e.Error.Type, message: e.Error.Message}
-}
+// anthropicError reads {"type":"error","error":{"type":…,"message":…}}, and what compatible servers answer.
+func anthropicError(body []byte) said { return errorOf(body) }

@@ -60,6 +60,9 @@ func classify(resp tokenstore.Response, parse func([]byte) said) tokenstore.Verd
 		}
 		return say(tokenstore.ClassTokenRejected, tokenstore.ScopeAccount)
 	case 402:
+		if e.unaffordable() {
+			return say(tokenstore.ClassForbidden, tokenstore.ScopeRequest)
+		}
 		return say(tokenstore.ClassBilling, tokenstore.ScopeAccount)
 	case 403:
 		return forbidden(resp, say, e)

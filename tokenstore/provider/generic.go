@@ -64,36 +64,5 @@ func (d *generic) Shape(ref tokenstore.Refusal) (string, []byte) {
 	return "application/json", body
 }
 
-// openAIError reads {"error":{"type":…,"code":…,"message":…}}, Google's shape of it, Anthropic's, and RFC 6749's
-// {"error":"…","error_description":"…"}.
-func openAIError(body []byte) said {
-	var nested struct {
-		Error struct {
-			Type    string `json:"type"`
-			Code    any    `json:"code"`
-			Message string `json:"message"`
-			Status  string `json:"status"`
-		} `json:"error"`
-	}
-	if json.Unmarshal(body, &nested) == nil {
-		e := said{kind: nested.Error.Type, message: nested.Error.Message}
-		e.code, _ = nested.Error.Code.(string)
-		if e.code == "" {
-			e.code = nested.Error.Status // Google's
-		}
-		return e
-	}
-	var flat struct {
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
-		Message     string `json:"message"`
-		Code        string `json:"code"`
-	}
-	if json.Unmarshal(body, &flat) != nil {
-		return said{}
-	}
-	if flat.Description == "" {
-		flat.Description = flat.Message
-	}
-	return said{code: flat.Code, kind: flat.Error, message: flat.Description}
-}
+// openAIError reads the error of every shape that providers and the servers before them are known to use.
+func openAIError(body []byte) said { return errorOf(body) }

@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -29,9 +28,9 @@ type Reached struct {
 	Err    error // why no grant could be had there; nil: it may be
 }
 
-// Reach asks the provider's token endpoints for an answer the way a refresh would: through the same proxy, with the same trust
-// anchors. It sends no credential and spends nothing. An answer that no token endpoint gives is an error: a grant would only
-// ever fail there.
+// Reach asks the provider's token endpoints for an answer the way a refresh would: through the same proxy, with the
+// same trust anchors. It sends no credential and spends nothing. An answer that no token endpoint gives is an error: a
+// grant would only ever fail there.
 func Reach(ctx context.Context, name string, s Settings) []Reached {
 	e, err := newEndpoint(s)
 	if err != nil {
@@ -39,35 +38,40 @@ func Reach(ctx context.Context, name string, s Settings) []Reached {
 	}
 	var out []Reached
 	for _, url := range tokenURLs(s) {
-		r := Reached{URL: url}
-		if r.Status, err = e.reach(ctx, url); err != nil {
-			r.Err = fmt.Errorf("reaching the token endpoint of provider %s: %w: check token_url, proxy, ca_file and the network", name, err)
-		} else if why := noEndpoint(r.Status); why != "" {
-			r.Err = fmt.Errorf("reaching the token endpoint of provider %s: %s answers %d: %s: correct token_url", name, url, r.Status, why)
+		status, why, err := e.reach(ctx, url)
+		switch {
+		case err != nil:
+			err = fmt.Errorf("reaching the token endpoint of provider %s: %w: check token_url, proxy, ca_file and the network", name, err)
+		case why != "":
+			err = fmt.Errorf("reaching the token endpoint of provider %s: %s answers %d: %s: correct token_url", name, url, status, why)
 		}
-		out = append(out, r)
+		out = append(out, Reached{URL: url, Status: status, Err: err})
 	}
 	return out
 }
 
-// noEndpoint says what an answer's status shows instead of a token endpoint; "": it may be one.
+// noEndpoint says what the status of an answer to a POST shows instead of a token endpoint; "": it may be one.
 func noEndpoint(status int) string {
 	switch {
 	case status == http.StatusNotFound, status == http.StatusGone:
 		return "there is nothing at this URL"
+	case status == http.StatusMethodNotAllowed, status == http.StatusNotImplemented:
+		return "what is there takes no POST"
 	case status >= 300 && status < 400:
 		return "a grant does not follow redirects"
 	}
 	return ""
 }
 
-// reach asks with HEAD. What only answers POST may look absent then, so that an empty POST has the last word.
-func (e *endpoint) reach(ctx context.Context, url string) (int, error) {
-	status, err := e.ask(ctx, http.MethodHead, url)
-	if err == nil && noEndpoint(status) != "" {
-		return e.ask(ctx, http.MethodPost, url)
+// reach asks with HEAD, which most token endpoints refuse with 405. What answers POST alone may look absent or broken
+// then, so that an empty POST has the last word. why is what the answer shows instead of a token endpoint.
+func (e *endpoint) reach(ctx context.Context, url string) (status int, why string, err error) {
+	status, err = e.ask(ctx, http.MethodHead, url)
+	if err != nil || status == http.StatusMethodNotAllowed || status < 500 && noEndpoint(status) == "" {
+		return status, "", err
 	}
-	return status, err
+	status, err = e.ask(ctx, http.MethodPost, url)
+	return status, noEndpoint(status), err
 }
 
 func (e *endpoint) ask(ctx context.Context, method, url string) (int, error) {
@@ -84,5 +88,5 @@ func (e *endpoint) ask(ctx context.Context, method, url string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return resp.StatusCode, errors.Join(resp.Body.Close())
+	return resp.StatusCode, resp.Body.Close()
 }

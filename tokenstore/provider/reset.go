@@ -58,13 +58,13 @@ var quotas = []string{
 	"x-quota-snapshot-premium_interactions", "x-quota-snapshot-premium_models",
 }
 
-// LimitHeaders lists the response headers that tell of limits, so that Envoy must show them to us, by name or prefix.
-func LimitHeaders() (names, prefixes []string) {
-	return []string{"retry-after", "retry-after-ms", "x-ms-retry-after-ms"},
-		[]string{
-			"anthropic-ratelimit-", "x-ratelimit-", "x-rate-limit-", "ratelimit-", "x-codex-", "x-usage-ratelimit-",
-			"x-quota-snapshot-",
-		}
+// LimitHeaders lists the response headers that tell of limits, so that Envoy must show them to us. An * at the end stands
+// for all that begin so.
+func LimitHeaders() []string {
+	return []string{
+		"retry-after", "retry-after-ms", "x-ms-retry-after-ms", "anthropic-ratelimit-*", "x-ratelimit-*", "x-rate-limit-*",
+		"ratelimit-*", "x-codex-*", "x-usage-ratelimit-*", "x-quota-snapshot-*",
+	}
 }
 
 // resetIn is how long a rate limit lasts, from now; 0 when nothing says. sure: the body would not tell better.

@@ -22,7 +22,7 @@ var requestCodes = []string{
 	"missing_scope", "missing_scopes", "insufficient_scope", "insufficient_scopes", "insufficient_permissions", "insufficient_permission",
 	"access_token_scope_insufficient", "permission_error", "permission_denied", "not_authorized_for_resource",
 	"model_not_found", "unknown_model", "invalid_model", "model_not_available", "unsupported_model", "not_found", "not_found_error",
-	"unsupported_parameter", "invalid_parameter", "unknown_parameter", "ip_not_authorized", "mtls_required",
+	"model_not_supported", "mismatched_organization", "invalid_organization", "mismatched_project", "invalid_project", "unsupported_parameter", "invalid_parameter", "unknown_parameter", "ip_not_authorized", "mtls_required",
 }
 
 var blockedCodes = []string{
@@ -49,6 +49,8 @@ var revokedSentences = []string{
 
 var brokeSentences = []string{
 	"your credit balance is too low to access the anthropic api",
+	"your credit balance is too low to access the claude api",
+	"your credit balance is too low to access the claude api. please go to plans & billing to upgrade or purchase credits",
 	"your credit balance is too low to access the anthropic api. please go to plans & billing to upgrade or purchase credits",
 	"you exceeded your current quota, please check your plan and billing details",
 }
@@ -56,11 +58,19 @@ var brokeSentences = []string{
 // requestWords in a 401's message lower it to a matter of this request. That a client's words may be among them does no harm:
 // the answer then passes to that client and nobody is blamed.
 var requestWords = regexp.MustCompile(`(?i)missing (the )?(required )?(oauth )?(scope|permission)|insufficient[ _-](permission|scope|privilege|access|authentication scope)|` +
-	`(scope|permission)s? (is |are )?(required|missing|not granted)|scope requirement|does(n't| not) have (access|permission)|not (authori[sz]ed|permitted|allowed|enabled) (to|for) |` +
+	`(scope|permission)s? (is |are )?(required|missing|not granted)|scope requirement|do(es)?(n't| not) have (access|permission)|` +
+	`not (authori[sz]ed|permitted|allowed|enabled) (to|for) (\w+ ){0,2}(model|endpoint|operation|action|method|feature|project|organi[sz]ation)\b|` +
 	`(unknown|unsupported|invalid|no such) model|model\b.{0,200}\b(not found|does not exist|not (available|supported)|unknown)`)
 
-func (e said) is(words []string) bool {
-	return slices.Contains(words, strings.ToLower(e.code)) || e.code == "" && slices.Contains(words, strings.ToLower(e.kind))
+func (e said) is(words []string) bool { return among(words, e.name()) }
+
+// among finds a word however it is written: token_expired, TokenExpired, TOKEN-EXPIRED.
+func among(words []string, said string) bool {
+	plain := func(s string) string {
+		return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(s))
+	}
+	said = plain(said)
+	return slices.ContainsFunc(words, func(w string) bool { return plain(w) == said })
 }
 
 func (e said) says(sentences []string) bool {
@@ -78,7 +88,7 @@ func (e said) aboutToken() bool { return e.is(tokenCodes) }
 
 // aboutRequest reports a 401 that is this request's affair.
 func (e said) aboutRequest() bool {
-	return e.is(requestCodes) || slices.Contains(requestCodes, strings.ToLower(e.kind)) || !e.revoked() && requestWords.MatchString(clipMessage(e.message))
+	return e.is(requestCodes) || among(requestCodes, e.kind) || !e.revoked() && requestWords.MatchString(clipMessage(e.message))
 }
 
 // unsupported reports a refusal of the way that we authenticate.
@@ -93,12 +103,21 @@ func (e said) entitled() bool {
 	return strings.Contains(text, "extra usage is required") || strings.Contains(text, "long context beta is not") || strings.Contains(text, "fast mode")
 }
 
-var challengeError = regexp.MustCompile(`(?i)(?:^|[\s,])error\s*=\s*"?([a-z_]+)`)
+// unaffordable reports a 402 that a smaller request would not get.
+func (e said) unaffordable() bool {
+	text := strings.ToLower(e.message)
+	return strings.Contains(text, "fewer max_tokens") || strings.Contains(text, "can only afford")
+}
+
+// parameter is one of a challenge. Quoted values are taken whole: a realm or a description may hold the request's words.
+var parameter = regexp.MustCompile(`([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))`)
 
 // challenged is the error code of a Bearer challenge (RFC 6750 section 3), "" without one.
 func challenged(h tokenstore.HeaderGetter) string {
-	if m := challengeError.FindStringSubmatch(h.Get("www-authenticate")); m != nil {
-		return strings.ToLower(m[1])
+	for _, m := range parameter.FindAllStringSubmatch(h.Get("www-authenticate"), -1) {
+		if strings.EqualFold(m[1], "error") {
+			return strings.ToLower(m[2] + m[3])
+		}
 	}
 	return ""
 }
