@@ -202,6 +202,9 @@ func sameSecrets(id tokenstore.AccountID, a, b tokenstore.Record) bool {
 			return false
 		}
 	}
+	if f, g := a.Former, b.Former; (f == nil) != (g == nil) || f != nil && (!f.RefreshToken.Equal(g.RefreshToken) || !f.ClientSecret.Equal(g.ClientSecret)) {
+		return false
+	}
 	return a.ClientID == b.ClientID && maps.EqualFunc(a.Extra, b.Extra, func(x, y json.RawMessage) bool { return bytes.Equal(canonical(x), canonical(y)) })
 }
 

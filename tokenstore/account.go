@@ -49,13 +49,18 @@ type account struct {
 	acceptedAt atomic.Int64 // when the latest accepted attempt was picked, to about a second; Unix nanoseconds
 	failovers  atomic.Uint64
 
-	mu      sync.Mutex // guards what follows; no I/O under it
-	record  Record
-	version Version
-	driver  Driver // nil: unknown provider
-	problem error  // why the record cannot be used; nil when it can
-	removed bool
-	highest Generation // ever installed; an operator may erase the record's count
+	mu           sync.Mutex // guards what follows; no I/O under it
+	record       Record
+	version      Version
+	driver       Driver  // nil: unknown provider
+	problem      error   // why the record cannot be used; nil when it can
+	foreign      error   // the same: it is another account's
+	foreignSpent bool    // and was exchanged by it
+	search       bool    // all accounts are to be searched for its refresh token: it did not come by a refresh
+	flaw         error   // why its credential cannot be used; the access token serves on
+	former       *Former // the credential that an operator replaced by hand, until a claim writes it down
+	removed      bool
+	highest      Generation // ever installed; an operator may erase the record's count
 
 	quarantine  string    // why only a human can revive the credential; "": it is fine
 	recheck     time.Time // with a quarantine: when it is put to the test; zero: never
@@ -168,7 +173,15 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 	a.lost = l                                   // what an older version had lost is none of this one's
 	before, mended := a.record, a.problem != nil // pools leave out an account with a problem
 	known := a.version != 0 && before.Provider != ""
+	r.record = givenBack(a.id, r.record)
+	replaced := known && !before.Credential().Equal(r.record.Credential())
+	a.carryLocked(&r.record, replaced)
+	a.flaw = Flaw(r.record)
+	a.keepKeyLocked(&r.record)
 	a.record, a.version, a.driver, a.problem, a.deleted = r.record, r.version, cfg.Drivers[r.record.Provider], Check(r.record, cfg.Drivers, cfg.Pools), false
+	if a.problem == nil && a.record.Kind == KindAPIKey {
+		a.problem = Flaw(a.record) // there is no other to serve with
+	}
 	changed = !known || mended || before.OnHold() != a.record.OnHold() || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
 	if l := a.record.Limits; l.RPM != before.Limits.RPM || l.Concurrency != before.Limits.Concurrency {
 		a.limits.Store(newLimiter(l, a.limits.Load()))
@@ -179,13 +192,16 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		a.due = time.Time{}
 		return true, l
 	}
-	switch replaced := !before.Credential().Equal(a.record.Credential()); {
+	switch {
 	case !known:
 	case replaced:
+		a.foreign, a.foreignSpent = nil, false
 		a.failures, a.doubtful = 0, "" // a new credential starts with a clean sheet
 		a.retryAt = rescuedAt(a.id, a.record)
 		a.unwritten = Outcome{}
-		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation
+		a.search = a.record.Rotation.Generation <= before.Rotation.Generation
+		a.rotated = a.search && a.givenLocked(before)
+		a.replacedLocked(before)
 		if a.rotated {
 			a.pardonLocked(false)
 		}
@@ -269,6 +285,9 @@ func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 		}
 		return never, due
 	}
+	if a.flawLocked() != nil && len(a.formersLocked(a.record)) == 0 {
+		return never, due
+	}
 	if a.flight != nil { // planned again when it ends; until its token is known, picks may join it
 		if a.flight.saving && a.flight.next == nil {
 			return never, due
@@ -280,7 +299,8 @@ func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 		wake = soonest.UnixNano()
 	}
 	switch {
-	case t == nil || a.rotated || a.graceOpenLocked() || t.refused.Load() || a.unsureLocked() && !a.evidence.doubted.IsZero():
+	case t == nil || (a.rotated || a.record.Former != nil) && a.flawLocked() == nil || a.graceOpenLocked() || t.refused.Load() ||
+		a.unsureLocked() && !a.evidence.doubted.IsZero():
 		due = later(time.Now(), soonest)
 	default:
 		due = later(a.renewalLocked(t, lead), soonest)

@@ -13,7 +13,7 @@ func TestEveryKeyOfTheBookkeepingIsRead(t *testing.T) {
 		key, _, _ := strings.Cut(reflect.TypeFor[Rotation]().Field(i).Tag.Get("json"), ",")
 		value := map[string]string{
 			"format": "1", "generation": "7", "spent": `["x"]`, "claim": `{"attempt_id":"a","holder":"h"}`, "last": `{"result":"failed"}`,
-			"dead": `{"fingerprint":"f"}`,
+			"dead": `{"fingerprint":"f"}`, "rejected": `{"error":"e"}`,
 		}[key]
 		if value == "" {
 			value = `"text"`

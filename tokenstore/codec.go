@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 )
 
 // wireRecord is the known part of a stored record. Everything an operator may write by hand is read leniently.
@@ -28,6 +27,34 @@ type wireRecord struct {
 	ExpiresAt    instant      `json:"expires_at,omitzero"`
 	ObtainedAt   instant      `json:"obtained_at,omitzero"`
 	Rotation     wireRotation `json:"rotation,omitzero"`
+	Former       *wireFormer  `json:"former,omitempty"`
+}
+
+// wireFormer is the credential that was replaced, as it is stored.
+type wireFormer struct {
+	Kind         Kind    `json:"type,omitempty"`
+	ClientID     string  `json:"client_id,omitempty"`
+	ClientSecret string  `json:"client_secret,omitempty"`
+	RefreshToken string  `json:"refresh_token,omitempty"`
+	Scope        string  `json:"scope,omitempty"`
+	Since        instant `json:"since,omitzero"`
+	Claim        *Claim  `json:"claim,omitempty"`
+}
+
+func formerToWire(f *Former) *wireFormer {
+	if f == nil {
+		return nil
+	}
+	return &wireFormer{
+		f.Kind, f.ClientID, f.ClientSecret.Reveal(), f.RefreshToken.Reveal(), f.Scope, instant{f.Since}, f.Claim,
+	}
+}
+
+func (w *wireFormer) read() *Former {
+	if w == nil {
+		return nil
+	}
+	return &Former{w.Kind, w.ClientID, trimmed(w.ClientSecret), trimmed(w.RefreshToken), w.Scope, w.Since.Time, w.Claim}
 }
 
 // rotationFormat is the newest bookkeeping that this version reads, and the one it writes.
@@ -60,6 +87,7 @@ func (w *wireRecord) fields() []field {
 		{"expires_at", &w.ExpiresAt, instant},
 		{"obtained_at", &w.ObtainedAt, instant},
 		{"rotation", &w.Rotation, bookkeeping},
+		{"former", &w.Former, bookkeeping},
 	}
 }
 
@@ -97,6 +125,7 @@ func knownKeys(r Record) (map[string]json.RawMessage, error) {
 		RefreshToken: r.RefreshToken.Reveal(), APIKey: r.APIKey.Reveal(), Scope: r.Scope,
 		AccessToken: r.AccessToken.Reveal(), TokenType: r.TokenType, ExpiresAt: instant{r.ExpiresAt},
 		ObtainedAt: instant{r.ObtainedAt}, Rotation: wireRotation(r.Rotation),
+		Former: formerToWire(r.Former),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding a record: %w", err)
@@ -141,7 +170,7 @@ func DecodeRecord(data []byte) (Record, error) {
 		State: OperatorState(w.State), Kind: w.Kind, ClientID: string(w.ClientID), ClientSecret: trimmed(w.ClientSecret),
 		RefreshToken: trimmed(w.RefreshToken), APIKey: trimmed(w.APIKey), Scope: w.Scope,
 		AccessToken: trimmed(w.AccessToken), TokenType: w.TokenType, ExpiresAt: w.ExpiresAt.Time,
-		ObtainedAt: w.ObtainedAt.Time, Rotation: Rotation(w.Rotation), Slips: slips,
+		ObtainedAt: w.ObtainedAt.Time, Rotation: Rotation(w.Rotation), Former: w.Former.read(), Slips: slips,
 	}
 	if len(all) > 0 {
 		r.Extra = all
@@ -164,6 +193,5 @@ func (f field) read(raw json.RawMessage) (key, rule string, wrong bool) {
 	return f.key, f.rule, true
 }
 
-// trimmed drops the line end that `vault kv patch refresh_token=@file` takes along; no credential has blanks at its
-// ends.
-func trimmed(secret string) Secret { return NewSecret(strings.TrimSpace(secret)) }
+// trimmed drops the line end that `vault kv patch refresh_token=@file` takes along.
+func trimmed(secret string) Secret { return NewSecret(trimSecret(secret)) }

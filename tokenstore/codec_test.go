@@ -34,12 +34,18 @@ func fullRecord() tokenstore.Record {
 			Claim: &tokenstore.Claim{AttemptID: "a", Holder: "h", Fingerprint: "f", StartedAt: at, Ambiguous: true},
 			Last:  &tokenstore.Outcome{At: at, Trigger: "schedule", Result: "failed", Class: tokenstore.RefreshTransient, Status: 503, Error: "e", Fingerprint: "f"},
 		},
+		Former: &tokenstore.Former{
+			Kind: tokenstore.KindClaudeCode, ClientID: "id-0", ClientSecret: tokenstore.NewSecret("cs-0"), RefreshToken: tokenstore.NewSecret("rt-0"), Scope: "c", Since: at,
+			Claim: &tokenstore.Claim{AttemptID: "b", Holder: "h", StartedAt: at},
+		},
 		Limits: tokenstore.Limits{RPM: 60, Concurrency: 4, Extra: map[string]json.RawMessage{"tpm": json.RawMessage(`9`)}},
 		Extra:  map[string]json.RawMessage{"private_key": json.RawMessage(`"pem"`)},
 	}
 }
 
 const fullRecordStored = `{"access_token":"at-1","api_key":"ak-1","client_id":"id-1","client_secret":"cs-1","expires_at":"2026-03-04T06:06:07.891Z",` +
+	`"former":{"type":"CLAUDE_CODE","client_id":"id-0","client_secret":"cs-0","refresh_token":"rt-0","scope":"c","since":"2026-03-04T05:06:07.891Z",` +
+	`"claim":{"attempt_id":"b","holder":"h","started_at":"2026-03-04T05:06:07.891Z"}},` +
 	`"labels":{"env":"b","team":"a"},"limits":{"concurrency":4,"rpm":60,"tpm":9},"obtained_at":"2026-03-04T05:06:07.891Z","pools":["claude","spare"],"private_key":"pem",` +
 	`"provider":"anthropic","refresh_token":"rt-1","rotation":{"incarnation":"i","generation":7,"write_id":"w","writer":"host",` +
 	`"claim":{"attempt_id":"a","holder":"h","fingerprint":"f","started_at":"2026-03-04T05:06:07.891Z","ambiguous":true},` +

@@ -26,7 +26,7 @@ func (s *Store) commit(a *account, e JournalEntry, version Version, j *journalli
 				s.committed(a, e, waits, j, "account_adopted")
 				return
 			default:
-				next, version = graft(cur.record, e.Record), cur.version
+				next, version = a.rebased(cur.record, e), cur.version
 			}
 			err = rerr
 		}
@@ -88,8 +88,8 @@ func (s *Store) noLongerUnsaved(waits int) {
 func graft(onto, rotated Record) Record {
 	next := onto.Clone()
 	next.AccessToken, next.TokenType, next.ObtainedAt, next.ExpiresAt = rotated.AccessToken, rotated.TokenType, rotated.ObtainedAt, rotated.ExpiresAt
-	next.Mend("access_token", "token_type", "obtained_at", "expires_at")
-	next.RefreshToken = rotated.RefreshToken
+	next.Mend("access_token", "token_type", "obtained_at", "expires_at", "former")
+	next.RefreshToken, next.Former = rotated.RefreshToken, rotated.Former.clone()
 	if !next.Slipped("scope") {
 		next.Scope = rotated.Scope
 	}
@@ -131,6 +131,8 @@ func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere
 	switch {
 	case now.WriteID == e.Attempt: // saved, and its answer was lost
 	case rotated && (credential == e.Spent || a.isSpent(credential)): // whoever wrote it, and in whichever incarnation
+		return cur, foundOld, nil
+	case rotated && outlives(cur.record, e.Record):
 		return cur, foundOld, nil
 	case credential == e.Spent && cur.record.Slipped("rotation"): // which incarnation it is cannot be told
 		return cur, foundOld, nil

@@ -24,6 +24,7 @@ var events = map[string]said{
 	"rotation_restored":      {zapcore.WarnLevel, "the record had a spent credential: the latest one is put back"},
 	"account_adopted":        {zapcore.InfoLevel, "the record holds a newer credential: it is adopted"},
 	"account_quarantined":    {zapcore.WarnLevel, "the account's credential is dead: somebody has to give it a new one"},
+	"credential_rejected":    {zapcore.WarnLevel, "the credential that the account was given does not work: the former one is in use again"},
 	"account_removed":        {zapcore.WarnLevel, "the account is gone from the store"},
 	"record_slip":            {zapcore.WarnLevel, "a key of the account's record needs a look"},
 	"record_ends":            {zapcore.WarnLevel, "the account's record will be deleted by the store"},

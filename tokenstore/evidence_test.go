@@ -125,7 +125,7 @@ func TestBadRequestsOfOneClientNeitherBenchNorCondemnNorSpendMuch(t *testing.T) 
 func TestARequestThatASecondHealthyAccountRefusesGetsTheProvidersAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, account("a"), account("b"))
-		for range 8 {
+		for range 40 {
 			w.good("honest")
 		}
 		for i := range 3 {
@@ -221,7 +221,7 @@ func TestATokenRefusedOnALastAttemptIsRefreshedForThoseWhoCome(t *testing.T) {
 				w := newStore(t, account("a"), account("b"))
 				w.renew()
 				if healthy {
-					for range 8 {
+					for range 40 {
 						w.good("honest")
 					}
 				}
@@ -496,7 +496,7 @@ func TestAGoodRequestThatMeetsTwoRevokedTokensIsNotFoundGuilty(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newStore(t, account("a"), account("b"))
 				w.renew()
-				for range 8 {
+				for range 40 {
 					w.good("honest") // both are healthy, and known to be
 				}
 				w.driver.OnRefresh = func(context.Context, tokenstore.Record) error { return endpoint }
@@ -521,15 +521,15 @@ func TestAShapeThatIsAcceptedAgainIsNotHeldAgainstItsRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, account("a"), account("b"))
 		w.renew()
-		for range 8 {
+		for range 40 {
 			w.good("app")
 		}
 		w.request("r", "app", "/chat", always(401)) // one bad request of an app
-		for range 8 {
+		for range 40 {
 			w.good("app")
 		}
 		time.Sleep(61 * time.Second)
-		for range 8 {
+		for range 40 {
 			w.good("app")
 		}
 		d, _ := w.request("r", "app", "/chat", func(p tokenstore.Pick) tokenstore.Response {

@@ -222,6 +222,7 @@ func (w *wireRotation) UnmarshalJSON(data []byte) error {
 		{"dead", &w.Dead, ""},
 		{"resumed", &w.Resumed, ""},
 		{"spent", &w.Spent, ""},
+		{"rejected", &w.Rejected, ""},
 	} {
 		if raw, ok := keys[f.key]; ok {
 			if _, _, bad := f.read(raw); bad {

@@ -1,14 +1,16 @@
 package tokenstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
 )
 
 // RefreshAccount refreshes one account on an operator's wish and waits for the result. A token that still lives and is
-// not due is left alone unless force is set; force also overrides a quarantine. ErrUnknownAccount, ErrPaused, or the
-// context's error; a refusal by the token endpoint is a result, not an error.
+// not due is left alone, and a credential that may be spent is not presented before the provider's replay policy allows, unless
+// force is set; force also overrides a quarantine. ErrUnknownAccount, ErrPaused, or the context's error; a refusal by the token endpoint
+// is a result, not an error.
 func (s *Store) RefreshAccount(ctx context.Context, id AccountID, force bool) (RefreshResult, error) {
 	a := s.account(id)
 	if a == nil {
@@ -28,19 +30,24 @@ func (s *Store) RefreshAccount(ctx context.Context, id AccountID, force bool) (R
 	case st.State == StateNeedsReauth && !force:
 		res.Outcome, res.Class, res.Error = Failed, RefreshPermanent, st.Cause
 		return res, nil
-	case st.Routable && st.State == StateActive && !force:
+	case st.State == StateAmbiguous && !force:
+		if at := a.replayAt(time.Now()); !at.IsZero() {
+			res.Outcome, res.Class, res.Retryable, res.Error = Skipped, RefreshUnknown, true, doubtful(at)
+			return res, nil
+		}
+	case st.Routable && st.State == StateActive && !force && !a.unproven():
 		res.Outcome = Fresh
 		return res, nil
 	}
 	for {
-		f := s.join(a, st.Generation, TriggerOperator)
+		f := s.joinFlight(a, st.Generation, TriggerOperator, force)
 		select {
 		case <-f.done:
 		case <-ctx.Done():
 			return RefreshResult{}, context.Cause(ctx)
 		}
-		if force && f.trigger != TriggerOperator && f.result.Outcome == Failed {
-			select { // a schedule's refresh holds back where an operator's goes on
+		if force && !f.force && f.result.Outcome == Failed {
+			select { // another's refresh holds back where a forced one goes on
 			case <-f.landed:
 				continue
 			case <-ctx.Done():
@@ -91,7 +98,7 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 	}
 	st.FailingSince, st.LastError = a.failingLocked()
 	usable := a.problem == nil && !r.OnHold()
-	st.Refreshable = usable && a.quarantine == "" && a.driver != nil && a.driver.Refreshable(r)
+	st.Refreshable = usable && a.flawLocked() == nil && a.quarantine == "" && a.driver != nil && a.driver.Refreshable(r)
 	alive := t != nil && now.UnixNano() < t.usableUntil && (bench == nil || bench.until != never)
 	st.Routable = usable && len(st.Cooldowns) == 0 && bench == nil && (alive || st.Refreshable && !a.retryAt.After(now))
 	d := a.suspicion.Load()
@@ -116,7 +123,7 @@ func (a *account) condition(r Record, alive, overdue bool, bench *suspicion, now
 	if a.deleted && a.problem == nil {
 		return StatePaused, WhyDeleted
 	}
-	if state, why := standing(a.id, r, a.problem, a.quarantine); state != StateActive {
+	if state, why := standing(a.id, r, cmp.Or(a.problem, a.flawLocked()), a.quarantine); state != StateActive {
 		return state, why
 	}
 	switch {

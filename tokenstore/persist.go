@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // storeTimeout bounds one call of the backend.
@@ -74,7 +76,12 @@ func (s *Store) take(a *account, r stored) stored {
 		return r
 	}
 	r.record = a.standIn(r.record)
+	known, told := a.at() != 0, a.rejection()
 	changed, l := a.adopt(r, &s.cfg)
+	s.reconsider(a, false)
+	if now := a.rejection(); known && now != nil && (told == nil || !told.At.Equal(now.At)) {
+		s.event("credential_rejected", a, zap.String("error", now.Error))
+	}
 	if changed {
 		s.rebuildSoon()
 	}

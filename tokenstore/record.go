@@ -72,6 +72,7 @@ type Record struct {
 	ObtainedAt  time.Time // UTC
 
 	Rotation Rotation
+	Former   *Former // nil: the credential is proven, or the first one
 
 	// Extra holds the keys that this version does not know (and `private_key` and the like that belong to
 	// later drivers). They are kept on every write and never shown, since they may be secret.
@@ -105,6 +106,8 @@ type Rotation struct {
 
 	// Spent are fingerprints of the credentials that were exchanged for others, the latest last: how other processes learn of it.
 	Spent []string `json:"spent,omitempty"`
+
+	Rejected *Rejection `json:"rejected,omitempty"` // the latest credential that was given to the account and did not work
 }
 
 // Claim says: this process is about to spend this refresh token. It is written before the token endpoint is called.
@@ -155,6 +158,11 @@ func (r Record) Clone() Record {
 		last := *r.Rotation.Last
 		c.Rotation.Last = &last
 	}
+	if r.Rotation.Rejected != nil {
+		rejected := *r.Rotation.Rejected
+		c.Rotation.Rejected = &rejected
+	}
+	c.Former = r.Former.clone()
 	if r.Rotation.Dead != nil {
 		dead := *r.Rotation.Dead
 		c.Rotation.Dead = &dead

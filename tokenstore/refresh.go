@@ -91,7 +91,7 @@ func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
 		a.flight.saving = true
 	}
 	a.record, a.version, a.highest = next, c.version, gen // whatever was written after our claim is still to be met
-	a.quarantine, a.rotated, a.failures, a.retryAt, a.doubtful = "", false, 0, time.Time{}, ""
+	a.quarantine, a.rotated, a.failures, a.retryAt, a.doubtful, a.former = "", false, 0, time.Time{}, "", nil
 	a.unsavedDead, a.unwritten, a.mended = nil, Outcome{}, false
 	e := JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
 	a.spendLocked(next.Rotation.Spent...)
@@ -124,6 +124,9 @@ func (c *claimed) fulfilled(g Grant, gen Generation, id AccountID) Record {
 	}
 	if g.Scope != "" && !next.Slipped("scope") {
 		next.Scope = g.Scope
+	}
+	if c.record.Former != nil { // the new credential has proven good
+		next.Former, next.Rotation.Rejected = nil, nil
 	}
 	next.Rotation.Generation, next.Rotation.Claim, next.Rotation.Dead = gen, nil, nil
 	next.Rotation.Last = &Outcome{At: now, Trigger: c.trigger, Result: "succeeded", Fingerprint: Fingerprint(id, next.Credential())}

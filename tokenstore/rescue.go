@@ -54,6 +54,7 @@ func (s *Store) keepRefreshToken(a *account, c *claimed, fresh Secret, e *Refres
 		next.RefreshToken = fresh
 		tellSpent(&next, c.fingerprint)
 	}
+	next.Former = nil                                                                                                            // it is exchanged
 	next.Rotation.Claim, next.Rotation.Dead, next.Rotation.Generation = nil, nil, max(c.record.Rotation.Generation, a.highest)+1 // what is newer wins a conflict
 	last := &Outcome{
 		At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Error: clip(e.Error()), Fingerprint: c.fingerprint,
@@ -65,7 +66,7 @@ func (s *Store) keepRefreshToken(a *account, c *claimed, fresh Secret, e *Refres
 		a.flight.saving = true
 	}
 	a.record, a.version, a.highest = next, c.version, next.Rotation.Generation
-	a.quarantine, a.rotated, a.doubtful = "", false, ""
+	a.quarantine, a.rotated, a.doubtful, a.former = "", false, "", nil
 	a.unsavedDead, a.unwritten = nil, Outcome{}
 	a.spendLocked(next.Rotation.Spent...)
 	return JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}

@@ -30,6 +30,10 @@ func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 		a.doubt(c)
 	}
 	res := s.postpone(a, e)
+	if s.retreat(a, c, e, f.Outcome) {
+		a.written()
+		return res
+	}
 	before := a.condemned()
 	if s.release(a, c, f) {
 		a.written()
@@ -66,6 +70,7 @@ func (s *Store) release(a *account, c *claimed, f failure) bool {
 		if cur, err = s.load(a.id); !legible(cur.record, err) {
 			return false
 		}
+		cur = s.settleFormer(a, c, cur, f)
 		if now := cur.record.Rotation.Claim; now == nil || now.AttemptID != c.attempt() {
 			s.take(a, cur) // whoever took the claim away has decided about the account
 			return false

@@ -125,6 +125,14 @@ func join(sentences ...string) string {
 // remarks are what is wrong with a record that serves all the same.
 func remarks(r Record, d Driver, pools map[string]PoolConfig) []string {
 	out := append(slipRemarks(r), hints(r)...)
+	if no := r.Rotation.Rejected; no != nil {
+		out = append(out, "the credential that it was given was refused at "+no.At.UTC().Format(time.RFC3339)+" ("+no.Error+
+			"): the former one is in use again")
+	}
+	if f := r.Former; f != nil && !sameCredential(r, r.reinstated(f)) {
+		out = append(out, "a new credential was given at "+f.Since.UTC().Format(time.RFC3339)+
+			" and has not been exchanged yet: the former one is kept until then")
+	}
 	switch r.Kind {
 	case KindOAuthRefresh, KindAnthropicOAuth, KindClaudeCode:
 		if r.RefreshToken.IsZero() {

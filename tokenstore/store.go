@@ -38,6 +38,8 @@ type Store struct {
 
 	loading atomic.Pointer[string] // how far the loading of accounts is, in words
 
+	owners *owners
+
 	mu       sync.Mutex // guards what follows
 	accounts map[AccountID]*account
 	gone     map[AccountID]*account // removed lately
@@ -57,7 +59,7 @@ type Store struct {
 func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store, error) {
 	s := &Store{
 		cfg: cfg, backend: backend, log: log, metrics: metrics, routes: map[string]*route{}, pools: map[string]*pool{},
-		accounts: map[AccountID]*account{}, gone: map[AccountID]*account{}, unread: map[AccountID]bool{}, dirty: make(chan struct{}, 1),
+		accounts: map[AccountID]*account{}, gone: map[AccountID]*account{}, unread: map[AccountID]bool{}, owners: newOwners(), dirty: make(chan struct{}, 1),
 	}
 	if s.cfg.Holder == "" {
 		s.cfg.Holder = newID()
@@ -198,6 +200,7 @@ func (s *Store) remove(id AccountID) {
 	a.wakeFrom.Store(never)
 	a.due = time.Time{}
 	a.mu.Unlock()
+	s.disown(a)
 	s.renewals.wake(a)
 	s.rebuildSoon()
 }

@@ -1,6 +1,7 @@
 package tokenstore
 
 import (
+	"cmp"
 	"errors"
 	"time"
 )
@@ -14,6 +15,7 @@ func StoredStatus(id AccountID, r Record, err error, drivers map[string]Driver, 
 	}
 	d := drivers[r.Provider]
 	problem := err
+	var flaw error // of the credential; the token serves on
 	switch {
 	case errors.Is(err, ErrDeleted):
 		st.State, st.Cause = StatePaused, WhyDeleted
@@ -21,12 +23,13 @@ func StoredStatus(id AccountID, r Record, err error, drivers map[string]Driver, 
 		st.State, st.Cause = StateConfigError, err.Error()
 	default:
 		problem = Check(r, drivers, pools)
-		st.State, st.Cause = standing(id, r, problem, quarantined(id, r))
+		flaw = Flaw(r)
+		st.State, st.Cause = standing(id, r, cmp.Or(problem, flaw), quarantined(id, r))
 	}
 	if problem == nil {
 		st.Fingerprint = Fingerprint(id, d.Token(r))
 		usable := !r.OnHold()
-		st.Refreshable = usable && st.State != StateNeedsReauth && d.Refreshable(r)
+		st.Refreshable = usable && st.State != StateNeedsReauth && flaw == nil && d.Refreshable(r)
 		st.Routable = usable && (st.lives(now) || st.Refreshable)
 		st.ReplayAt = st.replayAt(d, r, now)
 		st.Remarks = remarks(r, d, pools)
