@@ -1,7 +1,6 @@
 package main
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,9 +76,6 @@ func parse(t *testing.T, line string) {
 	}
 	r := root()
 	cmd, rest, err := r.Find(words[1:])
-	if err == nil && cmd.Name() == words[1] && slices.Contains(words, "set") { // TODO: away when `accounts set` has landed
-		return
-	}
 	if err == nil {
 		err = cmd.ParseFlags(rest)
 	}

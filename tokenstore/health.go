@@ -77,7 +77,8 @@ func (s *Store) blame(p Pick, trail *Trail) {
 	}
 }
 
-// suspect puts an account behind others, healthy or not: it refused what another accepted. That alone benches nobody.
+// suspect puts an account behind others, healthy or not: it refused what another accepted. That alone benches nobody, unless the
+// provider said that the account itself is blocked.
 func (s *Store) suspect(a *account, e tried) {
 	now := time.Now()
 	a.mu.Lock()
@@ -89,7 +90,9 @@ func (s *Store) suspect(a *account, e tried) {
 	}
 	a.evidence.proven = true
 	d := a.suspicionOf(e.class, situation{refreshed: t.unproven(), static: a.driver != nil && !a.driver.Refreshable(a.record)}, t, now)
-	d.bench = a.benched(now) != nil
+	if d.bench = e.class == ClassAccountBlocked || a.benched(now) != nil; e.class == ClassAccountBlocked {
+		d.until = now.Add(blockedFor).UnixNano()
+	}
 	s.suspectLocked(a, d)
 	a.planLocked(s.cfg.Renewal.Lead)
 }
