@@ -122,7 +122,7 @@ func (s *Store) final(d Decision, p Pick, trail *Trail, sit situation, status in
 	switch c := d.Verdict.Class; {
 	case d.Refusal != nil:
 		d.Action = Refuse
-	case c == ClassTokenRejected && (sit.twice || trail.guilty()):
+	case c == ClassTokenRejected && sit.twice:
 		s.faults.note(p.fault(), now)
 		s.acquit(p, d.Verdict, trail, now)
 	case c == ClassTokenRejected && sit.known:

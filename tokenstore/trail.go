@@ -86,18 +86,6 @@ func (t *Trail) accused(id AccountID, class Class) bool {
 	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.account != id && e.class == class })
 }
 
-// guilty reports whether an account's old and new token were refused, and another account's, too: the request is at fault.
-func (t *Trail) guilty() bool {
-	times, twice := map[AccountID]int{}, false
-	for _, e := range t.tried {
-		if e.class == ClassTokenRejected {
-			times[e.account]++
-			twice = twice || times[e.account] > 1
-		}
-	}
-	return twice && len(times) > 1
-}
-
 func (t *Trail) unreachable(upstream string) bool {
 	return t != nil && slices.Contains(t.upstreams, upstream)
 }
