@@ -77,5 +77,7 @@ vault: ## build Vault for the tests (unless $$VAULT, or vault or bao is on PATH)
 	@scripts/build-vault $(VAULT_BUILT)
 
 .PHONY: clean
-clean: ## remove what was built and fetched
-	rm -rf bin run data .tools
+clean: ## remove what was built and fetched; data, run and whatever else you keep here stay
+	rm -f bin/tokenward bin/tour
+	rm -rf .tools
+	@rmdir bin 2>/dev/null || true

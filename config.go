@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -92,11 +89,12 @@ func domainConfig(c *config.Config) (tokenstore.Config, error) {
 func extprocConfig(c *config.Config) extproc.Config {
 	out := extproc.Config{
 		Listen: c.ExtProc.Listen, CertFile: c.ExtProc.TLS.CertFile, KeyFile: c.ExtProc.TLS.KeyFile, ClientCAFile: c.ExtProc.TLS.ClientCAFile,
-		RevealAttempts: map[string]bool{},
+		RevealAttempts: map[string]bool{}, Upstreams: map[string][]string{},
+		CredentialQueryKeys: provider.CredentialQueryKeys(), CredentialProtocols: provider.CredentialProtocols(),
 	}
 	for _, r := range c.Routes {
 		out.TrailAge = max(out.TrailAge, r.RecoveryTimeout+5*time.Second)
-		out.RevealAttempts[r.Name] = r.RevealAttempts
+		out.RevealAttempts[r.Name], out.Upstreams[r.Name] = r.RevealAttempts, r.Upstreams
 	}
 	return out
 }
@@ -112,7 +110,9 @@ func adminConfig(c *config.Config) admin.Config {
 func bootstrap(c *config.Config) ([]byte, error) {
 	e := envoy.Config{
 		Listen: c.Envoy.Listen, Admin: c.Envoy.Admin, CertFile: c.Envoy.TLS.CertFile, KeyFile: c.Envoy.TLS.KeyFile,
-		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "", ForwardHeaders: provider.RequestHeaders(),
+		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "",
+		ForwardHeaders:    append(provider.RequestHeaders(), provider.LimitHeaders()...),
+		CredentialHeaders: provider.CredentialHeaders(), ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
 	}
 	for _, r := range c.Routes {
 		e.LongestHold = max(e.LongestHold, r.RefreshWait)
@@ -158,7 +158,7 @@ func openSession(ctx context.Context, file string, withStore bool) (*cli.Session
 	}
 	var b tokenstore.Backend
 	if withStore {
-		if b, err = openBackend(ctx, c.Store, zap.NewNop()); err != nil { // what is wrong comes back as an error
+		if b, err = openBackend(ctx, c.Store, operatorsToken(c.Store, os.LookupEnv), zap.NewNop()); err != nil { // what is wrong comes back as an error
 			return nil, err
 		}
 	}
@@ -184,19 +184,4 @@ func callable(listen string) string {
 		return net.JoinHostPort("localhost", port)
 	}
 	return listen
-}
-
-// checkOnline opens the store and the journal and asks every token endpoint for an answer.
-func checkOnline(ctx context.Context, c *config.Config) error {
-	b, err := openBackend(ctx, c.Store, zap.NewNop())
-	if err != nil {
-		return err
-	}
-	_, err = b.List(ctx)
-	_, jerr := openJournal(c.Store)
-	errs := []error{err, b.Close(), jerr}
-	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
-		errs = append(errs, provider.Reach(ctx, name, settings(c.Providers[name])))
-	}
-	return errors.Join(errs...)
 }

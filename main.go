@@ -30,7 +30,7 @@ func main() {
 	err := root().ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "tokenward:", strings.TrimPrefix(strings.TrimSpace(err.Error()), "tokenward: "))
+		fmt.Fprintln(os.Stderr, "tokenward:", cli.Clean(strings.TrimPrefix(strings.TrimSpace(err.Error()), "tokenward: ")))
 	}
 	os.Exit(cli.Code(err))
 }
@@ -38,11 +38,10 @@ func main() {
 func root() *cobra.Command {
 	c := &cobra.Command{
 		Use: "tokenward", Short: "keeps OAuth accounts alive behind Envoy", SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRun: endOnHangUp,
+		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return cli.Usagef("%s: %w: see %s --help", cmd.Name(), err, cmd.CommandPath())
-	})
+	c.SetFlagErrorFunc(wrongFlag)
 	c.AddCommand(serveCommand(), runCommand(), initCommand(), checkCommand(), envoyCommand(), versionCommand())
 	c.AddCommand(cli.Commands(openSession)...)
 	asUsage(c)
@@ -54,7 +53,7 @@ func asUsage(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return cli.Usagef("%s: %w: see %s --help", cmd.Name(), err, cmd.CommandPath())
+				return wrongArguments(cmd, args, err)
 			}
 			return nil
 		}
@@ -76,7 +75,7 @@ func serveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return serve(cmd.Context(), cfg, nil)
+		return serve(cmd.Context(), *file, cfg, nil)
 	}
 	return c
 }
@@ -94,19 +93,31 @@ func runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if _, err := envoy.CheckVersion(cmd.Context(), bin); err != nil {
+		v, err := envoy.CheckVersion(cmd.Context(), bin)
+		if err != nil {
 			if cmd.Context().Err() != nil {
 				return nil //nolint:nilerr // asked to stop before anything was started
 			}
 			return err
 		}
+		warn(cmd, v.Warning(bin))
 		boot, err := bootstrap(cfg)
 		if err != nil {
 			return err
 		}
-		return serve(cmd.Context(), cfg, &envoy.ChildConfig{Path: bin, Bootstrap: boot, RunFolder: runFolder(cfg), Admin: cfg.Envoy.Admin, Output: os.Stdout})
+		return serve(cmd.Context(), *file, cfg, &envoy.ChildConfig{
+			Path: bin, Bootstrap: boot, RunFolder: runFolder(cfg), Admin: cfg.Envoy.Admin, Output: os.Stdout,
+			Blocked: func(ctx context.Context) error { return envoyBlocked(ctx, cfg) },
+		})
 	}
 	return c
+}
+
+// warn prints a warning, if there is one, where it does not mix with the output.
+func warn(cmd *cobra.Command, warning string) {
+	if warning != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "tokenward: warning: "+warning)
+	}
 }
 
 func initCommand() *cobra.Command {
@@ -130,7 +141,7 @@ func checkCommand() *cobra.Command {
 	c := &cobra.Command{Use: "check", Short: "validate the configuration", Args: cobra.NoArgs}
 	file := withConfig(c)
 	show := c.Flags().Bool("print", false, "print the effective configuration, secrets hidden")
-	online := c.Flags().Bool("online", false, "also open the store and the journal and reach the token endpoints, without spending anything")
+	online := c.Flags().Bool("online", false, "also open the store and the journal, read the accounts and reach the token endpoints, without spending anything")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := loadConfig(*file)
 		if err != nil {
@@ -139,8 +150,19 @@ func checkCommand() *cobra.Command {
 		if _, err := bootstrap(cfg); err != nil {
 			return cli.Usagef("%w", err)
 		}
+		if bin, err := envoy.Find(""); err == nil { // the configuration is as good where there is none
+			v, err := envoy.CheckVersion(cmd.Context(), bin)
+			if err != nil {
+				warn(cmd, err.Error())
+			}
+			warn(cmd, v.Warning(bin))
+		}
 		if *online {
-			if err := checkOnline(cmd.Context(), cfg); err != nil {
+			out := cmd.OutOrStdout()
+			if *show {
+				out = cmd.ErrOrStderr() // the configuration is printed for whoever reads it as YAML
+			}
+			if err := checkOnline(cmd.Context(), cfg, out); err != nil {
 				return err
 			}
 		}
@@ -181,6 +203,6 @@ func envoyCommand() *cobra.Command {
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{Use: "version", Short: "version, commit, Go, supported Envoy", Args: cobra.NoArgs, Run: func(cmd *cobra.Command, _ []string) {
-		fmt.Fprintf(cmd.OutOrStdout(), "tokenward %s (commit %s, %s, Envoy %s or later)\n", version, commit, runtime.Version(), envoy.Oldest)
+		fmt.Fprintf(cmd.OutOrStdout(), "tokenward %s (commit %s, %s, Envoy %s or later; patched: %s)\n", version, commit, runtime.Version(), envoy.Oldest, envoy.Patched())
 	}}
 }

@@ -28,7 +28,7 @@ func TestTheGraphIsComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := fx.ValidateApp(options(c, domain, adminConfig(c), nil, zap.NewNop())); err != nil {
+	if err := fx.ValidateApp(options(c, domain, ports{}, adminConfig(c), nil, zap.NewNop())); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -50,25 +50,6 @@ func TestAServiceThatListensEverywhereIsCalledAtLocalhost(t *testing.T) {
 		if got := callable(listen); got != want {
 			t.Errorf("%s: got %s, want %s", listen, got, want)
 		}
-	}
-}
-
-func TestCheckOnlineOpensTheJournalAsServeDoes(t *testing.T) {
-	file := filepath.Join(t.TempDir(), defaultFile)
-	if err := os.WriteFile(file, config.Starter(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := loadConfig(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Providers = nil // nothing to reach
-	if err := checkOnline(t.Context(), c); err != nil {
-		t.Errorf("a good one: %v", err)
-	}
-	c.Store.JournalDir = "/proc/nope"
-	if err := checkOnline(t.Context(), c); err == nil || !strings.Contains(err.Error(), "opening the journal") {
-		t.Errorf("a journal that serve cannot open: %v", err)
 	}
 }
 

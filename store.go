@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -43,8 +45,20 @@ func storeAt(c config.Store) string {
 	return "sqlite " + path
 }
 
-// openBackend opens the configured store.
-func openBackend(ctx context.Context, c config.Store, log *zap.Logger) (tokenstore.Backend, error) {
+// operatorsToken is what a command logs in to Vault with instead of the service's credential: VAULT_TOKEN, as Vault's own tool
+// does. A configured token_file says which token is meant, and a VAULT_ADDR of another Vault whose VAULT_TOKEN is.
+func operatorsToken(c config.Store, env func(string) (string, bool)) tokenstore.Secret {
+	token, _ := env("VAULT_TOKEN")
+	address, _ := env("VAULT_ADDR")
+	v := c.Vault
+	if v == nil || v.Auth.TokenFile != "" || address != "" && strings.TrimRight(address, "/") != strings.TrimRight(v.Address, "/") {
+		return tokenstore.Secret{}
+	}
+	return tokenstore.NewSecret(strings.TrimSpace(token))
+}
+
+// openBackend opens the configured store. In Vault operator, if any, takes the place of the configured login.
+func openBackend(ctx context.Context, c config.Store, operator tokenstore.Secret, log *zap.Logger) (tokenstore.Backend, error) {
 	v := c.Vault
 	if v == nil {
 		return sqlite.Open(ctx, sqlite.Config(c.SQLite))
@@ -55,6 +69,9 @@ func openBackend(ctx context.Context, c config.Store, log *zap.Logger) (tokensto
 			TokenFile: v.Auth.TokenFile, AppRole: (*vault.AppRole)(v.Auth.AppRole), Kubernetes: (*vault.Workload)(v.Auth.Kubernetes),
 			JWT: (*vault.Workload)(v.Auth.JWT), Cert: (*vault.Cert)(v.Auth.Cert),
 		},
+	}
+	if !operator.IsZero() {
+		cfg.Auth = vault.Auth{Token: operator}
 	}
 	return vault.Open(ctx, cfg, log)
 }
@@ -74,6 +91,15 @@ func watchLogin(reg prometheus.Registerer, name string, b tokenstore.Backend) {
 		}
 		return 0
 	}))
+}
+
+// writable reports whether files can be made in a folder.
+func writable(folder string) error {
+	f, err := os.CreateTemp(folder, ".check-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // openJournal opens the crash journal, unless it is switched off.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -14,6 +15,8 @@ import (
 	"go.uber.org/fx"
 	"go.uber.org/fx/fxevent"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/term"
 
 	"github.com/tokenward/tokenward/admin"
 	"github.com/tokenward/tokenward/config"
@@ -25,9 +28,11 @@ import (
 // stopTimeout is above the sum of what the parts may take: Envoy 20 s, ext_proc 15 s, admin 3 s, saving 30 s.
 const stopTimeout = 75 * time.Second
 
-// serve runs the service until the context ends, with an Envoy of its own if child is set.
-func serve(ctx context.Context, c *config.Config, child *envoy.ChildConfig) error {
-	log, err := newLogger(c.Log)
+// serve runs the service until the context ends, with an Envoy of its own if child is set. file is where c was read from.
+func serve(ctx context.Context, file string, c *config.Config, child *envoy.ChildConfig) error {
+	hung := hangUps()
+	outliveReaders()
+	log, level, err := newLogger(c.Log)
 	if err != nil {
 		return err
 	}
@@ -47,7 +52,13 @@ func serve(ctx context.Context, c *config.Config, child *envoy.ChildConfig) erro
 	if operators.Succeeds && child != nil {                    // an Envoy that cannot start comes too late to leave the socket alone
 		return fmt.Errorf("listening for Envoy on %s: another tokenward serves there: stop it first, or choose another extproc.listen", c.ExtProc.Listen)
 	}
-	app := fx.New(options(c, domain, operators, child, log))
+	held, err := bindPorts(ctx, c, child != nil, operators.Succeeds)
+	if err != nil {
+		return err
+	}
+	defer held.close()
+	var store *tokenstore.Store
+	app := fx.New(options(c, domain, held, operators, child, log), fx.Populate(&store))
 	if err := app.Err(); err != nil {
 		return rootCause(err)
 	}
@@ -59,17 +70,35 @@ func serve(ctx context.Context, c *config.Config, child *envoy.ChildConfig) erro
 	case err != nil:
 		return rootCause(err)
 	}
-	log.Info("serving", zap.String("extproc", c.ExtProc.Listen), zap.String("admin", c.Admin.Listen))
-	<-ctx.Done()
+	at := []zap.Field{zap.String("extproc", c.ExtProc.Listen), zap.String("admin", c.Admin.Listen)}
+	if child != nil {
+		u := urlsOf(c)
+		at = append(at, zap.String("gateway", u.gateway), zap.String("page", u.page), zap.String("try", u.try))
+		if term.IsTerminal(int(os.Stdout.Fd())) { //nolint:gosec // a file descriptor fits
+			u.print(os.Stdout, c.Admin.TokenFile, slices.Concat(store.NotReady(), store.Degraded()))
+		}
+	}
+	log.Info("serving", at...)
+	for running := c; ctx.Err() == nil; {
+		select {
+		case <-hung:
+			running = reload(file, running, level, log)
+		case <-ctx.Done():
+		}
+	}
 	log.Info("stopping: running refreshes and saves are finished first")
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	return app.Stop(stopCtx)
 }
 
-// options is the graph. Its one invoke states the start order; stopping is the reverse. The ext_proc server comes last: a start
-// that fails must not have taken the socket from a process that serves.
-func options(c *config.Config, domain tokenstore.Config, operators admin.Config, child *envoy.ChildConfig, log *zap.Logger) fx.Option {
+// options is the graph. Its invokes state the start order; stopping is the reverse. Envoy comes first: whether it gets its ports
+// is known before anything is refreshed, and a request that comes early is repeated until the service answers. The ext_proc
+// server comes last: a start that fails must not have taken the socket from a process that serves.
+func options(c *config.Config, domain tokenstore.Config, held ports, operators admin.Config, child *envoy.ChildConfig, log *zap.Logger) fx.Option {
+	operators.Bound = held.admin
+	edge := extprocConfig(c)
+	edge.Bound = held.extproc
 	return fx.Options(
 		fx.StopTimeout(stopTimeout),
 		fx.WithLogger(func() fxevent.Logger {
@@ -78,14 +107,13 @@ func options(c *config.Config, domain tokenstore.Config, operators admin.Config,
 			l.UseErrorLevel(zap.DebugLevel) // what fails is returned and printed once
 			return l
 		}),
-		fx.Supply(log, domain, extprocConfig(c), operators, c),
+		fx.Supply(log, domain, edge, operators, c),
 		fx.Provide(newRegistry, newMetrics, provideBackend,
 			func(s *tokenstore.Store) extproc.Tokens { return s },
 			func(s *tokenstore.Store, k *extproc.Socket) admin.Tokens { return operated{s, k} },
 		),
 		tokenstore.Module, extproc.Module, admin.Module,
-		fx.Invoke(func(*tokenstore.Store, *tokenstore.Renewer, *admin.Server, *extproc.Server) {}),
-		envoyChild(child),
+		envoyChild(child, fx.Invoke(func(*tokenstore.Store, *tokenstore.Renewer, *admin.Server, *extproc.Server) {})),
 	)
 }
 
@@ -98,20 +126,26 @@ type operated struct {
 // NotReady implements admin.Tokens.
 func (o operated) NotReady() []string { return slices.Concat(o.Store.NotReady(), o.socket.NotReady()) }
 
-// envoyChild starts Envoy last, when everything it needs is there, and so stops it first.
-func envoyChild(child *envoy.ChildConfig) fx.Option {
+// envoyChild starts Envoy before the rest, if it is ours to run, and drains it before the rest stops.
+func envoyChild(child *envoy.ChildConfig, rest fx.Option) fx.Option {
 	if child == nil {
-		return fx.Options()
+		return rest
 	}
-	return fx.Invoke(func(lc fx.Lifecycle, log *zap.Logger) {
-		c := envoy.NewChild(*child, log.Named("envoy"))
-		lc.Append(fx.StartStopHook(c.Start, c.Stop))
-	})
+	return fx.Options(
+		fx.Provide(func(log *zap.Logger) *envoy.Child { return envoy.NewChild(*child, log.Named("envoy")) }),
+		fx.Invoke(func(lc fx.Lifecycle, c *envoy.Child) { lc.Append(fx.StartStopHook(c.Start, c.Stop)) }),
+		rest,
+		fx.Invoke(func(lc fx.Lifecycle, c *envoy.Child) { lc.Append(fx.StopHook(c.Stop)) }),
+	)
 }
 
 func newRegistry() (*prometheus.Registry, prometheus.Registerer) {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "tokenward", Name: "build_info", Help: "1; the labels say which build runs.",
+	}, []string{"version", "commit", "go"})
+	build.WithLabelValues(version, commit, runtime.Version()).Set(1)
+	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r, r
 }
 
@@ -122,7 +156,7 @@ func newMetrics(reg prometheus.Registerer, c *config.Config) *tokenstore.Metrics
 func provideBackend(lc fx.Lifecycle, c *config.Config, reg prometheus.Registerer, log *zap.Logger) (tokenstore.Backend, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	b, err := openBackend(ctx, c.Store, log.Named("store"))
+	b, err := openBackend(ctx, c.Store, tokenstore.Secret{}, log.Named("store"))
 	if err != nil {
 		return nil, err
 	}
@@ -131,18 +165,23 @@ func provideBackend(lc fx.Lifecycle, c *config.Config, reg prometheus.Registerer
 	return b, nil
 }
 
-func newLogger(c config.Log) (*zap.Logger, error) {
+func newLogger(c config.Log) (*zap.Logger, zap.AtomicLevel, error) {
 	z := zap.NewProductionConfig()
 	if c.Format == "console" {
 		z = zap.NewDevelopmentConfig()
 		z.DisableStacktrace = true
 	}
+	z.EncoderConfig.EncodeTime = func(t time.Time, out zapcore.PrimitiveArrayEncoder) {
+		out.AppendString(t.UTC().Format("2006-01-02T15:04:05.000Z07:00")) // RFC 3339
+	}
+	z.EncoderConfig.EncodeDuration = zapcore.MillisDurationEncoder
 	level, err := zap.ParseAtomicLevel(c.Level)
 	if err != nil {
-		return nil, fmt.Errorf("log.level: %w", err)
+		return nil, level, fmt.Errorf("log.level: %w", err)
 	}
 	z.Level, z.Sampling, z.DisableCaller = level, nil, true
-	return z.Build()
+	log, err := z.Build()
+	return log, level, err
 }
 
 // rootCause strips dig's account of the graph: the user needs the cause.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"encoding/json"
 	"maps"
 	"reflect"
 	"slices"
@@ -16,6 +17,7 @@ type contract struct {
 	Components struct {
 		Schemas map[string]struct {
 			Properties map[string]any `yaml:"properties"`
+			Required   []string       `yaml:"required"`
 		} `yaml:"schemas"`
 	} `yaml:"components"`
 }
@@ -99,6 +101,39 @@ func TestAccountAndResultKeepThePromisedFields(t *testing.T) {
 	} {
 		if got := fields(v); got != want {
 			t.Errorf("%T: got %q, want %q", v, got, want)
+		}
+	}
+}
+
+// A client that reads the contract must be able to tell the two answers of a refresh apart.
+func TestAnAnswerFitsOneOfTheObjectsOfTheContractOnly(t *testing.T) {
+	s := server(t, &fakeTokens{accounts: accountsNamed("5")})
+	schemas := servedContract(t).Components.Schemas
+	fits := func(answer string, name string) bool {
+		var fields map[string]any
+		if err := json.Unmarshal([]byte(answer), &fields); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range schemas[name].Required {
+			if _, ok := fields[r]; !ok {
+				return false
+			}
+		}
+		return true
+	}
+	for body, want := range map[string]string{`{"action":"refresh-single","accountId":"5"}`: "Result", `{"action":"refresh-all"}`: "Job", `{"action":"x"}`: "Problem"} {
+		a := send(s, "POST", refreshPath, body)
+		for _, name := range []string{"Result", "Job", "Problem", "Account"} {
+			if got := fits(a.body, name); got != (name == want) {
+				t.Errorf("%s as a %s: %t: %s", body, name, got, a.body)
+			}
+		}
+	}
+	for name, object := range schemas {
+		for _, r := range object.Required {
+			if object.Properties[r] == nil {
+				t.Errorf("%s requires %s and does not describe it", name, r)
+			}
 		}
 	}
 }

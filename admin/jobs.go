@@ -74,7 +74,8 @@ func (js *jobs) run(j *job, accounts []tokenstore.AccountStatus) {
 		g.Go(func() error {
 			one, cancel := context.WithTimeout(ctx, accountLimit)
 			defer cancel()
-			r, err := js.tokens.RefreshAccount(one, a.ID, j.force)
+			_, grave := a.ForceRisk(time.Now()) // what may kill an account is forced by name only
+			r, err := js.tokens.RefreshAccount(one, a.ID, j.force && !grave)
 			j.add(resultOf(a.ID, r, err))
 			return nil
 		})

@@ -35,7 +35,7 @@ func failError(w http.ResponseWriter, err error, id tokenstore.AccountID) {
 	case errors.Is(err, tokenstore.ErrUnknownAccount):
 		fail(w, http.StatusNotFound, "unknown-account", "refreshing account "+string(id)+": there is no such account: see GET /api/admin/oauth/refresh for all ids")
 	case errors.Is(err, tokenstore.ErrPaused):
-		fail(w, http.StatusConflict, "account-paused", "refreshing account "+string(id)+": "+err.Error()+": resume it first with tokenward accounts resume "+string(id))
+		fail(w, http.StatusConflict, "account-paused", "refreshing account "+string(id)+": "+err.Error())
 	default:
 		fail(w, http.StatusServiceUnavailable, "not-finished", "refreshing account "+string(id)+": no result in time; the refresh goes on: ask for its status")
 	}

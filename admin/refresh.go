@@ -1,30 +1,17 @@
 package admin
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
 const (
-	maxBody     = 64 << 10
 	defaultWait = 30 * time.Second
 	mostWait    = 5 * time.Minute
 )
-
-// refreshRequest is the body of POST /api/admin/oauth/refresh.
-type refreshRequest struct {
-	Action    string               `json:"action"`
-	AccountID tokenstore.AccountID `json:"accountId"`
-	Force     bool                 `json:"force"`
-}
 
 func (s *Server) getRefresh(w http.ResponseWriter, _ *http.Request) {
 	now := time.Now()
@@ -41,49 +28,55 @@ func (s *Server) postRefresh(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch {
-	case q.Action == "refresh-single" && q.AccountID == "":
+	case q.Action == "refresh-single" && (q.AccountID == nil || *q.AccountID == ""):
 		fail(w, http.StatusBadRequest, "bad-request", "refresh-single: accountId is missing: name the account")
 	case q.Action == "refresh-single":
-		s.refreshSingle(w, r, q)
-	case q.Action == "refresh-all" && q.AccountID != "":
+		s.refreshSingle(w, r, *q.AccountID, q.Force)
+	case q.Action == "refresh-all" && q.AccountID != nil:
 		fail(w, http.StatusBadRequest, "bad-request", "refresh-all takes no accountId: leave it out, or use refresh-single")
 	case q.Action == "refresh-all":
-		s.refreshAll(w, r, q)
+		s.refreshAll(w, r, q.Force)
 	default:
 		fail(w, http.StatusBadRequest, "bad-request", "the action is missing or unknown: use refresh-single or refresh-all")
 	}
 }
 
-func (s *Server) refreshSingle(w http.ResponseWriter, r *http.Request, q refreshRequest) {
+func (s *Server) refreshSingle(w http.ResponseWriter, r *http.Request, id tokenstore.AccountID, force bool) {
 	ctx, cancel := context.WithTimeout(r.Context(), mostWait)
 	defer cancel()
-	res, err := s.tokens.RefreshAccount(ctx, q.AccountID, q.Force)
+	res, err := s.tokens.RefreshAccount(ctx, id, force)
 	if err != nil {
-		failError(w, err, q.AccountID)
+		failError(w, err, id)
 		return
 	}
 	view := resultView(res)
 	if res.Outcome == tokenstore.Failed {
 		problem{
 			Type: "urn:tokenward:refresh-failed", Title: "The refresh failed", Status: http.StatusBadGateway, Class: res.Class, UpstreamStatus: res.Status,
-			Retryable: &res.Retryable, Result: &view, Detail: "refreshing account " + string(q.AccountID) + ": " + res.Error + ": " + advice(res),
+			Retryable: &res.Retryable, Result: &view, Detail: "refreshing account " + string(id) + ": " + s.said(id, res),
 		}.write(w)
 		return
 	}
 	write(w, http.StatusOK, view)
 }
 
-func advice(r tokenstore.RefreshResult) string {
-	if r.Retryable {
-		return "it is tried again by itself"
+// said is what is to be said of a refresh that failed: the sentence on the account, if that is about it.
+func (s *Server) said(id tokenstore.AccountID, r tokenstore.RefreshResult) string {
+	for _, st := range s.tokens.Statuses() {
+		if about := st.Cause == r.Error || st.Last != nil && st.Last.Error == r.Error; st.ID == id && about && st.Reason != "" {
+			return st.Reason
+		}
 	}
-	if r.Class == tokenstore.RefreshPermanent {
-		return "give the account a new credential with tokenward accounts add"
+	switch {
+	case r.Retryable:
+		return r.Error + ": it is tried again by itself"
+	case r.Class == tokenstore.RefreshPermanent:
+		return r.Error + ": give the account a new credential with tokenward accounts add"
 	}
-	return "mend the configuration or the record"
+	return r.Error + ": mend the configuration or the record"
 }
 
-func (s *Server) refreshAll(w http.ResponseWriter, r *http.Request, q refreshRequest) {
+func (s *Server) refreshAll(w http.ResponseWriter, r *http.Request, force bool) {
 	wait := defaultWait
 	if v := r.URL.Query().Get("wait"); v != "" {
 		d, err := time.ParseDuration(v)
@@ -93,7 +86,7 @@ func (s *Server) refreshAll(w http.ResponseWriter, r *http.Request, q refreshReq
 		}
 		wait = d
 	}
-	j := s.jobs.start(q.Force)
+	j := s.jobs.start(force)
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
@@ -113,29 +106,4 @@ func (s *Server) getJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	write(w, http.StatusOK, j.view())
-}
-
-// readBody decodes strict JSON; it answers 400 or 413 itself.
-func readBody(w http.ResponseWriter, r *http.Request, v any, example string) bool {
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		fail(w, http.StatusRequestEntityTooLarge, "body-too-large", "the body is larger than 64 KiB: send only the documented fields")
-		return false
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err == nil {
-		err = d.Decode(v)
-	}
-	if err == nil {
-		if _, end := d.Token(); !errors.Is(end, io.EOF) {
-			err = errors.New("there is something after the JSON value")
-		}
-	}
-	if err != nil {
-		fail(w, http.StatusBadRequest, "bad-request", "reading the body: "+strings.TrimPrefix(err.Error(), "json: ")+": send e.g. "+example)
-		return false
-	}
-	return true
 }

@@ -35,6 +35,8 @@ type Config struct {
 	KeyFile      string
 	ClientCAFile string
 	MetricsAuth  bool // /metrics needs the token too
+	// Bound is Listen, bound already; nil: Start binds it.
+	Bound net.Listener
 	// Succeeds: a predecessor still serves. When Listen is in use it is waited for, in the background, until it is free.
 	Succeeds bool
 }
@@ -126,11 +128,11 @@ func wrongMethod(allowed string) http.HandlerFunc {
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	if why := s.tokens.NotReady(); len(why) > 0 {
-		write(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "reasons": why})
+		write(w, http.StatusServiceUnavailable, map[string]any{"status": "not_ready", "reasons": why})
 		return
 	}
 	if why := s.tokens.Degraded(); len(why) > 0 {
-		write(w, http.StatusOK, map[string]any{"status": "ready", "reasons": why})
+		write(w, http.StatusOK, map[string]any{"status": "degraded", "reasons": why})
 		return
 	}
 	write(w, http.StatusOK, map[string]string{"status": "ready"})
@@ -157,8 +159,10 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) listen(ctx context.Context) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+func (s *Server) listen(ctx context.Context) (l net.Listener, err error) {
+	if l = s.cfg.Bound; l == nil {
+		l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	}
 	if err == nil && s.tls != nil {
 		l = tls.NewListener(l, s.tls)
 	}

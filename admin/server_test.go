@@ -179,7 +179,7 @@ func TestReadinessTellsReasons(t *testing.T) {
 		t.Errorf("not ready: %d %s", a.status, a.body)
 	}
 	f.reasons, f.degraded = nil, []string{"the store does not answer"}
-	if a := send(s, "GET", "/readyz", ""); a.status != 200 || !strings.Contains(a.body, `"ready"`) || !strings.Contains(a.body, f.degraded[0]) {
+	if a := send(s, "GET", "/readyz", ""); a.status != 200 || !strings.Contains(a.body, `"degraded"`) || !strings.Contains(a.body, f.degraded[0]) {
 		t.Errorf("degraded: %d %s", a.status, a.body)
 	}
 	if a := send(s, "GET", "/healthz", ""); a.status != 200 {

@@ -21,7 +21,7 @@ func (a *app) accounts() *cobra.Command {
 		Use: "accounts", Short: "list and change accounts in the store", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(a.list(), a.show(), a.add(), a.importAccounts(), a.setState("pause", "no more attempts and refreshes", tokenstore.Paused),
+	c.AddCommand(a.list(), a.show(), a.add(), a.set(), a.importAccounts(), a.setState("pause", "no more attempts and refreshes", tokenstore.Paused),
 		a.setState("resume", "serve and refresh again", tokenstore.Active), a.refresh(), a.remove(), a.copyAccounts(), a.export())
 	return c
 }
@@ -63,11 +63,9 @@ func (l *limitsView) String() string {
 }
 
 func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokenstore.Version, err error) view {
-	switch {
-	case errors.Is(err, tokenstore.ErrDeleted):
-		return view{ID: id, Version: v, State: tokenstore.StatePaused, Problem: tokenstore.WhyDeleted}
-	case err != nil:
-		return view{ID: id, Version: v, State: tokenstore.StateConfigError, Problem: err.Error()}
+	st := tokenstore.StoredStatus(id, r, err, s.Drivers, s.Pools, time.Now())
+	if err != nil && len(r.Slips) == 0 { // with slips the rest of it is known
+		return view{ID: id, Version: v, State: st.State, Problem: st.Reason}
 	}
 	out := view{
 		ID: id, Provider: r.Provider, Type: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, ClientID: r.ClientID,
@@ -77,7 +75,7 @@ func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokensto
 	if l := r.Limits; l.RPM > 0 || l.Concurrency > 0 {
 		out.Limits = &limitsView{l.RPM, l.Concurrency}
 	}
-	out.State, out.Problem = tokenstore.Standing(id, r, s.Drivers, s.Pools)
+	out.State, out.Problem = st.State, st.Reason
 	return out
 }
 
@@ -101,9 +99,9 @@ func (a *app) list() *cobra.Command {
 				views = append(views, viewOf(s, h.ID, r, max(v, h.Version), err))
 			}
 			return a.print(cmd.OutOrStdout(), views, func(w io.Writer) {
-				fmt.Fprintln(w, "ACCOUNT\tPROVIDER\tTYPE\tPOOLS\tSTATE\tTOKEN ENDS\tLAST REFRESH\tPROBLEM")
+				row(w, "ACCOUNT", "PROVIDER", "TYPE", "POOLS", "STATE", "TOKEN ENDS", "LAST REFRESH", "PROBLEM")
 				for _, v := range views {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.ID, v.Provider, v.Type, dash(strings.Join(v.Pools, ",")), v.State, when(v.ExpiresAt), lastOf(v.Last), dash(v.Problem))
+					row(w, v.ID, v.Provider, v.Type, dash(strings.Join(v.Pools, ",")), v.State, when(v.ExpiresAt), lastOf(v.Last), dash(a.withConfig(v.Problem)))
 				}
 			})
 		})
@@ -126,7 +124,7 @@ func (a *app) show() *cobra.Command {
 			}
 			shown := viewOf(s, id, r, v, err)
 			return a.print(cmd.OutOrStdout(), shown, func(w io.Writer) {
-				for _, row := range [][2]string{
+				for _, line := range [][2]string{
 					{"account", string(shown.ID)},
 					{"provider", shown.Provider},
 					{"type", string(shown.Type)},
@@ -141,47 +139,13 @@ func (a *app) show() *cobra.Command {
 					{"generation", fmt.Sprint(shown.Generation)},
 					{"version", fmt.Sprint(shown.Version)},
 					{"last refresh", lastOf(shown.Last)},
-					{"problem", dash(shown.Problem)},
+					{"problem", dash(a.withConfig(shown.Problem))},
 				} {
-					fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
+					row(w, line[0], line[1])
 				}
 			})
 		})
 	}}
-}
-
-func (a *app) setState(use, short string, state tokenstore.OperatorState) *cobra.Command {
-	var force bool
-	c := &cobra.Command{Use: use + " ID", Short: short, Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		id, err := accountID(args[0])
-		if err != nil {
-			return err
-		}
-		return a.with(cmd, func(ctx context.Context, s *Session) error {
-			err := edit(ctx, s.Backend, id, func(r *tokenstore.Record) error {
-				if to := r.Labels[copiedTo]; state == tokenstore.Active && to != "" {
-					if !force {
-						return refusedf("resuming account %s: its live copy is in %s, and a refresh token must not have two owners: copy it back, or pause it there and give --force", id, to)
-					}
-					delete(r.Labels, copiedTo)
-					delete(r.Labels, copiedState)
-				}
-				r.State = state
-				if state == tokenstore.Active { // tells the services to forget cooldowns and pauses, too
-					r.Rotation.Resumed = time.Now().UTC().Format(time.RFC3339Nano)
-				}
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-			return a.done(cmd, "account %s is %s", id, state)
-		})
-	}}
-	if state == tokenstore.Active {
-		c.Flags().BoolVar(&force, "force", false, "also an account that accounts copy moved to another store")
-	}
-	return c
 }
 
 func (a *app) remove() *cobra.Command {
@@ -219,89 +183,14 @@ func remove(ctx context.Context, b tokenstore.Backend, id tokenstore.AccountID) 
 	return refusedf("removing account %s: somebody keeps changing it: try again", id)
 }
 
-func (a *app) refresh() *cobra.Command {
-	var force, all bool
-	c := &cobra.Command{Use: "refresh [ID...]", Short: "get new access tokens now", RunE: func(cmd *cobra.Command, args []string) error {
-		if all == (len(args) > 0) {
-			return Usagef("refresh: name accounts, or give --all")
-		}
-		return a.with(cmd, func(ctx context.Context, s *Session) error { return a.refreshAll(cmd, ctx, s, args, force) })
-	}}
-	c.Flags().BoolVar(&force, "force", false, "also tokens that live and accounts that need a new login")
-	c.Flags().BoolVar(&all, "all", false, "every account")
-	return c
-}
-
-// refreshAll runs the same protocol as the service does; the claims in the records keep the two apart.
-func (a *app) refreshAll(cmd *cobra.Command, ctx context.Context, s *Session, ids []string, force bool) error {
-	store, err := s.Domain()
-	if err != nil {
-		return err
-	}
-	if err := store.Start(ctx); err != nil {
-		return err
-	}
-	defer func() { _ = store.Stop(context.WithoutCancel(ctx)) }()
-	all := len(ids) == 0
-	if all {
-		for _, st := range store.Statuses() {
-			ids = append(ids, string(st.ID))
-		}
-	}
-	results := make([]tokenstore.RefreshResult, 0, len(ids))
-	var errs []error
-	for _, id := range ids {
-		r, err := store.RefreshAccount(ctx, tokenstore.AccountID(id), force)
-		switch {
-		case errors.Is(err, tokenstore.ErrUnknownAccount):
-			errs = append(errs, notFound(tokenstore.AccountID(id)))
-			continue
-		case all && errors.Is(err, tokenstore.ErrPaused):
-			r = tokenstore.RefreshResult{ID: tokenstore.AccountID(id), Outcome: tokenstore.Skipped, Error: err.Error()}
-		case err != nil:
-			errs = append(errs, fmt.Errorf("refreshing account %s: %w", id, err))
-			continue
-		case r.Outcome == tokenstore.Failed:
-			errs = append(errs, fmt.Errorf("refreshing account %s: %s", id, r.Error))
-		}
-		results = append(results, r)
-	}
-	err = a.print(cmd.OutOrStdout(), resultsOf(results), func(w io.Writer) {
-		for _, r := range results {
-			fmt.Fprintf(w, "%s\t%s\tgeneration %d\ttoken ends %s\t%s\n", r.ID, r.Outcome, r.GenerationAfter, when(r.ExpiresAt), r.Error)
-		}
-	})
-	return errors.Join(append(errs, err)...)
-}
-
-// resultView is a result as the admin API shows it.
-type resultView struct {
-	ID               tokenstore.AccountID      `json:"accountId"`
-	Result           tokenstore.RefreshOutcome `json:"result"`
-	GenerationBefore tokenstore.Generation     `json:"generationBefore"`
-	GenerationAfter  tokenstore.Generation     `json:"generationAfter"`
-	ExpiresAt        time.Time                 `json:"expiresAt,omitzero"`
-	Class            tokenstore.RefreshClass   `json:"class,omitempty"`
-	UpstreamStatus   int                       `json:"upstreamStatus,omitempty"`
-	Retryable        bool                      `json:"retryable"`
-	Error            string                    `json:"error,omitempty"`
-	DurationMs       int64                     `json:"durationMs"`
-}
-
-func resultsOf(rs []tokenstore.RefreshResult) []resultView {
-	out := make([]resultView, len(rs))
-	for i, r := range rs {
-		out[i] = resultView{r.ID, r.Outcome, r.GenerationBefore, r.GenerationAfter, r.ExpiresAt, r.Class, r.Status, r.Retryable, r.Error, r.Duration.Milliseconds()}
-	}
-	return out
-}
-
 // print writes v as JSON, or the table that text draws.
 func (a *app) print(out io.Writer, v any, text func(io.Writer)) error {
 	if a.output == "json" {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		return e.Encode(v)
+		data, err := json.MarshalIndent(v, "", "  ")
+		if err == nil {
+			_, err = out.Write(append(cleanJSON(data), '\n'))
+		}
+		return err
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	text(w)

@@ -32,7 +32,7 @@ func TestAddTakesSecretsFromStandardInputAndFiles(t *testing.T) {
 	}
 }
 
-func TestAddGivesAnExistingAccountANewCredentialAndForgetsTheOldOne(t *testing.T) {
+func TestAddGivesAnExistingAccountANewCredentialAndKeepsTheTokenAndTheFormerOne(t *testing.T) {
 	s := newShell(t)
 	old := living()
 	old.State = tokenstore.Paused
@@ -46,7 +46,8 @@ func TestAddGivesAnExistingAccountANewCredentialAndForgetsTheOldOne(t *testing.T
 	expect(t, "output", r.out, "account a is updated\n")
 	got := s.record(t, "a")
 	expect(t, "refresh token", got.RefreshToken.Reveal(), planted+"new")
-	expect(t, "the old access token is gone", got.AccessToken.IsZero() && got.ExpiresAt.IsZero() && got.ObtainedAt.IsZero(), true)
+	expect(t, "the access token stays", got.AccessToken.Equal(old.AccessToken) && got.ExpiresAt.Equal(old.ExpiresAt), true)
+	expect(t, "a credential that is known to be dead is not kept", got.Former == nil, true)
 	expect(t, "claim and outcome are gone", got.Rotation.Claim == nil && got.Rotation.Last == nil, true)
 	expect(t, "generation", got.Rotation.Generation, 7)
 	if got.Rotation.Incarnation == "first" || got.Rotation.Incarnation == "" {

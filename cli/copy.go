@@ -91,7 +91,7 @@ func (a *app) copyBetween(cmd *cobra.Command, from, to string, ids []string, wai
 	}
 	errs = append(errs, a.print(cmd.OutOrStdout(), results, func(w io.Writer) {
 		for _, r := range results {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.ID, r.Result, dash(string(r.State)), r.Error)
+			row(w, r.ID, r.Result, dash(string(r.State)), r.Error)
 		}
 		fmt.Fprintf(w, "from %s to %s\n", source.StoreAt, target.StoreAt)
 	}))

@@ -9,9 +9,10 @@ import (
 
 // Exit codes of every command.
 const (
-	ExitFailed  = 1
-	ExitUsage   = 2
-	ExitRefused = 3
+	ExitFailed     = 1
+	ExitUsage      = 2
+	ExitRefused    = 3
+	ExitNeedsHuman = 4 // done, and something needs a human
 )
 
 // ExitError carries the exit code with the message.

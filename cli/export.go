@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -94,29 +96,29 @@ func (a *app) importSealed(cmd *cobra.Command, ctx context.Context, s *Session, 
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	var errs []error
+	var t tally
 	for _, id := range ids {
 		raw, ok := f.Accounts[id]
 		if !ok {
-			errs = append(errs, fmt.Errorf("importing account %s: it is not in %s", id, file))
+			t.add(id, "", fmt.Errorf("importing account %s: it is not in %s", id, file))
 			continue
 		}
 		r, err := tokenstore.DecodeRecord(raw)
 		if err == nil {
-			err = restore(ctx, s, id, r, o)
+			err = restore(cmd, ctx, s, id, r, o)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("importing account %s: %w", id, err))
-			continue
+			err = fmt.Errorf("importing account %s: %w", id, err)
 		}
-		errs = append(errs, a.done(cmd, "account %s is imported", id))
+		t.add(id, "is imported", err)
 	}
-	return errors.Join(errs...)
+	return t.report(a, cmd)
 }
 
-// restore writes a record from a backup. It is a new incarnation: claims and write ids in it are another life's.
-func restore(ctx context.Context, s *Session, id tokenstore.AccountID, r tokenstore.Record, o over) error {
-	if err := check(s, r); err != nil {
+// restore writes a record from a backup. Claims and write ids in it are another life's; over an account that is there, it is a new
+// credential like any other.
+func restore(cmd *cobra.Command, ctx context.Context, s *Session, id tokenstore.AccountID, r tokenstore.Record, o over) error {
+	if err := cmp.Or(check(s, r), tokenstore.Flaw(r)); err != nil {
 		return err
 	}
 	there, v, err := s.Backend.Load(ctx, id)
@@ -126,9 +128,22 @@ func restore(ctx context.Context, s *Session, id tokenstore.AccountID, r tokenst
 	if err := o.refuse(there, err); err != nil {
 		return err
 	}
-	r.Rotation = tokenstore.Rotation{
-		Incarnation: tokenstore.NewIncarnation(), Generation: max(r.Rotation.Generation, there.Rotation.Generation), Last: r.Rotation.Last,
+	if err := s.mayHave(cmd, ctx, id, there, r); err != nil {
+		return err
 	}
+	last, generation := r.Rotation.Last, max(r.Rotation.Generation, there.Rotation.Generation)
+	if there.Provider == "" {
+		r.Rotation = tokenstore.Rotation{Incarnation: tokenstore.NewIncarnation(), Last: last}
+	} else {
+		if r.Provider == there.Provider && there.ExpiresAt.After(r.ExpiresAt) { // it lives longer
+			r.AccessToken, r.TokenType, r.ExpiresAt, r.ObtainedAt = there.AccessToken, there.TokenType, there.ExpiresAt, there.ObtainedAt
+		}
+		if r = tokenstore.Replace(id, there, r, time.Now()); r.Rotation.Incarnation != there.Rotation.Incarnation {
+			r.Rotation.Last = last
+		}
+	}
+	r.Rotation.Generation = generation
+	s.hold(id, r)
 	if _, err := write(ctx, s.Backend, id, r, v); errors.Is(err, tokenstore.ErrConflict) {
 		return refusedf("somebody changed it meanwhile: try again")
 	} else if err != nil {

@@ -98,6 +98,8 @@ func (h *handover) settled(ctx context.Context) (half, error) {
 		}
 		c := r.Rotation.Claim
 		switch {
+		case c == nil && r.Faultless() != nil:
+			return half{}, fmt.Errorf("%w: mend that first", r.Faultless())
 		case c == nil:
 			return half{r, v}, nil
 		case c.Ambiguous:
@@ -199,6 +201,9 @@ func sameSecrets(id tokenstore.AccountID, a, b tokenstore.Record) bool {
 		if tokenstore.Fingerprint(id, pair[0]) != tokenstore.Fingerprint(id, pair[1]) {
 			return false
 		}
+	}
+	if f, g := a.Former, b.Former; (f == nil) != (g == nil) || f != nil && (!f.RefreshToken.Equal(g.RefreshToken) || !f.ClientSecret.Equal(g.ClientSecret)) {
+		return false
 	}
 	return a.ClientID == b.ClientID && maps.EqualFunc(a.Extra, b.Extra, func(x, y json.RawMessage) bool { return bytes.Equal(canonical(x), canonical(y)) })
 }

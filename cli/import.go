@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"maps"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -65,84 +62,45 @@ func (a *app) importAccounts() *cobra.Command {
 	return c
 }
 
-// claudeFile is the shape of Claude Code's credentials file.
-type claudeFile struct {
-	OAuth *struct {
-		AccessToken  string   `json:"accessToken"`
-		RefreshToken string   `json:"refreshToken"`
-		ExpiresAt    int64    `json:"expiresAt"` // Unix milliseconds
-		Scopes       []string `json:"scopes"`
-	} `json:"claudeAiOauth"`
-}
-
-func (a *app) importClaude(cmd *cobra.Command, ctx context.Context, s *Session, name, file, provider, clientID string, pools []string, o over) error {
-	id, err := accountID(name)
-	if err != nil {
-		return err
-	}
-	if file == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return err
-		}
-		file = filepath.Join(home, ".claude", ".credentials.json")
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("importing from Claude Code: %w: sign in there first, or give --file", err)
-	}
-	var c claudeFile
-	if json.Unmarshal(data, &c) != nil || c.OAuth == nil || c.OAuth.AccessToken == "" {
-		return fmt.Errorf("importing from Claude Code: %s holds no claudeAiOauth object with an accessToken: sign in there first", file)
-	}
-	err = a.put(cmd, ctx, s, id, o, func(r *tokenstore.Record) {
-		r.Provider, r.Kind, r.ClientID, r.Pools = provider, tokenstore.KindClaudeCode, clientID, pools
-		r.AccessToken, r.RefreshToken = tokenstore.NewSecret(c.OAuth.AccessToken), tokenstore.NewSecret(c.OAuth.RefreshToken)
-		r.Scope = strings.Join(c.OAuth.Scopes, " ")
-		if c.OAuth.ExpiresAt > 0 {
-			r.ExpiresAt, r.ObtainedAt = time.UnixMilli(c.OAuth.ExpiresAt).UTC(), time.Now().UTC()
-		}
-	})
-	if err == nil {
-		fmt.Fprintln(cmd.ErrOrStderr(), "note: this refresh token is tokenward's now; sign in again to Claude Code if you go on using it there. The provider's terms decide who may use a subscription's credential.")
-	}
-	return err
-}
-
 func (a *app) importJSON(cmd *cobra.Command, ctx context.Context, s *Session, file string, o over) error {
 	if file == "" {
 		return Usagef("import --from json: give --file")
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
+	data, err := readJSON(cmd, "--file", file, "accounts")
+	var unread *unreadError
+	switch {
+	case errors.As(err, &unread):
 		return fmt.Errorf("importing: %w", err)
+	case err != nil:
+		return Usagef("importing %s: it must be a JSON object that maps account ids to records: %w", file, err)
 	}
 	var records map[string]json.RawMessage
 	if json.Unmarshal(data, &records) != nil {
 		return Usagef("importing %s: it must be a JSON object that maps account ids to records", file)
 	}
-	ids := make([]string, 0, len(records))
-	for id := range records {
-		ids = append(ids, id)
+	if len(records) == 0 {
+		return Usagef("importing %s: it holds no account: nothing was imported", file)
 	}
-	slices.Sort(ids)
-	var errs []error
-	for _, name := range ids {
-		id, err := accountID(name)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		r, err := tokenstore.DecodeRecord(records[name])
-		if err != nil {
-			errs = append(errs, fmt.Errorf("importing account %s: %w", id, err))
-			continue
-		}
-		errs = append(errs, a.put(cmd, ctx, s, id, o, func(dst *tokenstore.Record) {
-			rotation := dst.Rotation
-			*dst = r
-			dst.Rotation = rotation
-		}))
+	var t tally
+	for _, name := range slices.Sorted(maps.Keys(records)) {
+		t.add(a.importRecord(cmd, ctx, s, name, records[name], o))
 	}
-	return errors.Join(errs...)
+	return t.report(a, cmd)
+}
+
+// importRecord puts one record of a file into the store.
+func (a *app) importRecord(cmd *cobra.Command, ctx context.Context, s *Session, name string, data json.RawMessage, o over) (tokenstore.AccountID, string, error) {
+	id, err := accountID(name)
+	if err != nil {
+		return id, "", err
+	}
+	r, err := tokenstore.DecodeRecord(data)
+	if err == nil {
+		err = r.Faultless() // what is in a store already is served around; what is to be stored is to be right
+	}
+	if err != nil {
+		return id, "", fmt.Errorf("importing account %s: %w", id, err)
+	}
+	became, err := s.put(cmd, ctx, id, o, func(dst *tokenstore.Record) { *dst = r })
+	return id, became, err
 }

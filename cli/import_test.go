@@ -148,7 +148,8 @@ func TestImportOfRecordsTakesTheGoodOnesAndNamesTheOthers(t *testing.T) {
 	expect(t, "limit of b", b.Limits.RPM, 5)
 	expect(t, "unknown limit of b", string(b.Limits.Extra["tpm"]), "9")
 	expect(t, "the old tenant of b", b.Tenant, "")
-	expect(t, "the old access token of b is gone", b.AccessToken.IsZero(), true)
+	expect(t, "the access token of b stays", b.AccessToken.Equal(living().AccessToken), true)
+	expect(t, "the former refresh token of b", b.Former.RefreshToken.Reveal(), planted+"refresh")
 	expect(t, "generation of b", b.Rotation.Generation, 7)
 	expect(t, "accounts stored", s.count(t), 3)
 }

@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -96,4 +98,76 @@ func TestRefreshNeedsAccountsOrAll(t *testing.T) {
 		expect(t, "exit code", r.code, ExitUsage)
 		has(t, r.err, "name accounts, or give --all")
 	}
+}
+
+func TestWithoutForceAnAmbiguousAccountIsExplainedAtOnceAndWithItTheRiskIsTold(t *testing.T) {
+	s := newShell(t)
+	doubtful := living()
+	doubtful.Rotation.Claim = &tokenstore.Claim{AttemptID: "x", Holder: "h", Fingerprint: tokenstore.Fingerprint("a", doubtful.RefreshToken), Ambiguous: true, LeaseSeconds: 600}
+	s.put(t, "a", doubtful)
+	began := time.Now()
+	r := s.run(t, "", "accounts", "refresh", "a")
+	expect(t, "exit code", r.code, ExitRefused)
+	has(t, r.err, "refreshing account a: nothing was done", "may be spent", "is tried again shortly before the access token ends, at ")
+	r = s.run(t, "", "accounts", "refresh", "a", "--force")
+	expect(t, "exit code of --force", r.code, ExitRefused)
+	has(t, r.err, "forcing account a: its refresh token may be spent already", "revokes the account", "which lives for another", "--force --yes")
+	has(t, s.good(t, "accounts", "refresh", "--all", "--force"), "a  skipped", "may be spent")
+	expect(t, "calls", s.driver.Calls(), 0)
+	r = s.run(t, "", "accounts", "refresh", "a", "--force", "--yes")
+	expect(t, "exit code of --force --yes", r.code, 0)
+	has(t, r.err, "its refresh token may be spent already")
+	has(t, r.out, "a  refreshed  generation 8")
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("all of it took %v", took)
+	}
+}
+
+func TestForcingAHealthyAccountTellsWhatItCosts(t *testing.T) {
+	s := newShell(t)
+	s.put(t, "a", living())
+	has(t, s.good(t, "accounts", "refresh", "a"), "a  fresh  generation 7", "nothing to do")
+	r := s.run(t, "", "accounts", "refresh", "a", "--force")
+	expect(t, "exit code", r.code, 0)
+	has(t, r.err, "it spends a refresh token although the access token lives")
+	expect(t, "exit code of --yes alone", s.run(t, "", "accounts", "refresh", "a", "--yes").code, ExitUsage)
+}
+
+func TestAFailedRefreshIsToldOnce(t *testing.T) {
+	for _, output := range []string{"text", "json"} {
+		s := newShell(t)
+		s.put(t, "a", expired())
+		s.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
+			return &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Status: 400, Code: "invalid_grant"}
+		}
+		r := s.run(t, "", "accounts", "refresh", "a", "-o", output)
+		expect(t, "exit code", r.code, ExitFailed)
+		expect(t, "times told in "+output, strings.Count(r.out+r.err, "invalid_grant"), 1)
+	}
+}
+
+func TestRefreshAllGoesThroughAccountsSideBySide(t *testing.T) {
+	s := newShell(t)
+	for i := range 6 {
+		r := expired()
+		r.RefreshToken = tokenstore.NewSecret(planted + strconv.Itoa(i))
+		s.put(t, tokenstore.AccountID("a"+strconv.Itoa(i)), r)
+	}
+	s.driver.OnRefresh = func(ctx context.Context, _ tokenstore.Record) error {
+		select {
+		case <-time.After(300 * time.Millisecond):
+		case <-ctx.Done():
+		}
+		return nil
+	}
+	began := time.Now()
+	out := s.good(t, "accounts", "refresh", "--all")
+	if took := time.Since(began); took > 1500*time.Millisecond {
+		t.Errorf("six refreshes of 0.3 s took %v", took)
+	}
+	expect(t, "lines", strings.Count(out, "refreshed"), 6)
+}
+
+func TestNothingToRefreshIsSaid(t *testing.T) {
+	expect(t, "output", newShell(t).good(t, "accounts", "refresh", "--all"), "there are no accounts: nothing was refreshed\n")
 }

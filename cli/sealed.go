@@ -104,7 +104,7 @@ func passphrase(cmd *cobra.Command, path string, isNew bool) (string, error) {
 	if path == "" {
 		pass, err = askAtTerminal(cmd, isNew)
 	} else {
-		pass, err = readLine(cmd, path, "the passphrase")
+		pass, err = readLine(cmd, "--passphrase-file", path, "the passphrase")
 	}
 	if err == nil && isNew && len([]rune(pass)) < shortestPassphrase {
 		err = Usagef("the passphrase has fewer than %d characters: take a longer one, e.g. from openssl rand -base64 24", shortestPassphrase)

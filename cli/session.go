@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +25,8 @@ type Session struct {
 	AdminURL       string
 	AdminTokenFile string
 	AdminCAFile    string
+
+	holders *holders // nil: not looked up yet
 }
 
 // Open opens a session for the configuration file, with the store or without it.
@@ -76,7 +75,10 @@ func (a *app) session(cmd *cobra.Command, withStore bool) (*Session, error) {
 	return a.open(cmd.Context(), a.config, withStore)
 }
 
-// edit changes one record by compare-and-set, again if somebody else was quicker.
+// errUnchanged ends an edit that has nothing to write.
+var errUnchanged = errors.New("there is nothing to change")
+
+// edit changes one record by compare-and-set, again if somebody else was quicker. The bookkeeping of refreshes stays as it is.
 func edit(ctx context.Context, b tokenstore.Backend, id tokenstore.AccountID, change func(r *tokenstore.Record) error) error {
 	for range 10 {
 		r, v, err := b.Load(ctx, id)
@@ -114,34 +116,6 @@ func accountID(s string) (tokenstore.AccountID, error) {
 		return "", &ExitError{ExitUsage, err}
 	}
 	return id, nil
-}
-
-// readSecret reads a secret from a file, or standard input for "-". Surrounding white space is not part of it.
-func readSecret(cmd *cobra.Command, path string) (tokenstore.Secret, error) {
-	if path == "" {
-		return tokenstore.Secret{}, nil
-	}
-	value, err := readLine(cmd, path, "a secret")
-	return tokenstore.NewSecret(value), err
-}
-
-// readLine reads the one line of a file, or of standard input for "-", without surrounding white space.
-func readLine(cmd *cobra.Command, path, what string) (string, error) {
-	var data []byte
-	var err error
-	if path == "-" {
-		data, err = io.ReadAll(io.LimitReader(cmd.InOrStdin(), 1<<20))
-	} else {
-		data, err = os.ReadFile(path)
-	}
-	if err != nil {
-		return "", fmt.Errorf("reading %s: %w", what, err)
-	}
-	value := strings.TrimSpace(string(data))
-	if value == "" || strings.ContainsAny(value, "\r\n") {
-		return "", Usagef("reading %s from %s: it must hold one line that is not empty", what, path)
-	}
-	return value, nil
 }
 
 func when(t time.Time) string {

@@ -61,6 +61,11 @@ type result struct {
 // run runs a command line. No secret may be printed, and what was opened must be closed, whatever the command is.
 func (s *shell) run(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
+	return s.runIn(t.Context(), t, stdin, args...)
+}
+
+func (s *shell) runIn(ctx context.Context, t *testing.T, stdin string, args ...string) result {
+	t.Helper()
 	opened := 0
 	root := &cobra.Command{Use: "tokenward", SilenceErrors: true, SilenceUsage: true}
 	root.AddCommand(Commands(func(_ context.Context, file string, withStore bool) (*Session, error) {
@@ -78,7 +83,7 @@ func (s *shell) run(t *testing.T, stdin string, args ...string) result {
 	root.SetErr(&errOut)
 	root.SetArgs(append(args, "-c", "there.yaml"))
 	s.closed = 0
-	err := root.ExecuteContext(t.Context())
+	err := root.ExecuteContext(ctx)
 	if s.closed != opened {
 		t.Errorf("opened %d times, closed %d times", opened, s.closed)
 	}

@@ -16,54 +16,77 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// statusAnswer is the part of the admin API's answer that the table shows.
-type statusAnswer struct {
-	Accounts []struct {
-		ID          string    `json:"accountId"`
-		Provider    string    `json:"provider"`
-		Pools       []string  `json:"pools"`
-		State       string    `json:"state"`
-		Routable    bool      `json:"routable"`
-		Reason      string    `json:"reason"`
-		ExpiresAt   time.Time `json:"expiresAt"`
-		NextRefresh time.Time `json:"nextRefreshAt"`
-		Requests    uint64    `json:"requests"`
-		Failovers   uint64    `json:"failovers"`
-	} `json:"accounts"`
-}
+// watchEvery is how often status --watch looks; tests are less patient.
+var watchEvery = 2 * time.Second
 
 func (a *app) status() *cobra.Command {
-	var watch, ready bool
-	c := &cobra.Command{Use: "status", Short: "what the running service knows of its accounts", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return a.withService(cmd, func(ctx context.Context, s *Session) error {
-			for {
-				raw, err := ask(ctx, s)
-				if err != nil {
+	var watch, ready, problems bool
+	c := &cobra.Command{
+		Use: "status", Short: "what the running service knows of its accounts: those with problems first", Args: cobra.NoArgs,
+		Long: "status shows the accounts of the running service, those that need attention first, with what to do about\n" +
+			"each, and counts them.\n\n" +
+			"With --problems it shows those that need attention only, and ends with exit code 4 when something is red:\n" +
+			"when a human has to give a new credential (needs_reauth), mend a record (config_error) or settings (the token\n" +
+			"endpoint refuses our client), when nothing can renew an account, or no account of a pool can serve.\n" +
+			"Not red: cooling, ambiguous, at its limit, a renewal that is tried again, paused.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withService(cmd, func(ctx context.Context, s *Session) error {
+				if watch {
+					return a.watch(ctx, cmd, s, ready, problems)
+				}
+				o, err := a.look(ctx, cmd, s, ready, problems)
+				if err != nil || !problems {
 					return err
 				}
-				if watch && a.output == "text" {
-					fmt.Fprint(cmd.OutOrStdout(), "\033[H\033[2J")
-				}
-				if err := a.printStatus(cmd.OutOrStdout(), raw); err != nil {
-					return err
-				}
-				if err := a.sayReady(ctx, cmd, s, ready); err != nil {
-					return err
-				}
-				if !watch {
-					return nil
-				}
-				select {
-				case <-ctx.Done():
-					return nil
-				case <-time.After(2 * time.Second):
-				}
-			}
-		})
-	}}
+				return o.verdict()
+			})
+		},
+	}
 	c.Flags().BoolVar(&watch, "watch", false, "again every two seconds, until Ctrl-C")
 	c.Flags().BoolVar(&ready, "ready", false, "fail while the service is not ready to serve: for health checks")
+	c.Flags().BoolVar(&problems, "problems", false,
+		"only accounts that need attention; exit code 4 when one needs a human, or a pool cannot serve")
 	return c
+}
+
+// look asks the service and prints what it says.
+func (a *app) look(ctx context.Context, cmd *cobra.Command, s *Session, ready, problems bool) (*overview, error) {
+	raw, err := ask(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	o, err := readOverview(raw)
+	if err != nil {
+		return nil, err
+	}
+	if problems {
+		raw = o.keepProblems()
+	}
+	if err := a.printStatus(cmd.OutOrStdout(), raw, o); err != nil {
+		return nil, err
+	}
+	return o, a.sayReady(ctx, cmd, s, ready)
+}
+
+// watch looks again and again until the context ends. Once it has seen the service, it waits for it to come back.
+func (a *app) watch(ctx context.Context, cmd *cobra.Command, s *Session, ready, problems bool) error {
+	for first := true; ; first = false {
+		if a.output == "text" && isTerminal(cmd.OutOrStdout()) {
+			fmt.Fprint(cmd.OutOrStdout(), "\033[H\033[2J")
+		}
+		_, err := a.look(ctx, cmd, s, ready, problems)
+		if err != nil && first && ctx.Err() == nil {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
+			fmt.Fprintln(cmd.ErrOrStderr(), Clean(err.Error()))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchEvery):
+		}
+	}
 }
 
 // ask gets the statuses from the service.
@@ -102,9 +125,9 @@ func (a *app) sayReady(ctx context.Context, cmd *cobra.Command, s *Session, must
 	case must && !ready:
 		return fmt.Errorf("asking the service whether it is ready: it is not: %s: wait, and look into its log", reasons)
 	case err == nil && !ready:
-		fmt.Fprintf(cmd.ErrOrStderr(), "the service is not ready: %s: wait, and look into its log\n", reasons)
+		fmt.Fprintf(cmd.ErrOrStderr(), "the service is not ready: %s: wait, and look into its log\n", Clean(reasons))
 	case err == nil && reasons != "":
-		fmt.Fprintf(cmd.ErrOrStderr(), "note: %s\n", reasons)
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: %s\n", Clean(reasons))
 	}
 	return nil
 }
@@ -160,50 +183,4 @@ func adminClient(caFile string) (*http.Client, error) {
 	}
 	c.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
 	return c, nil
-}
-
-func (a *app) printStatus(out io.Writer, raw json.RawMessage) error {
-	var ans statusAnswer
-	if err := json.Unmarshal(raw, &ans); err != nil {
-		return fmt.Errorf("asking the service: its answer cannot be read: %w", err)
-	}
-	colour := isTerminal(out)
-	return a.print(out, raw, func(w io.Writer) {
-		fmt.Fprintln(w, "ACCOUNT\tPROVIDER\tPOOLS\tSTATE\tSERVES\tTOKEN ENDS\tNEXT RENEWAL\tATTEMPTS\tMOVED\tWHY")
-		for _, x := range ans.Accounts {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", x.ID, x.Provider, dash(strings.Join(x.Pools, ",")), paint(x.State, colour), yes(x.Routable),
-				when(x.ExpiresAt), when(x.NextRefresh), x.Requests, x.Failovers, dash(x.Reason))
-		}
-	})
-}
-
-// paint colours a state. Every state gets a code of the same length, so that the table's columns stay aligned.
-func paint(state string, colour bool) string {
-	if !colour {
-		return state
-	}
-	code := "31"
-	switch state {
-	case "active":
-		code = "32"
-	case "expiring", "cooling", "paused":
-		code = "33"
-	}
-	return "\033[" + code + "m" + state + "\033[0m"
-}
-
-func isTerminal(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
-}
-
-func yes(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
 }

@@ -35,18 +35,20 @@ func answering(status int, body string) http.HandlerFunc {
 
 const answer = `{"accounts":[
 	{"accountId":"a","provider":"p","pools":["p","spare"],"state":"active","routable":true,"reason":"","expiresAt":"2100-01-01T00:00:00Z","nextRefreshAt":"2099-12-31T23:00:00Z","requests":12,"failovers":3},
-	{"accountId":"b","provider":"p","pools":[],"state":"needs_reauth","routable":false,"reason":"invalid_grant","expiresAt":null,"nextRefreshAt":null,"requests":0,"failovers":0}],"summary":{"total":2}}`
+	{"accountId":"b","provider":"p","pools":["lone"],"state":"needs_reauth","routable":false,"reason":"invalid_grant","expiresAt":null,"nextRefreshAt":null,"requests":0,"failovers":0}],"summary":{"total":2}}`
 
 func TestStatusShowsATable(t *testing.T) {
 	s := newShell(t)
 	service(t, s, 200, answer)
 	lines := strings.Split(strings.TrimSpace(s.good(t, "status")), "\n")
-	if len(lines) != 3 {
+	if len(lines) != 5 {
 		t.Fatalf("lines: %q", lines)
 	}
 	has(t, lines[0], "ACCOUNT", "STATE", "SERVES", "TOKEN ENDS", "NEXT RENEWAL", "ATTEMPTS", "MOVED", "WHY")
-	has(t, lines[1], "a ", "p,spare", "active", "yes", "in ", "12", "3")
-	has(t, lines[2], "b ", "needs_reauth", "no", "invalid_grant")
+	has(t, lines[1], "b ", "needs_reauth", "no", "invalid_grant") // problems first
+	has(t, lines[2], "a ", "p,spare", "active", "yes", "in ", "12", "3")
+	expect(t, "summary", lines[3], "2 accounts: 1 active, 1 needs_reauth")
+	expect(t, "pool", lines[4], "pool lone: no account can serve")
 	if strings.Contains(lines[1], "\033") {
 		t.Error("colours where there is no terminal")
 	}

@@ -13,6 +13,7 @@ type checker struct {
 	*reader
 	config *Config
 	known  Known
+	absent map[string]bool // providers that are not there: reported once, where they are named
 }
 
 // bad blames the line that gives the path, or else the line of what the path belongs to.
@@ -21,82 +22,6 @@ func (k *checker) bad(line int, path, value, rule, remedy string) {
 		line, value = n.Line, asWritten(n, value)
 	}
 	k.problems = append(k.problems, Problem{k.file, line, path, value, rule, remedy})
-}
-
-// complete applies the rule that things which share a name need not be spelled out.
-func (k *checker) complete() {
-	c := k.config
-	for _, r := range c.Routes {
-		for i, h := range r.Hosts {
-			r.Hosts[i] = strings.ToLower(h) // as Envoy compares them
-		}
-		for _, name := range r.Upstreams {
-			if _, ok := c.Upstreams[name]; !ok {
-				if !k.reachable(name) {
-					k.bad(r.line, "routes."+r.Name+".upstreams", name, "names no upstream", "add it under upstreams")
-					continue
-				}
-				u := defaultUpstream()
-				u.line = r.line
-				c.Upstreams[name] = u
-			}
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
-		u := c.Upstreams[name]
-		if u.Pool == "" {
-			u.Pool = name
-		}
-		if _, ok := c.Pools[u.Pool]; !ok {
-			p := defaultPool()
-			p.line = u.line
-			c.Pools[u.Pool] = p
-		}
-		c.Upstreams[name] = u
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Pools)) {
-		p := c.Pools[name]
-		if p.Provider == "" {
-			p.Provider = name
-		}
-		if _, ok := c.Providers[p.Provider]; !ok {
-			v := defaultProvider()
-			v.line = p.line
-			if !k.known.has(p.Provider) {
-				k.bad(p.line, "pools."+name+".provider", p.Provider, "names no provider and no driver", "add it under providers; drivers are "+strings.Join(k.known.Drivers, ", "))
-				v.Driver = "-"
-			}
-			c.Providers[p.Provider] = v
-		}
-		c.Pools[name] = p
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
-		p := c.Providers[name]
-		if p.Driver == "" {
-			p.Driver = name
-		}
-		c.Providers[name] = p
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
-		u := c.Upstreams[name]
-		if u.URL == "" {
-			u.URL = k.known.DefaultURL(c.Providers[c.Pools[u.Pool].Provider].Driver)
-		}
-		c.Upstreams[name] = u
-	}
-}
-
-// reachable reports whether an upstream that is only named leads to a provider with a usual URL.
-func (k *checker) reachable(name string) bool {
-	provider := name
-	if p, ok := k.config.Pools[name]; ok && p.Provider != "" {
-		provider = p.Provider
-	}
-	driver := provider
-	if p, ok := k.config.Providers[provider]; ok && p.Driver != "" {
-		driver = p.Driver
-	}
-	return k.known.DefaultURL(driver) != ""
 }
 
 func (k *checker) check() {
@@ -110,25 +35,28 @@ func (k *checker) check() {
 
 func (k *checker) checkListeners() {
 	c := k.config
-	seen := map[string]string{}
+	var seen []listener
 	address := func(path, a string, secured bool, remedy string) {
-		_, port, err := net.SplitHostPort(a)
+		host, port, err := net.SplitHostPort(a)
 		if err == nil {
 			_, err = strconv.ParseUint(port, 10, 16)
 		}
-		host, _, _ := net.SplitHostPort(a)
-		switch {
+		envoys := strings.HasPrefix(path, "envoy.")
+		l := listener{path, host, port}
+		switch i := slices.IndexFunc(seen, l.overlaps); {
 		case err != nil:
 			k.bad(0, path, a, "must be HOST:PORT", "")
 			return
-		case strings.HasPrefix(path, "envoy.") && host != "" && host != "localhost" && net.ParseIP(host) == nil:
+		case envoys && host != "" && host != "localhost" && net.ParseIP(host) == nil:
 			k.bad(0, path, a, "must have an IP address or localhost as host", "Envoy resolves no names of listeners")
+		case envoys && strings.Trim(port, "0") == "":
+			k.bad(0, path, a, "must name a port: nobody could know which one Envoy gets", "")
 		case !secured && !loopback(a):
 			k.bad(0, path, a, "is not a loopback address", remedy)
-		case seen[a] != "" && !strings.HasSuffix(a, ":0"):
-			k.bad(0, path, a, "is already used by "+seen[a], "choose another port")
+		case i >= 0:
+			k.bad(0, path, a, "is already used by "+seen[i].path, "choose another port")
 		}
-		seen[a] = path
+		seen = append(seen, l)
 	}
 	switch tcp, isTCP := strings.CutPrefix(c.ExtProc.Listen, "tcp://"); {
 	case isTCP:
@@ -152,6 +80,25 @@ func (k *checker) checkListeners() {
 			k.bad(0, path, "", "needs both cert_file and key_file", "")
 		}
 	}
+}
+
+// listener is an address that something of ours listens on.
+type listener struct{ path, host, port string }
+
+// overlaps reports whether two cannot both listen. A port 0 is any that is free.
+func (l listener) overlaps(o listener) bool {
+	everywhere := func(host string) bool {
+		ip := net.ParseIP(host)
+		return host == "" || ip != nil && ip.IsUnspecified()
+	}
+	same := func(host string) string {
+		if host == "localhost" {
+			return "127.0.0.1"
+		}
+		return host
+	}
+	port := strings.TrimLeft(l.port, "0")
+	return port != "" && port == strings.TrimLeft(o.port, "0") && (everywhere(l.host) || everywhere(o.host) || same(l.host) == same(o.host))
 }
 
 func (k *checker) checkRenewal() {

@@ -53,7 +53,7 @@ func parse(file string, data []byte, known Known, env func(string) (string, bool
 			return nil, noYAML(file, err)
 		}
 	}
-	k := &checker{reader: r, config: c, known: known}
+	k := &checker{reader: r, config: c, known: known, absent: map[string]bool{}}
 	k.complete()
 	k.check()
 	return k, nil
@@ -94,6 +94,7 @@ func (r *reader) sections(c *Config) keys {
 		"clients":   r.object(clients),
 		"envoy": r.object(keys{
 			"listen": r.text(&c.Envoy.Listen), "admin": r.text(&c.Envoy.Admin), "retry_body_limit": r.size(&c.Envoy.RetryBodyLimit),
+			"service_wait": r.duration(&c.Envoy.ServiceWait, 500*time.Millisecond), "retry_after": r.duration(&c.Envoy.RetryAfter, time.Second),
 			"tls": r.object(keys{"cert_file": r.text(&c.Envoy.TLS.CertFile), "key_file": r.text(&c.Envoy.TLS.KeyFile)}),
 		}),
 		"log": r.object(keys{"level": r.oneOf(&c.Log.Level, "debug", "info", "warn", "error"), "format": r.oneOf(&c.Log.Format, "json", "console")}),

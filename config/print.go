@@ -63,8 +63,11 @@ func Print(c *Config) ([]byte, error) {
 		},
 		"providers": providers, "pools": pools, "upstreams": upstreams, "routes": routes,
 		"clients": map[string]any{"anonymous": c.Clients.Anonymous},
-		"envoy":   map[string]any{"listen": c.Envoy.Listen, "admin": c.Envoy.Admin, "retry_body_limit": c.Envoy.RetryBodyLimit, "tls": envoyTLS},
-		"log":     map[string]any{"level": c.Log.Level, "format": c.Log.Format},
+		"envoy": map[string]any{
+			"listen": c.Envoy.Listen, "admin": c.Envoy.Admin, "retry_body_limit": c.Envoy.RetryBodyLimit, "service_wait": d(c.Envoy.ServiceWait),
+			"retry_after": d(c.Envoy.RetryAfter), "tls": envoyTLS,
+		},
+		"log": map[string]any{"level": c.Log.Level, "format": c.Log.Format},
 	}
 	var buf bytes.Buffer
 	e := yaml.NewEncoder(&buf)

@@ -2,9 +2,11 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,7 +48,7 @@ func (r *reader) object(k keys) read {
 				f(value, join(path, key))
 				return
 			}
-			r.report(at, join(path, key), "", "is no key of the configuration", nearest(key, k))
+			r.report(at, join(path, key), "", "is no key of the configuration", meant(key, slices.Collect(maps.Keys(k)), "remove it"))
 		})
 	}
 }
@@ -223,7 +225,9 @@ func (r *reader) texts(dst *[]string) read {
 		}
 		*dst = nil
 		for i, e := range n.Content {
-			if v, ok := r.scalar(e, fmt.Sprintf("%s[%d]", path, i), "a text"); ok {
+			at := fmt.Sprintf("%s[%d]", path, i)
+			r.values[at] = e
+			if v, ok := r.scalar(e, at, "a text"); ok {
 				*dst = append(*dst, v)
 			}
 		}
@@ -259,40 +263,6 @@ func join(path, key string) string {
 		return key
 	}
 	return path + "." + key
-}
-
-// nearest suggests a known key for a misspelt one.
-func nearest(key string, k keys) string {
-	best, least := "", 3
-	for known := range k {
-		if d := distance(key, known); d < least || d == least && known < best {
-			best, least = known, d
-		}
-	}
-	if best == "" {
-		return "remove it"
-	}
-	return "did you mean " + best + "?"
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diag := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			diag, row[j] = row[j], min(row[j]+1, row[j-1]+1, diag+cost)
-		}
-	}
-	return row[len(b)]
 }
 
 // loopback reports whether a HOST:PORT can be reached from this machine only.

@@ -37,7 +37,7 @@ type VaultAuth struct {
 }
 
 // VaultAppRole is a login with a role id and a secret id.
-type VaultAppRole struct{ Mount, RoleID, SecretIDFile string }
+type VaultAppRole struct{ Mount, RoleID, RoleIDFile, SecretIDFile string }
 
 // VaultJWT is a login with a token that the platform projects into a file.
 type VaultJWT struct{ Mount, Role, TokenFile string }
@@ -78,7 +78,7 @@ func (r *reader) vaultAuth(a *VaultAuth) read {
 		"token_file": r.text(&a.TokenFile),
 		"approle": func(n *yaml.Node, path string) {
 			a.AppRole = &VaultAppRole{Mount: "approle"}
-			r.object(keys{"mount": r.text(&a.AppRole.Mount), "role_id": r.text(&a.AppRole.RoleID), "secret_id_file": r.text(&a.AppRole.SecretIDFile)})(n, path)
+			r.object(keys{"mount": r.text(&a.AppRole.Mount), "role_id": r.text(&a.AppRole.RoleID), "role_id_file": r.text(&a.AppRole.RoleIDFile), "secret_id_file": r.text(&a.AppRole.SecretIDFile)})(n, path)
 		},
 		"kubernetes": jwt(&a.Kubernetes, "kubernetes", projectedToken),
 		"jwt":        jwt(&a.JWT, "jwt", ""),
@@ -139,7 +139,10 @@ func (k *checker) checkVaultAuth(a VaultAuth, line int) {
 	}
 	if m := a.AppRole; m != nil {
 		methods++
-		needs("approle", map[string]string{"mount": m.Mount, "role_id": m.RoleID, "secret_id_file": m.SecretIDFile})
+		needs("approle", map[string]string{"mount": m.Mount, "role_id (or role_id_file)": m.RoleID + m.RoleIDFile, "secret_id_file": m.SecretIDFile})
+		if m.RoleID != "" && m.RoleIDFile != "" {
+			k.bad(line, path+".approle", "", "has both role_id and role_id_file", "keep one")
+		}
 	}
 	if m := a.Kubernetes; m != nil {
 		methods++
@@ -167,7 +170,7 @@ func (s *Store) paths() []*string {
 	}
 	out = append(out, &v.CAFile, &v.Auth.TokenFile)
 	if m := v.Auth.AppRole; m != nil {
-		out = append(out, &m.SecretIDFile)
+		out = append(out, &m.RoleIDFile, &m.SecretIDFile)
 	}
 	for _, m := range []*VaultJWT{v.Auth.Kubernetes, v.Auth.JWT} {
 		if m != nil {
@@ -193,7 +196,7 @@ func (s Store) printed() map[string]any {
 		auth["token_file"] = v.Auth.TokenFile
 	}
 	if m := v.Auth.AppRole; m != nil {
-		auth["approle"] = map[string]any{"mount": m.Mount, "role_id": m.RoleID, "secret_id_file": m.SecretIDFile}
+		auth["approle"] = map[string]any{"mount": m.Mount, "role_id": m.RoleID, "role_id_file": m.RoleIDFile, "secret_id_file": m.SecretIDFile}
 	}
 	for name, m := range map[string]*VaultJWT{"kubernetes": v.Auth.Kubernetes, "jwt": v.Auth.JWT} {
 		if m != nil {

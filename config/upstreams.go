@@ -13,8 +13,9 @@ import (
 func (k *checker) checkProviders() {
 	for _, name := range slices.Sorted(maps.Keys(k.config.Providers)) {
 		p, path := k.config.Providers[name], "providers."+name
-		if p.Driver != "-" && !k.known.has(p.Driver) {
-			k.bad(p.line, path+".driver", p.Driver, "is no driver", "use one of "+strings.Join(k.known.Drivers, ", "))
+		if !k.absent[name] && !k.known.has(p.Driver) {
+			k.bad(p.line, path+".driver", p.Driver, "is no driver", meant(p.Driver, k.known.Drivers, "use one of "+strings.Join(k.known.Drivers, ", ")))
+			k.absent[name] = true
 		}
 		if p.Driver == "oauth2" && p.TokenURL == "" {
 			k.bad(p.line, path+".token_url", "", "must be given for the oauth2 driver", "")
@@ -39,6 +40,9 @@ func (k *checker) checkUpstreams() {
 	for _, name := range slices.Sorted(maps.Keys(k.config.Upstreams)) {
 		up, path := k.config.Upstreams[name], "upstreams."+name+".url"
 		k.checkCluster(name, up, clusters)
+		if up.URL == "" && k.absent[k.config.Pools[up.Pool].Provider] {
+			continue // what the file names instead is reported already
+		}
 		if up.URL == "" {
 			k.bad(up.line, path, "", "must be given: the provider has no usual URL", "")
 			continue

@@ -34,6 +34,8 @@ type ChildConfig struct {
 	RunFolder string // the bootstrap is written here
 	Admin     string // Envoy's admin address, HOST:PORT
 	Output    io.Writer
+	// Blocked says why Envoy cannot listen where it has to; nil: it can, or nothing is known.
+	Blocked func(ctx context.Context) error
 }
 
 // Child is an Envoy that is restarted when it dies, until Stop.
@@ -79,6 +81,9 @@ func (c *Child) Start(ctx context.Context) error {
 		case err := <-first:
 			c.cancel()
 			<-c.done
+			if why := c.blocked(ctx); why != nil {
+				return why
+			}
 			return fmt.Errorf("starting Envoy: it ended at once (%w): %s", err, c.words())
 		case <-ready.Done():
 			c.abandon()
@@ -92,6 +97,14 @@ func (c *Child) Start(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// blocked tells in our words what Envoy's last words tell in its own.
+func (c *Child) blocked(ctx context.Context) error {
+	if c.cfg.Blocked == nil {
+		return nil
+	}
+	return c.cfg.Blocked(ctx)
 }
 
 // takeOver makes supervise repair deaths from now on; false if there was one already, which is then in first.
@@ -140,7 +153,7 @@ func (c *Child) supervise(file string, first chan<- error) {
 			pause.Reset()
 		}
 		wait := pause.NextBackOff()
-		c.log.Error("Envoy ended; starting it again", zap.Error(err), zap.Duration("in", wait), zap.String("last_words", c.words()))
+		c.log.Error("Envoy ended; starting it again", zap.Error(err), zap.Int64("in_ms", wait.Milliseconds()), zap.String("last_words", c.words()))
 		select {
 		case <-time.After(wait):
 		case <-c.life.Done():
@@ -228,7 +241,7 @@ func (c *Child) ask(ctx context.Context, method, path string) (string, error) {
 	return string(body), err
 }
 
-// Stop drains Envoy, since SIGTERM alone would cut every request, and ends it.
+// Stop drains Envoy, since SIGTERM alone would cut every request, and ends it. A second call does nothing.
 func (c *Child) Stop(ctx context.Context) error {
 	c.cancel()
 	c.mu.Lock()
@@ -256,25 +269,33 @@ func (c *Child) Stop(ctx context.Context) error {
 	return nil
 }
 
+// drain takes the listener away, has Envoy tell clients to leave, and waits for the requests under way. It looks twice: a
+// connection that was just accepted may not have sent its request yet.
 func (c *Child) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainWithin)
 	defer cancel()
-	if _, err := c.ask(ctx, http.MethodPost, "/drain_listeners?graceful&skip_exit"); err != nil {
-		return
+	for _, call := range []string{"/drain_listeners?graceful&skip_exit", "/drain_listeners"} {
+		if _, err := c.ask(ctx, http.MethodPost, call); err != nil {
+			return
+		}
 	}
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
-	for {
-		active, err := c.ask(ctx, http.MethodGet, "/stats?filter=^http.llm.downstream_rq_active$")
-		if err != nil || strings.TrimSpace(active) == "http.llm.downstream_rq_active: 0" {
-			return
-		}
+	for idle := 0; idle < 2; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.done:
 			return
 		case <-poll.C:
+		}
+		active, err := c.ask(ctx, http.MethodGet, "/stats?filter=^http.llm.downstream_rq_active$")
+		if err != nil {
+			return
+		}
+		idle++
+		if strings.TrimSpace(active) != "http.llm.downstream_rq_active: 0" {
+			idle = 0
 		}
 	}
 }

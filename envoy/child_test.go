@@ -99,7 +99,7 @@ func TestStopWaitsForARequestUnderWay(t *testing.T) {
 	begun, finish := make(chan struct{}), make(chan struct{})
 	address := ""
 	result := make(chan string, 1)
-	t.Run("stopping", func(t *testing.T) { // its end stops the Envoy, while the request runs
+	begins := t.Run("stopping", func(t *testing.T) { // its end stops the Envoy, while the request runs
 		address = startOuter(t, []Route{{Name: "all", Prefix: "/", Hosts: []string{"*"}, Attempts: 1}}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			close(begun)
 			<-finish
@@ -118,6 +118,9 @@ func TestStopWaitsForARequestUnderWay(t *testing.T) {
 		<-begun
 		time.AfterFunc(time.Second, func() { close(finish) })
 	})
+	if !begins {
+		t.FailNow()
+	}
 	if got := <-result; got != "whole" {
 		t.Errorf("a request under way at Stop got %q", got)
 	}

@@ -29,8 +29,8 @@ const (
 	innerHeadersKB = 128
 )
 
-// restartReserve is how many retries are kept beyond a route's attempts for the time when the service is away: each
-// waits 1 to 1.5 s. The service counts a request's attempts itself.
+// restartReserve is how many retries are kept beyond a route's attempts for those that the service did not answer, since it
+// died: the next one waits for its successor. The service counts a request's attempts itself.
 const restartReserve = 3
 
 // Config is what the generated configuration depends on.
@@ -45,9 +45,13 @@ type Config struct {
 	ExtProcCAFile  string
 	Upstreams      []Upstream
 	Routes         []Route
-	ForwardHeaders []string      // request headers that the service must see, besides its own
-	LongestHold    time.Duration // the longest time the service holds an answer
-	SystemCAFile   string        // trust anchor of upstreams without their own; "": the usual places are searched
+	ForwardHeaders []string // headers of requests and answers that the service must see, besides its own
+	// CredentialHeaders are removed from what clients send; so are names that end in -NAME, and spellings with _ for -.
+	CredentialHeaders []string
+	ServiceWait       time.Duration // how long a request waits for a service that is not there
+	RetryAfter        time.Duration // what a client is told then
+	LongestHold       time.Duration // the longest time the service holds an answer
+	SystemCAFile      string        // trust anchor of upstreams without their own; "": the usual places are searched
 }
 
 // Upstream becomes a cluster.

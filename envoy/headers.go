@@ -1,6 +1,10 @@
 package envoy
 
 import (
+	"regexp"
+	"slices"
+	"strings"
+
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -9,31 +13,68 @@ import (
 // Header hygiene in both directions. A header filter on the inner side cannot do it: without x-forwarded-proto or the
 // cluster header the inner route would no longer be found, so removal there happens at the router, by name.
 
-// internalPrefixes never survive from a client's request.
-var internalPrefixes = []string{"x-tokenward-", "x-envoy-", "x-forwarded-"}
+// internalPrefixes never survive from a client's request. Some servers take _ for -.
+var internalPrefixes = []string{"x-tokenward-", "x-envoy-", "x-forwarded-", "x_tokenward_", "x_envoy_", "x_forwarded_"}
 
-// credentialHeaders of the client are its own affair with the gateway, never the provider's.
-var credentialHeaders = []string{"authorization", "x-api-key", "proxy-authorization", "cookie"}
+// longestExpression keeps an expression, of about one step per letter, below the 100 steps that Envoy allows.
+const longestExpression = 80
+
+// credentials are expressions for the names in which a client's own credentials come: a listed name, alone or as the
+// end of a longer one, spelled with - or _, which many servers take for the same.
+func credentials(names []string) (expressions []string) {
+	size, spelled := 0, []string(nil)
+	flush := func() {
+		if len(spelled) > 0 {
+			expressions = append(expressions, "(?:.*[-_])?(?:"+strings.Join(spelled, "|")+")")
+		}
+		size, spelled = 0, nil
+	}
+	for _, n := range names {
+		if slices.ContainsFunc(names, func(end string) bool { return strings.HasSuffix(n, "-"+end) }) {
+			continue // its ending is listed
+		}
+		if size+len(n)+1 > longestExpression {
+			flush()
+		}
+		size += len(n) + 1
+		spelled = append(spelled, strings.ReplaceAll(regexp.QuoteMeta(n), "-", "[-_]"))
+	}
+	flush()
+	return expressions
+}
 
 // providerMustNotSee is removed after the inner route was chosen.
 var providerMustNotSee = []string{
-	"x-tokenward-cluster", "x-tokenward-id", "x-tokenward-route", "x-tokenward-tenant", "x-tokenward-client", "x-tokenward-san",
-	"x-envoy-attempt-count", "x-envoy-external-address", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms", "x-envoy-original-path",
+	"x-tokenward-cluster", "x-tokenward-id", "x-tokenward-route", "x-tokenward-tenant", "x-tokenward-client",
+	"x-tokenward-san",
+	"x-envoy-attempt-count", "x-envoy-external-address", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms",
+	"x-envoy-original-path",
 	"x-forwarded-proto", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-client-cert",
-	"x-request-id", "traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags",
+	"x-request-id", "traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid",
+	"x-b3-sampled", "x-b3-flags",
 }
 
-// providerMustNotSay is removed from a provider's answer before the service sees it. By name and at the route, because
-// a filter would remove these headers from the service's own refusals too.
-var providerMustNotSay = []string{"x-tokenward-retry", "x-tokenward-after", "tokenward-reason", "tokenward-attempts"}
+// providerMustNotSay is removed from a provider's answer before the service sees it. By name and at the route,
+// because a filter would remove these headers from the service's own refusals too.
+var providerMustNotSay = []string{
+	"x-tokenward-retry", "x-tokenward-after", "x-tokenward-absent", "tokenward-reason", "tokenward-attempts",
+}
 
 // clientMustNotSee is removed on the way out; the prefix x-tokenward- goes by a filter as well.
-var clientMustNotSee = []string{"x-tokenward-retry", "x-tokenward-after", "x-tokenward-status", "x-envoy-upstream-service-time"}
+var clientMustNotSee = []string{
+	"x-tokenward-retry", "x-tokenward-after", "x-tokenward-absent", "x-tokenward-status", "x-envoy-upstream-service-time",
+}
 
 func removePrefix(prefix string) *mutationv3.HeaderMutation {
 	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
 		KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}},
 	}}}
+}
+
+// removeMatching removes every header whose whole name matches the expression.
+func removeMatching(expression string) *mutationv3.HeaderMutation {
+	m := &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: regex(expression)}
+	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: m}}
 }
 
 func removeHeader(name string) *mutationv3.HeaderMutation {
@@ -46,6 +87,19 @@ func setHeader(name, value string) *corev3.HeaderValueOption {
 
 func exact(s string) *matcherv3.StringMatcher {
 	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: s}}
+}
+
+func regex(s string) *matcherv3.StringMatcher {
+	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: s}}}
+}
+
+// otherThan matches every text but the word, in any case: Envoy's expressions know no negation, and must be short.
+func otherThan(word string) []*matcherv3.StringMatcher {
+	out := []*matcherv3.StringMatcher{regex("(?i)" + word + ".+")}
+	for i := range word {
+		out = append(out, regex("(?i)"+word[:i]+"(?:[^"+word[i:i+1]+"].*)?"))
+	}
+	return out
 }
 
 func prefix(s string) *matcherv3.StringMatcher {

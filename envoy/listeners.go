@@ -8,7 +8,6 @@ import (
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
 	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
 	mutationfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
@@ -21,9 +20,6 @@ import (
 
 // longestSilence is how long a provider may say nothing, holds included; both listeners must allow it.
 const longestSilence = 900 * time.Second
-
-// absent tells that the service never answered the request headers, so that nothing was sent to a provider.
-const absent = "response.code_details == 'cluster_not_found' && !('x-tokenward-cluster' in request.headers)"
 
 var websocket = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
 
@@ -44,21 +40,26 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 	hcm := &hcmv3.HttpConnectionManager{
 		StatPrefix: "llm", UseRemoteAddress: truth(true), SkipXffAppend: true, GenerateRequestId: truth(true), AlwaysSetRequestIdInResponse: true,
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, NormalizePath: truth(true), StreamIdleTimeout: durationpb.New(longestSilence),
-		UpgradeConfigs:                websocket,
+		UpgradeConfigs: websocket,
+		HttpProtocolOptions: &corev3.Http1ProtocolOptions{
+			AcceptHttp_10: true, DefaultHostForHttp_10: b.cfg.Listen,
+			IgnoreHttp_11Upgrade: otherThan("websocket"), // RFC 9110 section 7.8: a server may ignore an upgrade
+		},
 		Http2ProtocolOptions:          &corev3.Http2ProtocolOptions{InitialStreamWindowSize: u32(256 << 10), InitialConnectionWindowSize: u32(16 << 20), MaxConcurrentStreams: u32(100)},
-		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{{Name: "envoy.http.early_header_mutation.header_mutation", TypedConfig: b.any(early)}},
-		AccessLog: b.accessLog("request", map[string]string{
+		EarlyHeaderMutationExtensions: b.early(early),
+		AccessLog: append(b.accessLog("request", map[string]string{
 			"id": "%REQ(X-TOKENWARD-ID)%", "request_id": "%REQ(X-REQUEST-ID)%", "route": "%ROUTE_NAME%",
 			"method": "%REQ(:METHOD)%", "code": "%RESPONSE_CODE%", "details": "%RESPONSE_CODE_DETAILS%", "flags": "%RESPONSE_FLAGS%",
 			"attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "ms": "%DURATION%",
-		}),
+		}), b.answerCounter()),
 		HttpFilters: []*hcmv3.HttpFilter{
 			b.filter("tokenward.response_scrub", &mutationfilterv3.HeaderMutation{Mutations: &mutationfilterv3.Mutations{
-				ResponseMutations: []*mutationv3.HeaderMutation{removePrefix("x-tokenward-")},
+				ResponseMutations:        []*mutationv3.HeaderMutation{removePrefix("x-tokenward-")},
+				RequestTrailersMutations: []*mutationv3.HeaderMutation{removeMatching(".*")}, // no header's rule would hold for them
 			}}),
 			b.router(),
 		},
-		LocalReplyConfig: whenNoRoute(),
+		LocalReplyConfig: b.clientReplies(),
 		RouteSpecifier:   &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes},
 	}
 	chain := b.chain(hcm)
@@ -70,23 +71,35 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 			}}),
 		}}
 	}
-	return &listenerv3.Listener{Name: ListenerIn, Address: socket(host, port), PerConnectionBufferLimitBytes: u32(1 << 20), FilterChains: []*listenerv3.FilterChain{chain}}, nil
+	return &listenerv3.Listener{
+		Name: ListenerIn, Address: socket(host, port), PerConnectionBufferLimitBytes: u32(1 << 20), FilterChains: []*listenerv3.FilterChain{chain},
+		// With a socket per worker a second gateway could bind the same port and get half of the connections, in silence. One socket
+		// alone is shared unevenly, so Envoy balances it.
+		EnableReusePort:         truth(false),
+		ConnectionBalanceConfig: &listenerv3.Listener_ConnectionBalanceConfig{BalanceType: &listenerv3.Listener_ConnectionBalanceConfig_ExactBalance_{ExactBalance: &listenerv3.Listener_ConnectionBalanceConfig_ExactBalance{}}},
+	}, nil
 }
 
 func (b *builder) attemptListener() *listenerv3.Listener {
+	// Here, since the outer listener's filters may look at them, and its routes at a tenant's header.
+	early := &earlyv3.HeaderMutation{}
+	for _, e := range credentials(b.cfg.CredentialHeaders) {
+		early.Mutations = append(early.Mutations, removeMatching(e))
+	}
 	hcm := &hcmv3.HttpConnectionManager{
 		StatPrefix: "attempt", GenerateRequestId: truth(false), PreserveExternalRequestId: true, SkipXffAppend: true,
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, StreamIdleTimeout: durationpb.New(longestSilence),
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{MaxHeadersCount: u32(innerHeaders)}, MaxRequestHeadersKb: u32(innerHeadersKB),
-		UpgradeConfigs:        websocket,
-		Http2ProtocolOptions:  &corev3.Http2ProtocolOptions{AllowConnect: true, InitialStreamWindowSize: u32(64 << 10), InitialConnectionWindowSize: u32(16 << 20)},
-		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{UnixSockets: true},
-		LocalReplyConfig:      b.whenAbsent(),
+		UpgradeConfigs:                websocket,
+		Http2ProtocolOptions:          &corev3.Http2ProtocolOptions{AllowConnect: true, InitialStreamWindowSize: u32(64 << 10), InitialConnectionWindowSize: u32(16 << 20)},
+		InternalAddressConfig:         &hcmv3.HttpConnectionManager_InternalAddressConfig{UnixSockets: true},
+		LocalReplyConfig:              b.attemptReplies(),
+		EarlyHeaderMutationExtensions: b.early(early),
 		AccessLog: b.accessLog("attempt", map[string]string{
 			"id": "%DYNAMIC_METADATA(tokenward:id)%", "account": "%DYNAMIC_METADATA(tokenward:account)%",
 			"attempt": "%DYNAMIC_METADATA(tokenward:attempt)%", "verdict": "%DYNAMIC_METADATA(tokenward:verdict)%", "decision": "%DYNAMIC_METADATA(tokenward:decision)%",
 			"recovered_ms": "%DYNAMIC_METADATA(tokenward:recovered_ms)%", "cluster": "%UPSTREAM_CLUSTER_RAW%", "code": "%RESPONSE_CODE%",
-			"details": "%RESPONSE_CODE_DETAILS%", "flags": "%RESPONSE_FLAGS%", "tls": "%UPSTREAM_TRANSPORT_FAILURE_REASON%", "ms": "%DURATION%",
+			"details": "%RESPONSE_CODE_DETAILS%", "flags": "%RESPONSE_FLAGS%", "service": callStatus, "tls": "%UPSTREAM_TRANSPORT_FAILURE_REASON%", "ms": "%DURATION%",
 		}),
 		HttpFilters:    []*hcmv3.HttpFilter{b.attemptFilter(), b.router()},
 		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: attemptRoutes()},
@@ -97,39 +110,11 @@ func (b *builder) attemptListener() *listenerv3.Listener {
 	}
 }
 
-// whenAbsent marks the local reply to a request that the service never answered, so that the outer side retries it after
-// a pause: the service may be restarting.
-func (b *builder) whenAbsent() *hcmv3.LocalReplyConfig {
-	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{
-		Filter: &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{ExtensionFilter: &accesslogv3.ExtensionFilter{
-			Name: "cel", ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: b.any(&celv3.ExpressionFilter{Expression: absent})},
-		}}},
-		HeadersToAdd: []*corev3.HeaderValueOption{setHeader("x-tokenward-retry", "1"), setHeader("x-tokenward-after", "1")},
-	}}}
-}
-
-// whenNoRoute gives Envoy's 404, which is empty, a body that clients of either provider dialect can read. A route that
-// catches all would miss unknown hosts, CONNECT and OPTIONS *.
-func whenNoRoute() *hcmv3.LocalReplyConfig {
-	const message = "no route of the gateway matches this host and path: call one that its configuration names under routes"
-	text := func(s string) *structpb.Value { return structpb.NewStringValue(s) }
-	object := func(fields map[string]*structpb.Value) *structpb.Value {
-		return structpb.NewStructValue(&structpb.Struct{Fields: fields})
+func (b *builder) early(m *earlyv3.HeaderMutation) []*corev3.TypedExtensionConfig {
+	if len(m.GetMutations()) == 0 {
+		return nil
 	}
-	body := object(map[string]*structpb.Value{
-		"type":      text("error"),
-		"error":     object(map[string]*structpb.Value{"type": text("not_found_error"), "code": text("unknown_route"), "message": text(message)}),
-		"tokenward": object(map[string]*structpb.Value{"reason": text("unknown_route")}),
-	})
-	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{{
-		Filter: &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
-			ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: []string{"NR"}},
-		}},
-		HeadersToAdd: []*corev3.HeaderValueOption{setHeader("tokenward-reason", "unknown_route")},
-		BodyFormatOverride: &corev3.SubstitutionFormatString{
-			ContentType: "application/json", Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: body.GetStructValue()},
-		},
-	}}}
+	return []*corev3.TypedExtensionConfig{{Name: "envoy.http.early_header_mutation.header_mutation", TypedConfig: b.any(m)}}
 }
 
 func (b *builder) chain(hcm *hcmv3.HttpConnectionManager) *listenerv3.FilterChain {

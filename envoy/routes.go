@@ -8,6 +8,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -34,7 +35,7 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 		vh := &routev3.VirtualHost{
 			Name: h, Domains: domains(h), IncludeRequestAttemptCount: true,
 			RequestBodyBufferLimit:  wrapperspb.UInt64(uint64(b.cfg.RetryBodyLimit)),
-			RequestHeadersToRemove:  slices.Clone(credentialHeaders),
+			RequestHeadersToRemove:  slices.Clone(b.cfg.CredentialHeaders),
 			ResponseHeadersToRemove: clientMustNotSee,
 		}
 		// Evaluated once per request, the same on every attempt.
@@ -86,18 +87,25 @@ func outerRoute(r Route) *routev3.Route {
 // escape keeps a configured text from being read as a formatter.
 func escape(s string) string { return strings.ReplaceAll(s, "%", "%%") }
 
+// notWaited is any gRPC status but 4, DEADLINE_EXCEEDED.
+const notWaited = "[^4]|..+"
+
 // retryPolicy retries on our marker alone: status codes play no part, the service decides. x-tokenward-status is the
 // provider's status as the inner router saw it; the service removes it in every reply, so it is left only when the
-// service died while it held the answer: a 401 is then retried instead of being passed on.
+// service died while it held the answer: a 401 is then retried instead of being passed on. x-tokenward-absent is how the
+// call of a service that gave no answer ended: one that died is tried again, and the next attempt waits for its successor;
+// one that was waited for in vain is not.
 func retryPolicy(attempts int) *routev3.RetryPolicy {
-	header := func(name, value string) *routev3.HeaderMatcher {
-		return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: exact(value)}}
+	header := func(name string, value *matcherv3.StringMatcher) *routev3.HeaderMatcher {
+		return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: value}}
 	}
 	return &routev3.RetryPolicy{
-		RetryOn:          "retriable-headers",
-		RetriableHeaders: []*routev3.HeaderMatcher{header("x-tokenward-retry", "1"), header("x-tokenward-status", "401")},
-		NumRetries:       u32(uint32(attempts - 1 + restartReserve)), //nolint:gosec // attempts is 1 to 10
-		RetryBackOff:     &routev3.RetryPolicy_RetryBackOff{BaseInterval: durationpb.New(time.Millisecond), MaxInterval: durationpb.New(10 * time.Millisecond)},
+		RetryOn: "retriable-headers",
+		RetriableHeaders: []*routev3.HeaderMatcher{
+			header("x-tokenward-retry", exact("1")), header("x-tokenward-status", exact("401")), header("x-tokenward-absent", regex(notWaited)),
+		},
+		NumRetries:   u32(uint32(attempts - 1 + restartReserve)), //nolint:gosec // attempts is 1 to 10
+		RetryBackOff: &routev3.RetryPolicy_RetryBackOff{BaseInterval: durationpb.New(time.Millisecond), MaxInterval: durationpb.New(10 * time.Millisecond)},
 		RateLimitedRetryBackOff: &routev3.RetryPolicy_RateLimitedRetryBackOff{
 			MaxInterval:  durationpb.New(5 * time.Second),
 			ResetHeaders: []*routev3.RetryPolicy_ResetHeader{{Name: "x-tokenward-after", Format: routev3.RetryPolicy_SECONDS}},

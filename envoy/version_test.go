@@ -22,7 +22,7 @@ func TestAnEnvoysVersionIsReadAndOldOnesAreRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := parseVersion("/usr/bin/envoy", tt.out)
-			if got != tt.version || (err == nil) != (tt.wrong == "") {
+			if err == nil && got.String() != tt.version || (err == nil) != (tt.wrong == "") {
 				t.Fatalf("got %q, %v; want %q", got, err, tt.version)
 			}
 			if err != nil && (!strings.Contains(err.Error(), tt.wrong) || !strings.Contains(err.Error(), "/usr/bin/envoy")) {
@@ -40,7 +40,7 @@ func TestARefusedVersionComesWithTheRemedy(t *testing.T) {
 }
 
 func TestTheVersionOfTheRealEnvoyIsRead(t *testing.T) {
-	if v, err := CheckVersion(t.Context(), realEnvoy(t)); err != nil || !strings.HasPrefix(v, "1.") {
+	if v, err := CheckVersion(t.Context(), realEnvoy(t)); err != nil || v.Major != 1 {
 		t.Errorf("got %q, %v", v, err)
 	}
 }

@@ -9,6 +9,7 @@
 //   - A stream never ends cleanly before the request headers are answered: Envoy would send the request on without a token.
 //   - Every final reply to response headers removes x-tokenward-status: what is left of it tells the outer listener that
 //     we died while we held a refusal.
+//   - A peek adds at most one second to a request, and what it does not understand goes on byte for byte.
 //   - The trail of a request in recovery is bounded in number and age.
 //   - While a process runs, somebody listens at its Unix socket's path within a second, whoever took it over and left.
 //   - A stream that Envoy cancels after the last answer is a success, not an error.

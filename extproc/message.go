@@ -1,9 +1,7 @@
 package extproc
 
 import (
-	"bytes"
-	"compress/gzip"
-	"io"
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -17,14 +15,12 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// This file is the only one that builds and reads ext_proc messages, so that the encoding can be replaced.
-
-// maxPeek is the largest body that is asked for, in bytes. A larger one could fill Envoy's buffers and hang.
-const maxPeek = 64 << 10
+// This file and response.go are the only ones that build and read ext_proc messages: the encoding can be replaced.
 
 // requestFacts is what an attempt's request headers tell.
 type requestFacts struct {
 	id      string
+	request string // for people: the id that the client sees
 	route   string
 	tenant  string
 	client  string
@@ -59,66 +55,25 @@ func readRequest(h *extprocv3.HttpHeaders) requestFacts {
 	m := headerMap{h.GetHeaders().GetHeaders()}
 	path, _, _ := strings.Cut(m.Get(":path"), "?")
 	return requestFacts{
-		id: m.Get(headerID), route: m.Get(headerRoute), tenant: m.Get(headerTenant), client: m.Get(headerClient), path: path,
+		id: m.Get(headerID), request: cmp.Or(m.Get(headerRequest), m.Get(headerID)), route: m.Get(headerRoute), tenant: m.Get(headerTenant), client: m.Get(headerClient), path: path,
 		attempt: m.Get(headerAttempt), headers: m,
 	}
-}
-
-func readResponse(h *extprocv3.HttpHeaders, attributes map[string]*structpb.Struct) tokenstore.Response {
-	m := headerMap{h.GetHeaders().GetHeaders()}
-	code, _ := strconv.Atoi(m.Get(":status"))
-	r := tokenstore.Response{Status: code, Header: m}
-	for _, set := range attributes {
-		if v := set.GetFields()[attributeDetails]; v != nil {
-			r.Detail = v.GetStringValue()
-		}
-		if v := set.GetFields()[attributeFlags]; v != nil {
-			r.NotSent = uint64(v.GetNumberValue())&flagsNotSent != 0
-		}
-	}
-	r.Local = r.Detail != "" && r.Detail != viaUpstream
-	r.NotSent = r.NotSent && r.Local
-	r.Peekable = !r.Local && !h.GetEndOfStream() && peekable(code) && smallBody(m)
-	return r
-}
-
-func peekable(code int) bool {
-	switch code {
-	case 400, 401, 402, 403, 429:
-		return true
-	}
-	return false
-}
-
-func smallBody(h headerMap) bool {
-	n, err := strconv.ParseInt(h.Get("content-length"), 10, 64)
-	return err == nil && n > 0 && n <= maxPeek
-}
-
-// decodeBody undoes gzip, so that an error can be read whatever the client accepts. Bounded.
-func decodeBody(body []byte, h tokenstore.HeaderGetter) []byte {
-	if len(body) > maxPeek {
-		body = body[:maxPeek]
-	}
-	if !strings.EqualFold(h.Get("content-encoding"), "gzip") {
-		return body
-	}
-	z, err := gzip.NewReader(bytes.NewReader(body))
-	if err != nil {
-		return nil
-	}
-	plain, _ := io.ReadAll(io.LimitReader(z, maxPeek)) // a cut body still tells something
-	return plain
 }
 
 func set(name, value string) *corev3.HeaderValueOption {
 	return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, RawValue: []byte(value)}, AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD}
 }
 
-// pickReply puts the pick's headers on the attempt and names the upstream's cluster, which the inner route follows.
-func pickReply(p tokenstore.Pick, f requestFacts, meta *structpb.Struct) *extprocv3.ProcessingResponse {
+// pickReply puts the pick's headers on the attempt and names the upstream's cluster, which the inner route follows. What the
+// client sent as credentials is taken out first.
+func pickReply(p tokenstore.Pick, f requestFacts, s *scrub, meta *structpb.Struct) *extprocv3.ProcessingResponse {
 	m := &extprocv3.HeaderMutation{SetHeaders: make([]*corev3.HeaderValueOption, 0, len(p.Headers)+1)}
 	m.SetHeaders = append(m.SetHeaders, set(headerCluster, p.Cluster))
+	s.clean(f, m)
+	asked := f.headers.Get(headerAccept)
+	if taken := narrow(asked); taken != asked {
+		m.SetHeaders = append(m.SetHeaders, set(headerAccept, taken))
+	}
 	for _, h := range p.Headers {
 		value := h.Value
 		if h.Merge {
@@ -173,14 +128,40 @@ func bodyReply(retry bool, attempts int, meta *structpb.Struct) *extprocv3.Proce
 }
 
 // peekReply asks for the buffered body; the headers are decided when it has come.
-func peekReply() *extprocv3.ProcessingResponse {
+func peekReply(mode filterv3.ProcessingMode_BodySendMode) *extprocv3.ProcessingResponse {
 	return &extprocv3.ProcessingResponse{
 		Response: &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{}}},
 		ModeOverride: &filterv3.ProcessingMode{
-			ResponseHeaderMode: filterv3.ProcessingMode_SEND, ResponseBodyMode: filterv3.ProcessingMode_BUFFERED,
+			ResponseHeaderMode: filterv3.ProcessingMode_SEND, ResponseBodyMode: mode,
 			RequestTrailerMode: filterv3.ProcessingMode_SKIP, ResponseTrailerMode: filterv3.ProcessingMode_SKIP,
 		},
 	}
+}
+
+// retryReply asks for another attempt when the answer's own headers are out of reach: Envoy holds them for a body that
+// does not come.
+func retryReply(meta *structpb.Struct) *extprocv3.ProcessingResponse {
+	reply := &extprocv3.ProcessingResponse{DynamicMetadata: meta}
+	reply.Response = &extprocv3.ProcessingResponse_ImmediateResponse{
+		ImmediateResponse: &extprocv3.ImmediateResponse{
+			Status: &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
+			Headers: &extprocv3.HeaderMutation{
+				SetHeaders: []*corev3.HeaderValueOption{set(headerRetry, "1"), set(headerStatus, "0")},
+			},
+			Details: "tokenward_retry",
+		},
+	}
+	return reply
+}
+
+// needsHuman reports whether the same request would be refused again until somebody has done something.
+func needsHuman(r tokenstore.Reason) bool {
+	switch r {
+	case tokenstore.ReasonCredentialsRefused, tokenstore.ReasonNoHealthyAccount, tokenstore.ReasonUnknownRoute, tokenstore.ReasonTenantDenied:
+		return true
+	case tokenstore.ReasonAllCooling, tokenstore.ReasonStoreUnavailable, tokenstore.ReasonUpstreamUnreachable:
+	}
+	return false
 }
 
 // refusalReply is an answer of our own. It carries no retry marker: nobody is left to try.
@@ -189,6 +170,8 @@ func refusalReply(ref *tokenstore.Refusal, attempts int, meta *structpb.Struct) 
 	m := &extprocv3.HeaderMutation{SetHeaders: []*corev3.HeaderValueOption{set("content-type", ref.ContentType), set(headerReason, string(ref.Reason)), set(headerStatus, "0")}}
 	if s := ref.RetryAfterSeconds(); s > 0 {
 		m.SetHeaders = append(m.SetHeaders, set("retry-after", strconv.Itoa(s)))
+	} else if needsHuman(ref.Reason) {
+		m.SetHeaders = append(m.SetHeaders, set(headerShouldRetry, "false"))
 	}
 	if attempts > 0 {
 		m.SetHeaders = append(m.SetHeaders, set(headerAttempts, strconv.Itoa(attempts)))

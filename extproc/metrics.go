@@ -11,6 +11,7 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	attempts *prometheus.CounterVec
+	unread   *prometheus.CounterVec
 	recovery *prometheus.HistogramVec
 	request  prometheus.Observer // decision_seconds by phase, resolved once: they are on the hot path
 	response prometheus.Observer
@@ -25,12 +26,16 @@ func newMetrics(reg prometheus.Registerer, held *trails) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(opts("requests_total", "Requests by their end."), []string{"route", "result"}),
 		attempts: prometheus.NewCounterVec(opts("attempts_total", "Upstream attempts by what the answer meant."), []string{"route", "upstream", "verdict"}),
+		unread: prometheus.NewCounterVec(
+			opts("unread_answers_total", "Error answers whose words would have told more, and could not be read."),
+			[]string{"route", "upstream", "reason"},
+		),
 		recovery: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tokenward", Name: "recovery_seconds", Help: "What recovery added to a request.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 13)}, []string{"route", "kind"}),
 		request:  decisions.WithLabelValues("request"),
 		response: decisions.WithLabelValues("response"),
 		streams:  prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "tokenward", Name: "streams", Help: "ext_proc streams that are open."}),
 	}
-	reg.MustRegister(m.requests, m.attempts, m.recovery, decisions, m.streams,
+	reg.MustRegister(m.requests, m.attempts, m.unread, m.recovery, decisions, m.streams,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "tokenward", Name: "trails", Help: "Requests between two attempts."}, func() float64 { return float64(held.len()) }))
 	return m
 }

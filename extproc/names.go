@@ -6,14 +6,24 @@ const (
 	headerRoute   = "x-tokenward-route"
 	headerTenant  = "x-tokenward-tenant"
 	headerClient  = "x-tokenward-client"
+	headerRequest = "x-request-id" // Envoy's own, which the client gets too
 	headerAttempt = "x-envoy-attempt-count"
 	headerCluster = "x-tokenward-cluster"
 	headerRetry   = "x-tokenward-retry"
 	headerAfter   = "x-tokenward-after"
 	headerStatus  = "x-tokenward-status"
+	headerAccept  = "accept-encoding"
+
+	headerProtocols = "sec-websocket-protocol"
+
+	metadataPeek = "x-tokenward-peek" // of the stream: how Envoy may be asked for a body, besides BUFFERED
+	peekPartial  = "partial"
 
 	headerReason   = "tokenward-reason"   // to the client, on refusals of ours
 	headerAttempts = "tokenward-attempts" // to the client, where the route reveals it
+
+	// headerShouldRetry is what the libraries of Anthropic and OpenAI obey before they look at the status.
+	headerShouldRetry = "x-should-retry"
 
 	metadataNamespace = "tokenward"
 

@@ -28,12 +28,16 @@ const (
 
 // Config says where the service listens.
 type Config struct {
-	Listen         string          // unix:PATH or tcp://HOST:PORT
-	CertFile       string          // with KeyFile: TLS, for TCP
-	KeyFile        string          //
-	ClientCAFile   string          // clients must show a certificate of this authority
-	TrailAge       time.Duration   // longer than every route's recovery_timeout
-	RevealAttempts map[string]bool // by route
+	Listen         string              // unix:PATH or tcp://HOST:PORT
+	CertFile       string              // with KeyFile: TLS, for TCP
+	KeyFile        string              //
+	ClientCAFile   string              // clients must show a certificate of this authority
+	TrailAge       time.Duration       // longer than every route's recovery_timeout
+	RevealAttempts map[string]bool     // by route
+	Upstreams      map[string][]string // by route; their counters begin at 0
+	Bound          net.Listener        // the TCP address, bound already; nil: Start binds it
+	// What clients send as credentials beside headers: query keys in lower case with -, WebSocket subprotocols.
+	CredentialQueryKeys, CredentialProtocols []string
 }
 
 // Server is the gRPC server that Envoy's ext_proc filter calls.
@@ -47,6 +51,7 @@ type Server struct {
 	grpc     *grpc.Server
 	health   *health.Server
 	socket   *Socket
+	scrub    *scrub
 	listener net.Listener // nil until Start; then the watch's, until it has ended
 	unwatch  context.CancelFunc
 	watching sync.WaitGroup
@@ -56,7 +61,10 @@ type Server struct {
 // New prepares a Server; no I/O but reading the TLS files. The socket is of the same Config.
 func New(cfg Config, socket *Socket, tokens Tokens, reg prometheus.Registerer, log *zap.Logger) (*Server, error) {
 	held := newTrails(trailsMost, cfg.TrailAge)
-	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: newMetrics(reg, held), health: health.NewServer(), socket: socket}
+	m := newMetrics(reg, held)
+	m.begin(cfg.Upstreams)
+	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: m, health: health.NewServer(), socket: socket}
+	s.scrub = newScrub(cfg.CredentialQueryKeys, cfg.CredentialProtocols)
 	var opts []grpc.ServerOption
 	if cfg.CertFile != "" {
 		c, err := serverTLS(cfg)
@@ -116,6 +124,10 @@ func (s *Server) Stop(ctx context.Context) error {
 func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	if s.socket.path != "" {
 		return s.socket.listen(ctx)
+	}
+	s.socket.lost.Store(nil)
+	if s.cfg.Bound != nil {
+		return s.cfg.Bound, nil
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", strings.TrimPrefix(s.cfg.Listen, "tcp://"))
 	if err != nil {

@@ -35,7 +35,24 @@ func NewSocket(cfg Config, log *zap.Logger) *Socket {
 	if !unix {
 		path = ""
 	}
-	return &Socket{path: path, log: log}
+	k := &Socket{path: path, log: log}
+	k.lost.Store(&notYet)
+	return k
+}
+
+var notYet = "Envoy cannot reach this process yet"
+
+// Check says why Start could not listen on an address of Config.Listen; nil: it can. It leaves alone who listens there.
+func Check(ctx context.Context, address string) error {
+	path, unix := strings.CutPrefix(address, "unix:")
+	if !unix {
+		return nil
+	}
+	l, fresh, err := (&Socket{path: path}).bind(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(l.Close(), os.Remove(fresh))
 }
 
 // NotReady returns why new connections of Envoy do not come to this process; none: they do.
@@ -48,23 +65,9 @@ func (k *Socket) NotReady() []string {
 
 // listen binds the path by way of a rename, so that at every instant somebody listens on it.
 func (k *Socket) listen(ctx context.Context) (net.Listener, error) {
-	folder := filepath.Dir(k.path)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder of the socket %s: %w", k.path, err)
-	}
-	if st, err := os.Lstat(k.path); err == nil && st.Mode()&os.ModeSocket == 0 {
-		return nil, fmt.Errorf("listening for Envoy on %s: the path exists and is no socket: remove it or choose another extproc.listen", k.path)
-	}
-	fresh := filepath.Join(folder, fmt.Sprintf(".%d", os.Getpid())) // short: a socket's path has at most 107 bytes
-	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", fresh)
+	l, fresh, err := k.bind(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("listening for Envoy on %s: %w: choose another extproc.listen", k.path, err)
-	}
-	if u, ok := l.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false) // by then the path may be a successor's
+		return nil, err
 	}
 	ours, err := os.Lstat(fresh)
 	if err = errors.Join(err, os.Chmod(fresh, 0o660)); err == nil {
@@ -74,7 +77,30 @@ func (k *Socket) listen(ctx context.Context) (net.Listener, error) {
 		return nil, errors.Join(err, l.Close(), os.Remove(fresh))
 	}
 	k.ours = ours
+	k.lost.Store(nil)
 	return l, nil
+}
+
+// bind listens on a fresh name beside the path.
+func (k *Socket) bind(ctx context.Context) (l net.Listener, fresh string, err error) {
+	folder := filepath.Dir(k.path)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, "", fmt.Errorf("making the folder of the socket %s: %w", k.path, err)
+	}
+	if st, err := os.Lstat(k.path); err == nil && st.Mode()&os.ModeSocket == 0 {
+		return nil, "", fmt.Errorf("listening for Envoy on %s: the path exists and is no socket: remove it or choose another extproc.listen", k.path)
+	}
+	fresh = filepath.Join(folder, fmt.Sprintf(".%d", os.Getpid())) // short: a socket's path has at most 107 bytes
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, "", err
+	}
+	if l, err = (&net.ListenConfig{}).Listen(ctx, "unix", fresh); err != nil {
+		return nil, "", fmt.Errorf("listening for Envoy on %s: %w: choose another extproc.listen", k.path, err)
+	}
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // by then the path may be a successor's
+	}
+	return l, fresh, nil
 }
 
 // look finds out whether the path still leads here, and takes it back when it leads nowhere: then it returns what to serve
@@ -100,7 +126,6 @@ func (k *Socket) look(ctx context.Context) net.Listener {
 		k.note("the socket " + k.path + " led nowhere and could not be taken back: " + err.Error())
 		return nil
 	}
-	k.lost.Store(nil)
 	k.log.Warn("the socket's path led nowhere: took it back", zap.String("path", k.path))
 	return l
 }

@@ -14,9 +14,6 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// peekTimeout bounds the wait for a small error body. After it the stream ends cleanly and Envoy goes on alone.
-const peekTimeout = time.Second
-
 // attempt is one stream: one upstream try of a request.
 type attempt struct {
 	server   *Server
@@ -24,11 +21,12 @@ type attempt struct {
 	facts    requestFacts
 	pick     tokenstore.Pick
 	trail    *tokenstore.Trail
-	response tokenstore.Response
+	response responseFacts
 	number   int  // of this attempt, from 1
 	picked   bool // the request headers are answered
 	released bool // the account's place is free again
 	judged   bool // the request's fate is counted
+	blind    bool // the request has waited for a body in vain: once is enough
 }
 
 // Process serves one attempt (ext_proc's service definition).
@@ -55,10 +53,10 @@ func (a *attempt) handle(m *extprocv3.ProcessingRequest) (more bool, err error) 
 	case *extprocv3.ProcessingRequest_RequestHeaders:
 		return a.onRequest(readRequest(r.RequestHeaders))
 	case *extprocv3.ProcessingRequest_ResponseHeaders:
-		a.response = readResponse(r.ResponseHeaders, m.GetAttributes())
+		a.response = readResponse(r.ResponseHeaders, m.GetAttributes(), a.blind, mayPeekPartially(a.stream.Context()))
 		return a.onResponse()
 	case *extprocv3.ProcessingRequest_ResponseBody:
-		a.response.Body, a.response.BodyRead, a.response.Peekable = decodeBody(r.ResponseBody.GetBody(), a.response.Header), true, false
+		a.missed(a.response.readBody(r.ResponseBody))
 		return a.onResponse()
 	}
 	return false, status.Error(codes.InvalidArgument, "the filter sent a message that its generated configuration never sends; use the output of tokenward envoy")
@@ -67,9 +65,10 @@ func (a *attempt) handle(m *extprocv3.ProcessingRequest) (more bool, err error) 
 // onRequest picks account and upstream.
 func (a *attempt) onRequest(f requestFacts) (bool, error) {
 	started := time.Now()
-	a.facts, a.trail = f, a.server.trails.take(f.id)
+	a.facts = f
+	a.trail, a.blind = a.server.trails.take(f.id)
 	a.number = a.trail.Attempts() + 1 // Report adds to the trail
-	p, err := a.server.tokens.Pick(a.stream.Context(), tokenstore.PickRequest{Route: f.route, Tenant: f.tenant, Client: f.client, Path: f.path, Trail: a.trail, Holder: a})
+	p, err := a.server.tokens.Pick(a.stream.Context(), tokenstore.PickRequest{Route: f.route, Tenant: f.tenant, Client: f.client, Path: f.path, RequestID: f.request, Trail: a.trail, Holder: a})
 	if err != nil {
 		var ref *tokenstore.Refusal
 		if !errors.As(err, &ref) {
@@ -81,7 +80,7 @@ func (a *attempt) onRequest(f requestFacts) (bool, error) {
 	}
 	a.pick, a.picked = p, true
 	a.server.metrics.request.Observe(time.Since(started).Seconds())
-	return true, a.stream.Send(pickReply(p, f, a.requestMetadata("")))
+	return true, a.stream.Send(pickReply(p, f, a.server.scrub, a.requestMetadata("")))
 }
 
 // onResponse reports the answer and carries out the decision.
@@ -90,7 +89,7 @@ func (a *attempt) onResponse() (bool, error) {
 		return false, status.Error(codes.FailedPrecondition, "response headers came before the request headers were answered")
 	}
 	started := time.Now()
-	d, err := a.server.tokens.Report(a.stream.Context(), a.pick, a.response, a.trail, a)
+	d, err := a.server.tokens.Report(a.stream.Context(), a.pick, a.response.Response, a.trail, a)
 	if err != nil {
 		return false, status.FromContextError(err).Err()
 	}
@@ -109,48 +108,18 @@ func (a *attempt) onResponse() (bool, error) {
 	return false, a.stream.Send(responseReply(d.Action == tokenstore.Retry, a.shown(a.number), meta))
 }
 
-// peek asks Envoy for the body of a small error answer and waits for it. If it does not come in time the stream ends
-// cleanly: x-tokenward-status is still in place then, so that the outer listener retries a 401 and passes the rest.
-func (a *attempt) peek() (bool, error) {
-	if err := a.stream.Send(peekReply()); err != nil {
-		return false, err
-	}
-	type received struct {
-		m   *extprocv3.ProcessingRequest
-		err error
-	}
-	got := make(chan received, 1)
-	go func() { // ends with the stream at the latest
-		m, err := a.stream.Recv()
-		got <- received{m, err}
-	}()
-	t := time.NewTimer(peekTimeout)
-	defer t.Stop()
-	select {
-	case r := <-got:
-		if r.err != nil {
-			return false, a.ended(r.err)
-		}
-		return a.handle(r.m)
-	case <-t.C:
-	}
-	a.response.Peekable = false
-	d, err := a.server.tokens.Report(a.stream.Context(), a.pick, a.response, a.trail, nil)
-	if err == nil {
-		a.conclude(d)
-	}
-	return false, nil
-}
-
 // conclude keeps the trail of a request that goes on and counts one that is decided. The account's place is free before
 // Envoy hears of the decision: its next attempt may need it.
 func (a *attempt) conclude(d tokenstore.Decision) {
 	a.release()
 	m := a.server.metrics
 	m.attempts.WithLabelValues(a.facts.route, a.pick.Upstream, d.Verdict.Class.String()).Inc()
+	if d.Verdict.NeedBody {
+		a.missed(a.response.unread)
+	}
 	switch {
 	case d.Action == tokenstore.Retry:
-		a.server.trails.put(a.facts.id, d.Trail)
+		a.server.trails.put(a.facts.id, d.Trail, a.blind)
 		a.judged = true
 	case d.Action == tokenstore.Refuse:
 		a.count("refused")

@@ -22,6 +22,7 @@ type trails struct {
 type kept struct {
 	id    string
 	trail *tokenstore.Trail
+	blind bool // the request has waited for a body in vain
 	at    time.Time
 }
 
@@ -30,7 +31,7 @@ func newTrails(most int, age time.Duration) *trails {
 }
 
 // put keeps a trail for the request's next attempt, and lets go of what is too old or too many.
-func (t *trails) put(id string, trail *tokenstore.Trail) {
+func (t *trails) put(id string, trail *tokenstore.Trail, blind bool) {
 	if id == "" {
 		return // no outer listener of ours in front: Envoy's attempt count is the only bound
 	}
@@ -40,25 +41,25 @@ func (t *trails) put(id string, trail *tokenstore.Trail) {
 	if e := t.byID[id]; e != nil {
 		t.drop(e)
 	}
-	t.byID[id] = t.order.PushBack(&kept{id: id, trail: trail, at: now})
+	t.byID[id] = t.order.PushBack(&kept{id: id, trail: trail, blind: blind, at: now})
 	for e := t.order.Front(); e != nil && (t.order.Len() > t.most || now.Sub(of(e).at) > t.age); e = t.order.Front() {
 		t.drop(e)
 	}
 }
 
-// take returns the request's trail and forgets it; nil when there is none.
-func (t *trails) take(id string) *tokenstore.Trail {
+// take returns what is kept of the request and forgets it; nil when there is no trail.
+func (t *trails) take(id string) (trail *tokenstore.Trail, blind bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.byID[id]
 	if e == nil {
-		return nil
+		return nil, false
 	}
 	t.drop(e)
 	if time.Since(of(e).at) > t.age {
-		return nil
+		return nil, false
 	}
-	return of(e).trail
+	return of(e).trail, of(e).blind
 }
 
 func (t *trails) len() int {

@@ -4,6 +4,7 @@ package integration
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,21 +25,26 @@ import (
 
 // Options shape a gateway.
 type Options struct {
-	Binary   string   // bin/tokenward
-	Env      []string // further variables for it
-	Envoy    string
-	Folder   string
-	HTTP2    bool   // towards the provider
-	Route    string // further lines of the route, indented by four
-	Renewal  string // renewal section, indented by two
-	Dead     bool   // the first upstream's address refuses connections
-	Limit    string // envoy.retry_body_limit
-	Gateway  string // listen addresses; "" picks free ports
-	Admin    string
-	Serve    bool // run `serve` and Envoy apart, so that the service can be killed alone
-	Provider string
-	Share    *provider.Provider // an existing provider, for replicas
-	Store    string             // store section, as flow YAML; "": SQLite
+	Binary     string   // bin/tokenward
+	Env        []string // further variables for it
+	Envoy      string
+	Folder     string
+	HTTP2      bool   // towards the provider
+	Prefix     string // of the route; "": /
+	Route      string // further lines of the route, indented by four
+	Headers    string // of the provider's entry, as flow YAML
+	Renewal    string // renewal section, indented by two
+	Dead       bool   // the first upstream's address refuses connections
+	First      string // URL of the first upstream; "": the provider
+	Limit      string // envoy.retry_body_limit
+	EnvoyAdmin string // address; "" picks a port
+	EnvoyKeys  string // further keys of the envoy section, as ", key: value"
+	Gateway    string // listen addresses; "" picks free ports
+	Admin      string
+	Serve      bool // run `serve` and Envoy apart, so that the service can be killed alone
+	Provider   string
+	Share      *provider.Provider // an existing provider, for replicas
+	Store      string             // store section, as flow YAML; "": SQLite
 	// Put writes an account's record into the store; nil: tokenward accounts add does.
 	Put     func(name string, record map[string]any) error
 	LogFile io.Writer // also gets what the processes say; optional
@@ -53,8 +59,9 @@ type Gateway struct {
 	Token    string
 	Log      *Output
 
-	service *exec.Cmd
-	envoy   *exec.Cmd
+	service  *exec.Cmd
+	envoy    *exec.Cmd
+	accounts int // added so far
 }
 
 // Output gathers what the processes say.
@@ -123,13 +130,19 @@ func Prepare(o Options) (*Gateway, error) {
 	if o.HTTP2 {
 		protocol = "http2"
 	}
+	if o.First != "" {
+		first = o.First
+	}
+	if o.EnvoyAdmin == "" {
+		o.EnvoyAdmin = freePort()
+	}
 	if o.Dead {
 		first = "http://" + freePort()
 	}
-	yaml := fmt.Sprintf(`envoy: { listen: %q, admin: %q, retry_body_limit: %s }
+	yaml := fmt.Sprintf(`envoy: { listen: %q, admin: %q, retry_body_limit: %s%s }
 admin: { listen: %q }
 providers:
-  sim: { driver: anthropic, token_url: %q }
+  sim: { driver: anthropic, token_url: %q, headers: %s }
 pools:
   claude: { provider: sim }
   backup: { provider: sim }
@@ -143,11 +156,11 @@ renewal:
 store: %s
 routes:
   messages:
-    match: { prefix: / }
+    match: { prefix: %s }
     upstreams: [claude, backup]
     reveal_attempts: true
 %s
-`, o.Gateway, freePort(), o.Limit, o.Admin, p.URL()+"/v1/oauth/token", first, protocol, p.URL(), protocol, o.Renewal, o.Store, o.Route)
+`, o.Gateway, o.EnvoyAdmin, o.Limit, o.EnvoyKeys, o.Admin, p.URL()+"/v1/oauth/token", cmp.Or(o.Headers, "{}"), first, protocol, p.URL(), protocol, o.Renewal, o.Store, cmp.Or(o.Prefix, "/"), o.Route)
 	g := &Gateway{Opts: o, Provider: p, URL: "http://" + o.Gateway, AdminURL: "http://" + o.Admin, Log: &Output{}}
 	if err := os.MkdirAll(o.Folder, 0o700); err != nil {
 		return nil, err
@@ -176,6 +189,7 @@ func (g *Gateway) Add(name, pool string, lifetime time.Duration) error {
 
 // AddCredential puts a credential into the store.
 func (g *Gateway) AddCredential(name, pool string, c provider.Credential) error {
+	g.accounts++
 	if g.Opts.Put != nil {
 		return g.Opts.Put(name, map[string]any{
 			"provider": "sim", "type": "ANTHROPIC_OAUTH", "pools": pool, "client_id": c.ClientID, "refresh_token": c.RefreshToken,
@@ -239,7 +253,8 @@ func (g *Gateway) ready() error {
 	for time.Now().Before(deadline) {
 		if resp, err := http.Get(g.AdminURL + "/readyz"); err == nil {
 			_ = resp.Body.Close()
-			if c, err := net.Dial("tcp", g.Opts.Gateway); err == nil && resp.StatusCode == http.StatusOK {
+			answers := resp.StatusCode == http.StatusOK || g.accounts == 0 // without an account it is not ready, and says so
+			if c, err := net.Dial("tcp", g.Opts.Gateway); err == nil && answers {
 				_ = c.Close()
 				token, err := os.ReadFile(filepath.Join(g.Opts.Folder, "data", "admin.token"))
 				g.Token = strings.TrimSpace(string(token))

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,8 +63,12 @@ func TestLimitsThatAnOperatorPatchesInVaultAreHonouredWhileTheServiceRuns(t *tes
 	served(t, g.post(t, ""), "") // the second attempt takes the place of the first
 
 	v.kv(t, "patch", "claude-1", `limits={"rpm":"many"}`)
-	eventually(t, 5*time.Second, "a wrong limit is a config_error", func() bool { return g.state(t, "claude-1") == "config_error" })
-	expect(t, "reason", g.account(t, "claude-1")["reason"], any("unreadable record: key limits.rpm: must be a whole number from 1 to 100000; 0, null or no rpm means no limit"))
+	const told = "config_error in key limits.rpm: must be a whole number from 1 to 100000; 0, null or no rpm means no limit; until it is mended its last good value counts"
+	eventually(t, 5*time.Second, "a wrong limit is that key's config_error", func() bool {
+		reason, _ := g.account(t, "claude-1")["reason"].(string)
+		return strings.Contains(reason, told) && strings.Contains(reason, "`tokenward accounts set claude-1 --rpm 0` ends that limit")
+	})
+	expect(t, "state", g.state(t, "claude-1"), "active")
 	limit("", 0, 0)
-	eventually(t, time.Second, "the mended account serves", func() bool { return g.post(t, "").Status == 200 })
+	eventually(t, time.Second, "with the limit mended it serves", func() bool { return g.post(t, "").Status == 200 })
 }

@@ -16,9 +16,11 @@ const never = math.MaxInt64
 // token is one generation of an account's access token. Immutable but for refused.
 type token struct {
 	generation  Generation
-	expires     time.Time // zero: endless
+	expires     time.Time // zero: unknown, it is used until it is refused
 	obtained    time.Time
-	usableUntil int64 // Unix nanoseconds: expiry less the skew; never when endless
+	begins      time.Time     // obtained, or when this process met it if the record does not say or is ahead of our clock
+	hint        time.Duration // how long it may live, if expires does not say; 0: unknown
+	usableUntil int64         // Unix nanoseconds: expiry less the skew; never when endless
 	headers     []Header
 	fingerprint string
 	jitter      float64     // of the renewal, drawn once
@@ -29,7 +31,8 @@ type token struct {
 
 // account is the process's picture of one account. Picks read the atomics; everything else is behind mu.
 type account struct {
-	id AccountID
+	id    AccountID
+	lives *lifespans // the store's
 
 	token     atomic.Pointer[token]     // nil: none yet; set by setTokenLocked
 	liveUntil atomic.Int64              // the token can serve before, Unix nanoseconds; 0: there is none, or it is suspect
@@ -46,15 +49,24 @@ type account struct {
 	acceptedAt atomic.Int64 // when the latest accepted attempt was picked, to about a second; Unix nanoseconds
 	failovers  atomic.Uint64
 
-	mu      sync.Mutex // guards what follows; no I/O under it
-	record  Record
-	version Version
-	driver  Driver // nil: unknown provider
-	problem error  // why the record cannot be used; nil when it can
-	removed bool
-	highest Generation // ever installed; an operator may erase the record's count
+	mu           sync.Mutex // guards what follows; no I/O under it
+	record       Record
+	version      Version
+	driver       Driver  // nil: unknown provider
+	problem      error   // why the record cannot be used; nil when it can
+	foreign      error   // the same: it is another account's
+	foreignSpent bool    // and was exchanged by it
+	search       bool    // all accounts are to be searched for its refresh token: it did not come by a refresh
+	flaw         error   // why its credential cannot be used; the access token serves on
+	former       *Former // the credential that an operator replaced by hand, until a claim writes it down
+	removed      bool
+	highest      Generation // ever installed; an operator may erase the record's count
 
-	quarantine  string // why only a human can revive the credential; "": it is fine
+	quarantine  string    // why only a human can revive the credential; "": it is fine
+	recheck     time.Time // with a quarantine: when it is put to the test; zero: never
+	mended      bool      // what grants are made of has changed since the latest one: put it to the test now
+	unsavedDead *Dead     // what the record does not say of it yet
+	unwritten   Outcome   // the latest failure, if it is not in the record
 	cooldown    Cooldown
 	cooledAt    time.Time // when it began
 	strikes     int       // consecutive rate limits without a reset time
@@ -70,6 +82,7 @@ type account struct {
 	claimSince  time.Time // first seen by us, monotonic
 	doubtful    string    // attempt id of a refresh that ended without a readable answer: its credential may be spent
 	doubtSince  time.Time // monotonic
+	told        [2]string // what was last logged of the record's slips and of its end
 	deleted     bool      // the backend keeps the record but marks it deleted
 	spent       []uint64  // short fingerprints of credentials that were exchanged for others, the latest last
 	lost        *lost     // to be saved again
@@ -117,8 +130,12 @@ func (a *account) generation() Generation {
 func newToken(id AccountID, r Record, d Driver, gen Generation) *token {
 	t := &token{
 		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
+		begins: r.ObtainedAt, hint: hintOf(d, r),
 		jitter:  rand.Float64(), //nolint:gosec // jitter needs no secrecy
 		headers: d.Headers(r), fingerprint: Fingerprint(id, d.Token(r)),
+	}
+	if now := time.Now(); t.begins.IsZero() || t.begins.After(now) {
+		t.begins = now
 	}
 	if !r.ExpiresAt.IsZero() {
 		t.usableUntil = r.ExpiresAt.Add(-skewOf(t.lifetime())).UnixNano()
@@ -151,10 +168,20 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 	}
 	a.spendLocked(r.record.Rotation.Spent...)
 	if l = a.regainLocked(r); l != nil {
-		r.record, a.lost = l.entry.Record, l
+		r.record = l.entry.Record
 	}
-	before, known, mended := a.record, a.version != 0, a.problem != nil // pools leave out an account with a problem
+	a.lost = l                                   // what an older version had lost is none of this one's
+	before, mended := a.record, a.problem != nil // pools leave out an account with a problem
+	known := a.version != 0 && before.Provider != ""
+	r.record = givenBack(a.id, r.record)
+	replaced := known && !before.Credential().Equal(r.record.Credential())
+	a.carryLocked(&r.record, replaced)
+	a.flaw = Flaw(r.record)
+	a.keepKeyLocked(&r.record)
 	a.record, a.version, a.driver, a.problem, a.deleted = r.record, r.version, cfg.Drivers[r.record.Provider], Check(r.record, cfg.Drivers, cfg.Pools), false
+	if a.problem == nil && a.record.Kind == KindAPIKey {
+		a.problem = Flaw(a.record) // there is no other to serve with
+	}
 	changed = !known || mended || before.OnHold() != a.record.OnHold() || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
 	if l := a.record.Limits; l.RPM != before.Limits.RPM || l.Concurrency != before.Limits.Concurrency {
 		a.limits.Store(newLimiter(l, a.limits.Load()))
@@ -165,20 +192,28 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		a.due = time.Time{}
 		return true, l
 	}
-	switch replaced := !before.Credential().Equal(a.record.Credential()); {
+	switch {
 	case !known:
 	case replaced:
+		a.foreign, a.foreignSpent = nil, false
 		a.failures, a.doubtful = 0, "" // a new credential starts with a clean sheet
 		a.retryAt = rescuedAt(a.id, a.record)
-		a.rotated = a.record.Rotation.Generation <= before.Rotation.Generation
+		a.unwritten = Outcome{}
+		a.search = a.record.Rotation.Generation <= before.Rotation.Generation
+		a.rotated = a.search && a.givenLocked(before)
+		a.replacedLocked(before)
 		if a.rotated {
 			a.pardonLocked(false)
 		}
 	case before.Rotation.Resumed != a.record.Rotation.Resumed, before.OnHold() && !a.record.OnHold(), before.grantsDifferently(a.record):
-		a.failures, a.retryAt = 0, time.Time{} // why it was to wait is over, or nobody knows
+		a.failures, a.retryAt, a.unwritten = 0, time.Time{}, Outcome{} // why it was to wait is over, or nobody knows
+		a.mended = true
 		a.pardonLocked(true)
 	}
-	a.quarantine = quarantined(a.id, a.record)
+	if before.Rotation.Generation < a.record.Rotation.Generation {
+		a.unwritten = Outcome{} // a peer was luckier
+	}
+	a.diagnoseLocked()
 	a.convictLocked()
 	a.installLocked(a.record, cfg.Renewal.Lead)
 	return changed, l
@@ -194,18 +229,24 @@ func (a *account) overtakenLocked(r stored) bool {
 // deleted for now counts as paused by the operator. The token is kept for when the record comes back.
 func (s *Store) unusable(a *account, err error, r stored) {
 	a.mu.Lock()
-	if a.overtakenLocked(r) && !errors.Is(err, ErrDeleted) { // a deletion does not change the version
+	deletion := errors.Is(err, ErrDeleted)
+	if a.overtakenLocked(r) && !deletion { // a deletion does not change the version
 		a.mu.Unlock()
 		return
 	}
-	if errors.Is(err, ErrDeleted) {
+	news := deletion && !a.deleted
+	if deletion {
 		a.record.State, a.deleted, a.version = Paused, true, 0 // undeleted, it comes back with the version it had
 	} else {
 		a.problem, a.version = err, r.version
 	}
+	a.claimSeen = "" // nobody could save meanwhile: when the record is back, a claim in it gets its whole lease
 	a.wakeFrom.Store(never)
 	a.due = time.Time{}
 	a.mu.Unlock()
+	if news {
+		s.event("account_paused", a, zapString("reason", WhyDeleted))
+	}
 	s.renewals.wake(a)
 	s.rebuildSoon()
 }
@@ -235,7 +276,16 @@ func (a *account) planLocked(lead time.Duration) {
 
 // planOfLocked is the earliest refresh that a pick may cause, and the next renewal; never and zero: none.
 func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
-	if a.removed || a.driver == nil || a.problem != nil || a.quarantine != "" || a.record.OnHold() || !a.driver.Refreshable(a.record) {
+	if a.removed || a.driver == nil || a.problem != nil || a.record.OnHold() || !a.driver.Refreshable(a.record) {
+		return never, due
+	}
+	if a.quarantine != "" {
+		if !a.recheck.IsZero() && a.flight == nil {
+			due = later(a.recheck, a.retryAt)
+		}
+		return never, due
+	}
+	if a.flawLocked() != nil && len(a.formersLocked(a.record)) == 0 {
 		return never, due
 	}
 	if a.flight != nil { // planned again when it ends; until its token is known, picks may join it
@@ -249,10 +299,11 @@ func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 		wake = soonest.UnixNano()
 	}
 	switch {
-	case t == nil || a.rotated || a.graceOpenLocked() || t.refused.Load() || a.unsureLocked() && !a.evidence.doubted.IsZero():
+	case t == nil || (a.rotated || a.record.Former != nil) && a.flawLocked() == nil || a.graceOpenLocked() || t.refused.Load() ||
+		a.unsureLocked() && !a.evidence.doubted.IsZero():
 		due = later(time.Now(), soonest)
-	case !t.expires.IsZero():
-		due = later(renewAt(t.expires.Add(-t.lifetime()), t.expires, lead, t.jitter), soonest)
+	default:
+		due = later(a.renewalLocked(t, lead), soonest)
 	}
 	return wake, due
 }
@@ -288,13 +339,3 @@ func later(a, b time.Time) time.Time {
 // condemnedByAnswers is what earlier versions wrote when answers of the provider, not of the token endpoint, spoke against a
 // credential. Such a word is not believed any more.
 const condemnedByAnswers = "its tokens are refused right after a refresh"
-
-// quarantined says why the record's credential is dead, "" if it is not known to be. It is derived from the record, so
-// that it survives restarts and ends by itself when the operator writes another credential.
-func quarantined(id AccountID, r Record) string {
-	last := r.Rotation.Last
-	if last == nil || last.Class != RefreshPermanent || last.Error == condemnedByAnswers || last.Fingerprint != Fingerprint(id, r.Credential()) {
-		return ""
-	}
-	return "the credential was refused for good: " + last.Error
-}

@@ -209,6 +209,29 @@ func TestAnAnswerToAnOlderAttemptNeitherLiftsNorSetsALimit(t *testing.T) {
 	}
 }
 
+// Nothing proves such a request guilty: all tokens may be dead. Its client gets our 503, as the interface promises.
+func TestARequestThatAllRefuseWhileNobodyElseAsksIsRefusedAndBenchesNobody(t *testing.T) {
+	for _, accounts := range []int{2, 3, 6} {
+		t.Run(fmt.Sprint(accounts), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newStore(t, six()[:accounts]...)
+				w.renew()
+				for i := range 5 {
+					d, _ := w.request("r", "tool", "/organizations/x", always(401))
+					if i == 0 && d.Action != tokenstore.Refuse {
+						t.Errorf("request %d: %s", i, d.Action)
+					}
+					time.Sleep(5 * time.Second)
+				}
+				if n := w.driver.Calls(); n > accounts {
+					t.Errorf("%d refreshes", n)
+				}
+				w.benign()
+			})
+		})
+	}
+}
+
 func TestARequestKnownToBeGuiltyGetsTheProvidersAnswerAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, account("a"))

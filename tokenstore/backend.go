@@ -31,7 +31,7 @@ type Backend interface {
 	List(ctx context.Context) ([]Head, error)
 
 	// Load returns a record and its version. ErrNotFound, ErrDeleted, ErrWithheld; an error matching ErrUnreadable together
-	// with the valid version for a record that is there but cannot be decoded.
+	// with the valid version for a record that is there but cannot be used, and with what [DecodeRecord] could read of it.
 	Load(ctx context.Context, id AccountID) (Record, Version, error)
 
 	// CompareAndSwap stores r if the current version is expect (0: if the record does not exist) and returns the new

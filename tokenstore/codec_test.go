@@ -34,12 +34,18 @@ func fullRecord() tokenstore.Record {
 			Claim: &tokenstore.Claim{AttemptID: "a", Holder: "h", Fingerprint: "f", StartedAt: at, Ambiguous: true},
 			Last:  &tokenstore.Outcome{At: at, Trigger: "schedule", Result: "failed", Class: tokenstore.RefreshTransient, Status: 503, Error: "e", Fingerprint: "f"},
 		},
+		Former: &tokenstore.Former{
+			Kind: tokenstore.KindClaudeCode, ClientID: "id-0", ClientSecret: tokenstore.NewSecret("cs-0"), RefreshToken: tokenstore.NewSecret("rt-0"), Scope: "c", Since: at,
+			Claim: &tokenstore.Claim{AttemptID: "b", Holder: "h", StartedAt: at},
+		},
 		Limits: tokenstore.Limits{RPM: 60, Concurrency: 4, Extra: map[string]json.RawMessage{"tpm": json.RawMessage(`9`)}},
 		Extra:  map[string]json.RawMessage{"private_key": json.RawMessage(`"pem"`)},
 	}
 }
 
 const fullRecordStored = `{"access_token":"at-1","api_key":"ak-1","client_id":"id-1","client_secret":"cs-1","expires_at":"2026-03-04T06:06:07.891Z",` +
+	`"former":{"type":"CLAUDE_CODE","client_id":"id-0","client_secret":"cs-0","refresh_token":"rt-0","scope":"c","since":"2026-03-04T05:06:07.891Z",` +
+	`"claim":{"attempt_id":"b","holder":"h","started_at":"2026-03-04T05:06:07.891Z"}},` +
 	`"labels":{"env":"b","team":"a"},"limits":{"concurrency":4,"rpm":60,"tpm":9},"obtained_at":"2026-03-04T05:06:07.891Z","pools":["claude","spare"],"private_key":"pem",` +
 	`"provider":"anthropic","refresh_token":"rt-1","rotation":{"incarnation":"i","generation":7,"write_id":"w","writer":"host",` +
 	`"claim":{"attempt_id":"a","holder":"h","fingerprint":"f","started_at":"2026-03-04T05:06:07.891Z","ambiguous":true},` +
@@ -140,22 +146,43 @@ func TestWhatOperatorsWriteByHandIsReadLeniently(t *testing.T) {
 	}
 }
 
-func TestAWrongRecordIsRefusedByKeyAndRuleWithoutItsValue(t *testing.T) {
+func TestARecordThatNobodyCanUseIsRefusedByKeyAndRuleWithoutItsValue(t *testing.T) {
 	const hidden = "sk-hidden"
 	for name, c := range map[string]struct{ json, key string }{
-		"no JSON":                   {hidden, ""},
-		"nothing":                   {``, ""},
-		"a list":                    {`["` + hidden + `"]`, ""},
-		"cut short":                 {`{"provider":"p","type":"k","api_key":"` + hidden, ""},
-		"two objects":               {`{"provider":"p","type":"k"} {"api_key":"` + hidden + `"}`, ""},
-		"a brace too many":          {`{"provider":"p","type":"k"}}`, ""},
-		"a bracket too many":        {`{"provider":"p","type":"k"}]`, ""},
-		"null":                      {`null`, "provider"},
-		"no provider":               {`{"type":"k","api_key":"` + hidden + `"}`, "provider"},
-		"provider a number":         {`{"provider":4711,"type":"k"}`, "provider"},
-		"no type":                   {`{"provider":"p","api_key":"` + hidden + `"}`, "type"},
+		"no JSON":                 {hidden, ""},
+		"nothing":                 {``, ""},
+		"a list":                  {`["` + hidden + `"]`, ""},
+		"cut short":               {`{"provider":"p","type":"k","api_key":"` + hidden, ""},
+		"two objects":             {`{"provider":"p","type":"k"} {"api_key":"` + hidden + `"}`, ""},
+		"a brace too many":        {`{"provider":"p","type":"k"}}`, ""},
+		"a bracket too many":      {`{"provider":"p","type":"k"}]`, ""},
+		"null":                    {`null`, ""},
+		"no provider":             {`{"type":"k","api_key":"` + hidden + `"}`, "provider"},
+		"provider a number":       {`{"provider":4711,"type":"k"}`, "provider"},
+		"no type":                 {`{"provider":"p","api_key":"` + hidden + `"}`, "type"},
+		"refresh token an object": {`{"provider":"p","type":"k","refresh_token":{"v":"` + hidden + `"}}`, "refresh_token"},
+		"a newer format":          {`{"provider":"p","type":"k","rotation":{"format":4711}}`, "rotation.format"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := tokenstore.DecodeRecord([]byte(c.json))
+			var wrong *tokenstore.RecordError
+			if !errors.As(err, &wrong) || !errors.Is(err, tokenstore.ErrUnreadable) {
+				t.Fatalf("got %v, want a *RecordError that matches ErrUnreadable", err)
+			}
+			if wrong.Key != c.key || wrong.Rule == "" {
+				t.Errorf("key %q, rule %q; want key %q and a rule", wrong.Key, wrong.Rule, c.key)
+			}
+			if strings.Contains(err.Error(), hidden) || strings.Contains(err.Error(), "4711") {
+				t.Errorf("the error shows the value: %v", err)
+			}
+		})
+	}
+}
+
+func TestASlipIsReportedByKeyAndRuleWithoutItsValueAndTheRestIsRead(t *testing.T) {
+	const hidden = "sk-hidden"
+	for name, c := range map[string]struct{ json, key string }{
 		"state unknown":             {`{"provider":"p","type":"k","state":"` + hidden + `"}`, "state"},
-		"refresh token an object":   {`{"provider":"p","type":"k","refresh_token":{"v":"` + hidden + `"}}`, "refresh_token"},
 		"access token a number":     {`{"provider":"p","type":"k","access_token":4711}`, "access_token"},
 		"pools of numbers":          {`{"provider":"p","type":"k","pools":[4711]}`, "pools"},
 		"labels of numbers":         {`{"provider":"p","type":"k","labels":{"a":4711}}`, "labels"},
@@ -175,21 +202,19 @@ func TestAWrongRecordIsRefusedByKeyAndRuleWithoutItsValue(t *testing.T) {
 		"a time before year 0":      {`{"provider":"p","type":"k","expires_at":"0000-01-01T00:00:00+01:00"}`, "expires_at"},
 		"a claim without a holder":  {`{"provider":"p","type":"k","rotation":{"claim":{"attempt_id":"` + hidden + `"}}}`, "rotation.claim"},
 		"a claim without an id":     {`{"provider":"p","type":"k","rotation":{"claim":{"holder":"` + hidden + `"}}}`, "rotation.claim"},
-		"two claims":                {`{"provider":"p","type":"k","rotation":{"claim":[{"attempt_id":"a","holder":"h"},{"attempt_id":"b","holder":"h"}]}}`, "rotation"},
-		"a newer format":            {`{"provider":"p","type":"k","rotation":{"format":4711}}`, "rotation.format"},
+		"two claims":                {`{"provider":"p","type":"k","rotation":{"claim":[{"attempt_id":"a","holder":"h"},{"attempt_id":"b","holder":"h"}]}}`, "rotation.claim"},
 		"rotation a text":           {`{"provider":"p","type":"k","rotation":"` + hidden + `"}`, "rotation"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := tokenstore.DecodeRecord([]byte(c.json))
-			var wrong *tokenstore.RecordError
-			if !errors.As(err, &wrong) || !errors.Is(err, tokenstore.ErrUnreadable) {
-				t.Fatalf("got %v, want a *RecordError that matches ErrUnreadable", err)
+			r, err := tokenstore.DecodeRecord([]byte(c.json))
+			if err != nil {
+				t.Fatal(err)
 			}
-			if wrong.Key != c.key || wrong.Rule == "" {
-				t.Errorf("key %q, rule %q; want key %q and a rule", wrong.Key, wrong.Rule, c.key)
+			if len(r.Slips) != 1 || r.Slips[0].Key != c.key || r.Provider != "p" || r.Kind != "k" {
+				t.Fatalf("slips %+v; want one in %s", r.Slips, c.key)
 			}
-			if strings.Contains(err.Error(), hidden) || strings.Contains(err.Error(), "4711") {
-				t.Errorf("the error shows the value: %v", err)
+			if told := r.Slips[0].Remark(); strings.Contains(told, hidden) || strings.Contains(told, "4711") || !strings.Contains(told, c.key) {
+				t.Errorf("told: %s", told)
 			}
 		})
 	}
@@ -213,6 +238,7 @@ func FuzzReadingARecord(f *testing.F) {
 	for _, s := range []string{
 		``, `null`, `{}`, `{"provider":"p","type":"k"}}`, `{"provider":"p","type":"k","pools":"a,b","x":"<\u2028"}`,
 		`{"provider":"p","type":"k","expires_at":"9999-12-31T23:59:59-23:59","rotation":{"claim":{}}}`, "{\"provider\":\"p\",\"type\":\"k\",\"\xff\":\"\xff\"}",
+		`{"provider":1,"labels":"team-red","limits":{"rpm":"many","x":1},"state":"pausd","tenant":[],"rotation":{"claim":{"holder":"h"},"spent":3}}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -223,15 +249,17 @@ func FuzzReadingARecord(f *testing.F) {
 			if !errors.As(err, &wrong) {
 				t.Fatalf("%T is not a *RecordError", err)
 			}
-			return
+			if len(r.Slips) == 0 {
+				return
+			}
 		}
-		once, err := tokenstore.EncodeRecord(r)
-		if err != nil {
-			t.Fatalf("what was read cannot be stored: %v", err)
+		once, werr := tokenstore.EncodeRecord(r)
+		if werr != nil {
+			t.Fatalf("what was read cannot be stored: %v", werr)
 		}
-		again, err := tokenstore.DecodeRecord(once)
-		if err != nil {
-			t.Fatalf("what was stored cannot be read: %v\n%s", err, once)
+		again, rerr := tokenstore.DecodeRecord(once)
+		if (rerr == nil) != (err == nil) || len(again.Slips) != len(r.Slips) {
+			t.Fatalf("what was stored is read as another: %v, %v and %v, %v\n%s", err, r.Slips, rerr, again.Slips, once)
 		}
 		twice, err := tokenstore.EncodeRecord(again)
 		if err != nil || string(once) != string(twice) {

@@ -26,7 +26,7 @@ func (s *Store) commit(a *account, e JournalEntry, version Version, j *journalli
 				s.committed(a, e, waits, j, "account_adopted")
 				return
 			default:
-				next, version = graft(cur.record, e.Record), cur.version
+				next, version = a.rebased(cur.record, e), cur.version
 			}
 			err = rerr
 		}
@@ -88,8 +88,13 @@ func (s *Store) noLongerUnsaved(waits int) {
 func graft(onto, rotated Record) Record {
 	next := onto.Clone()
 	next.AccessToken, next.TokenType, next.ObtainedAt, next.ExpiresAt = rotated.AccessToken, rotated.TokenType, rotated.ObtainedAt, rotated.ExpiresAt
-	next.RefreshToken, next.Scope = rotated.RefreshToken, rotated.Scope
-	next.Rotation.Generation, next.Rotation.Claim, next.Rotation.Last = rotated.Rotation.Generation, nil, rotated.Rotation.Last
+	next.Mend("access_token", "token_type", "obtained_at", "expires_at", "former")
+	next.RefreshToken, next.Former = rotated.RefreshToken, rotated.Former.clone()
+	if !next.Slipped("scope") {
+		next.Scope = rotated.Scope
+	}
+	next.Rotation.Generation, next.Rotation.Claim = rotated.Rotation.Generation, nil
+	next.Rotation.Last, next.Rotation.Dead = rotated.Rotation.Last, rotated.Rotation.Dead
 	tellSpent(&next, rotated.Rotation.Spent...)
 	return next
 }
@@ -104,12 +109,15 @@ const (
 )
 
 // rebase reads what stands in the way of a commit. An error means: try again later. A record that is deleted for now
-// (undelete brings it back) or cannot be read is waited for, since it may come back with the credential that we spent.
+// (undelete brings it back) or whose credential cannot be read is waited for, since it may come back with the credential that
+// we spent. What else is wrong with it does not matter: nothing but the service's own keys is written.
 func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere, err error) {
+	a.spend(e.Record.Rotation.Spent...)
 	cur, err = s.load(a.id)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return cur, foundGone, nil
+	case err == nil, legible(cur.record, err) && !cur.record.Slipped("refresh_token"):
 	case errors.Is(err, ErrDeleted), errors.Is(err, ErrUnreadable):
 		s.landed(a)
 		s.unusable(a, err, cur)
@@ -119,11 +127,14 @@ func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere
 	}
 	now, ours := cur.record.Rotation, e.Record.Rotation
 	credential := Fingerprint(a.id, cur.record.Credential())
-	a.spend(e.Record.Rotation.Spent...)
 	rotated := Fingerprint(a.id, e.Record.Credential()) != e.Spent
 	switch {
 	case now.WriteID == e.Attempt: // saved, and its answer was lost
 	case rotated && (credential == e.Spent || a.isSpent(credential)): // whoever wrote it, and in whichever incarnation
+		return cur, foundOld, nil
+	case rotated && outlives(cur.record, e.Record):
+		return cur, foundOld, nil
+	case credential == e.Spent && cur.record.Slipped("rotation"): // which incarnation it is cannot be told
 		return cur, foundOld, nil
 	case now.Incarnation != ours.Incarnation, credential != e.Spent, now.Generation >= ours.Generation:
 	default:
@@ -146,27 +157,30 @@ func (s *Store) replay() {
 	}
 	for id, es := range byAccount {
 		a := s.ensure(id)
-		s.save(a, func() {
+		a.mu.Lock()
+		s.saveLocked(a, func() {
 			for _, e := range es {
 				s.log.Warn("a rotation was left in the journal by an earlier process: saving it", zap.String("account", string(id)))
 				s.commit(a, e, 0, nil)
 			}
 		})
+		a.mu.Unlock()
 	}
 }
 
-// save runs a flight that has nothing to do but to save, unless the store is stopping.
-func (s *Store) save(a *account, work func()) {
+// saveLocked runs a flight that has nothing to do but to save, unless the store is stopping. There must be no other: two
+// flights of one account could spend one credential.
+func (s *Store) saveLocked(a *account, work func()) {
 	f := newFlight(TriggerSchedule)
 	f.saving = true
 	f.finish(RefreshResult{ID: a.id, Outcome: Adopted})
 	if !s.begin() {
 		return
 	}
-	a.mu.Lock()
 	a.flight = f
 	a.planLocked(s.cfg.Renewal.Lead)
-	a.mu.Unlock()
-	s.renewals.wake(a)
-	go s.fly(a, f, work)
+	go func() {
+		s.renewals.wake(a)
+		s.fly(a, f, work)
+	}()
 }

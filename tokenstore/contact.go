@@ -92,9 +92,9 @@ func (s *Store) heard(op string, err error) {
 	lost, found := s.contact.note(op == "write", storeAnswered(err), s.cfg.Renewal.BackoffMax)
 	switch {
 	case lost:
-		s.log.Warn("store_lost", zap.String("event", "store_lost"), zap.String("op", op), zap.Error(err))
+		s.tell("store_lost", zap.String("op", op), zap.Error(err))
 	case found:
-		s.log.Warn("store_restored", zap.String("event", "store_restored"))
+		s.tell("store_restored")
 		s.resume()
 		s.found.Store(true)
 	}

@@ -52,11 +52,19 @@ type Driver interface {
 	Replay() (ReplayPolicy, time.Duration)
 }
 
+// Estimator is a Driver that can guess how long an access token lives whose record does not say.
+type Estimator interface {
+	// Lifespan is how long the record's access token lives from its obtained_at on, by what the token says of itself;
+	// 0: it says nothing. It proves nothing: good for planning alone. No I/O.
+	Lifespan(r Record) time.Duration
+}
+
 // Grant is the answer of a token endpoint.
 type Grant struct {
 	AccessToken  Secret        // never zero
 	TokenType    string        // "" means Bearer
-	ExpiresIn    time.Duration // 0: the answer did not say and the driver knows no default; the token then counts as endless
+	ExpiresIn    time.Duration // 0: not told, and the driver knows no default: the token is used until it is refused
+	Hint         time.Duration // what else the answer says of the token's life, for planning alone; 0: nothing
 	RefreshToken Secret        // zero: not rotated, keep the old one
 	Scope        string        // "": unchanged
 }
@@ -91,16 +99,19 @@ type RefreshClass string
 
 // Classes of refresh failures.
 const (
-	// RefreshNotSent: the request surely did not reach the token endpoint (DNS, dial, TLS). Nothing is spent.
+	// RefreshNotSent: the token endpoint surely did not process the request (DNS, dial, TLS, an HTTP/2 stream that was
+	// turned away). Nothing is spent.
 	RefreshNotSent RefreshClass = "not_sent"
-	// RefreshTransient: the token endpoint answered and refused for now (429, 5xx, temporarily_unavailable, an HTML page).
+	// RefreshTransient: the token endpoint answered and refused for now (429, temporarily_unavailable, a bare 503, a 4xx
+	// in words that prove nothing).
 	RefreshTransient RefreshClass = "refused_transient"
 	// RefreshPermanent: this credential is dead (invalid_grant and its dialects). Needs a human.
 	RefreshPermanent RefreshClass = "refused_permanent"
 	// RefreshMisconfigured: our configuration is wrong (invalid_client, unauthorized_client, invalid_scope,
 	// unsupported_grant_type, invalid_request). The credential may well be alive.
 	RefreshMisconfigured RefreshClass = "misconfigured"
-	// RefreshUnknown: the request was sent and no readable answer came; a single-use credential may be spent.
+	// RefreshUnknown: the request was sent, and no answer came that says whether the grant was processed; a single-use
+	// credential may be spent.
 	RefreshUnknown RefreshClass = "unknown"
 )
 

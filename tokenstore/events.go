@@ -2,6 +2,8 @@ package tokenstore
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,16 +21,74 @@ func (s *Store) event(name string, a *account, fields ...zap.Field) {
 		a.mu.Unlock()
 		fields = append([]zap.Field{zap.String("account", string(a.id)), zap.String("provider", provider)}, fields...)
 	}
-	s.log.Info(name, append([]zap.Field{zap.String("event", name)}, fields...)...)
+	s.tell(name, append(fields, s.advice(name, a)...)...)
+}
+
+// told are the events of accounts whose state changes: they carry the sentence on the account.
+var told = map[string]bool{
+	"account_quarantined": true, "account_recovered": true, "account_paused": true, "account_resumed": true, "cooldown_set": true,
+	"cooldown_released": true, "refresh_failed": true, "config_rejected": true,
+}
+
+// advice is the field that says what to do.
+func (s *Store) advice(event string, a *account) []zap.Field {
+	if a == nil || !told[event] {
+		return nil
+	}
+	if say := s.status(a, time.Now()).Reason; say != "" {
+		return []zap.Field{zap.String("advice", say)}
+	}
+	return nil
+}
+
+// tellRemarks logs what has become wrong with a record that can be used: once, however often it is read.
+func (s *Store) tellRemarks(a *account) {
+	a.mu.Lock()
+	now := [2]string{strings.Join(append(slipRemarks(a.record), hints(a.record)...), "; "), endsBeforeRenewal(a.record, a.driver)}
+	was := a.told
+	a.told = now
+	a.mu.Unlock()
+	for i, name := range []string{"record_slip", "record_ends"} {
+		if now[i] != "" && now[i] != was[i] {
+			s.event(name, a, zap.String("remark", now[i]))
+		}
+	}
+}
+
+// tell writes an event in its sentence.
+func (s *Store) tell(name string, fields ...zap.Field) {
+	how, ok := events[name]
+	if !ok {
+		how.sentence = strings.ReplaceAll(name, "_", " ")
+	}
+	s.log.Log(how.level, how.sentence, append([]zap.Field{zap.String("event", name)}, fields...)...)
+}
+
+// who names the request and the attempt that an event is about.
+func (q PickRequest) who() []zap.Field { return who(q.RequestID, q.Trail.Attempts()+1) }
+
+func (p Pick) who() []zap.Field { return who(p.request, p.attempt) }
+
+func who(request string, attempt int) []zap.Field {
+	if request == "" {
+		return nil
+	}
+	return []zap.Field{zap.String("request_id", request), zap.Int("attempt", attempt)}
+}
+
+// served names whom an attempt's answer is about.
+func (p Pick) served(more ...zap.Field) []zap.Field {
+	account := []zap.Field{zap.String("account", string(p.Account)), zap.String("provider", p.Provider)}
+	return slices.Concat(p.who(), account, more)
 }
 
 // tokenExpired marks the moment a token was found dead, once per generation.
-func (s *Store) tokenExpired(a *account) {
+func (s *Store) tokenExpired(a *account, who ...zap.Field) {
 	a.mu.Lock()
 	first := a.flight == nil
 	a.mu.Unlock()
 	if first {
-		s.event("token_expired_detected", a, zap.Uint64("generation", uint64(a.generation())))
+		s.event("token_expired_detected", a, append(who, zap.Uint64("generation", uint64(a.generation())))...)
 	}
 }
 
@@ -40,7 +100,10 @@ func (s *Store) noteRefresh(a *account, trigger Trigger, r RefreshResult) {
 	fields := []zap.Field{zap.String("trigger", string(trigger)), zapDuration("duration", r.Duration)}
 	switch r.Outcome {
 	case Refreshed:
-		fields = append(fields, zap.Uint64("generation", uint64(r.GenerationAfter)), zap.Time("expires_at", r.ExpiresAt))
+		fields = append(fields, zap.Uint64("generation", uint64(r.GenerationAfter)))
+		if !r.ExpiresAt.IsZero() {
+			fields = append(fields, zap.Time("expires_at", r.ExpiresAt))
+		}
 		s.event("refresh_succeeded", a, fields...)
 	case Failed:
 		s.event("refresh_failed", a, append(fields, zap.String("class", string(r.Class)), zap.Int("upstream_status", r.Status), zap.String("error", r.Error))...)
@@ -49,43 +112,51 @@ func (s *Store) noteRefresh(a *account, trigger Trigger, r RefreshResult) {
 }
 
 func (s *Store) classified(p Pick, v Verdict, resp Response) {
-	s.log.Info("upstream_classified", zap.String("event", "upstream_classified"), zap.String("account", string(p.Account)), zap.String("provider", p.Provider),
-		zap.String("upstream", p.Upstream), zap.Int("status", resp.Status), zap.String("class", v.Class.String()), zap.String("scope", v.Scope.String()),
-		zap.String("code", v.Code), zap.String("detail", resp.Detail))
+	s.log.Info(wordsOf[v.Class], p.served(
+		zap.String("event", "upstream_classified"), zap.String("upstream", p.Upstream), zap.Int("status", resp.Status),
+		zap.String("class", v.Class.String()), zap.String("scope", v.Scope.String()), zap.String("code", v.Code),
+		zap.String("detail", resp.Detail))...)
 }
 
 func (s *Store) faulted(p Pick, v Verdict) {
-	s.log.Info("request_faulted", zap.String("event", "request_faulted"), zap.String("account", string(p.Account)), zap.String("provider", p.Provider),
-		zap.String("route", p.route.name), zap.String("class", v.Class.String()), zap.String("code", v.Code))
+	s.tell("request_faulted", p.served(
+		zap.String("route", p.route.name), zap.String("class", v.Class.String()), zap.String("code", v.Code))...)
 }
 
 func (s *Store) decided(p Pick, d Decision) {
-	if d.Action != Retry {
-		return
+	switch d.Action {
+	case Retry:
+		s.tell("retry_decided", p.served(
+			zap.String("class", d.Verdict.Class.String()), zap.Int("attempts", len(d.Trail.tried)), zapDuration("waited", d.Waited))...)
+	case Refuse:
+		s.refused(p.route, d.Refusal, p.served()...)
+	case Pass, Peek:
 	}
-	s.log.Info("retry_decided", zap.String("event", "retry_decided"), zap.String("account", string(p.Account)), zap.String("provider", p.Provider),
-		zap.String("class", d.Verdict.Class.String()), zap.Int("attempts", len(d.Trail.tried)), zapDuration("waited", d.Waited))
 }
 
-func (s *Store) noteFailover(t *Trail, u *upstream, a *account) {
-	last := t.tried[len(t.tried)-1]
+func (s *Store) noteFailover(q PickRequest, u *upstream, a *account) {
+	last := q.Trail.tried[len(q.Trail.tried)-1]
 	if last.account == a.id {
 		return
 	}
-	s.metrics.failovers.WithLabelValues(string(last.account), last.upstream, u.name, last.class.String()).Inc()
-	if from := s.account(last.account); from != nil {
-		from.failovers.Add(1)
+	s.metrics.failovers.WithLabelValues(s.metrics.label(last.account), last.upstream, u.name, last.class.String()).Inc()
+	fields := append(q.who(), zap.String("to", string(a.id)), zap.String("upstream", u.name), zap.String("class", last.class.String()))
+	from := s.account(last.account)
+	if from == nil { // removed meanwhile
+		s.tell("failover_decided", append(fields, zap.String("account", string(last.account)))...)
+		return
 	}
-	s.log.Info("failover_decided", zap.String("event", "failover_decided"), zap.String("account", string(last.account)), zap.String("to", string(a.id)),
-		zap.String("upstream", u.name), zap.String("class", last.class.String()))
+	from.failovers.Add(1)
+	s.event("failover_decided", from, fields...)
 }
 
-func (s *Store) refused(r *route, ref *Refusal) {
+func (s *Store) refused(r *route, ref *Refusal, who ...zap.Field) {
 	name := ""
 	if r != nil {
 		name = r.name
 	}
-	s.log.Warn("request_refused", zap.String("event", "request_refused"), zap.String("route", name), zap.String("class", string(ref.Reason)), zap.String("message", ref.Message))
+	s.tell("request_refused", append(
+		who, zap.String("route", name), zap.String("class", string(ref.Reason)), zap.String("message", ref.Message))...)
 }
 
 func (s *Store) panicked(where string, p any, stack []byte) {

@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -125,7 +126,7 @@ func (s *Store) accuse(p Pick, class Class, trail *Trail, now time.Time) situati
 	a.mu.Unlock()
 	s.renewals.wake(a)
 	if is != nil && was == nil {
-		s.event("cooldown_set", a, zapDuration("for", time.Duration(is.until-now.UnixNano())), zapString("class", class.String()))
+		s.event("cooldown_set", a, append(p.who(), zapDuration("for", time.Duration(is.until-now.UnixNano())), zapString("class", class.String()))...)
 	}
 	return sit
 }
@@ -139,9 +140,11 @@ func (s *Store) judgeLocked(p Pick, class Class, trail *Trail, now time.Time) si
 	}
 	healthy := a.healthyLocked(now)
 	sit.refreshed = sit.refreshed || t.unproven()
-	sit.guilty = (healthy || sit.refreshed) && trail.accused(a.id, class)
 	sit.twice = healthy && trail.hasRefreshed(a.id)
 	sit.known = healthy && s.faults.within(faultsRemember, p.fault(), now) || s.faults.within(time.Minute, p.fault(), now)
+	// Two healthy tokens may both be revoked at once: a fresh one that was refused, too, tells.
+	fresh := sit.refreshed || trail.refusedFresh() || sit.known || class != ClassTokenRejected
+	sit.guilty = fresh && (healthy || sit.refreshed) && trail.accused(a.id, class)
 	sit.dear = trail != nil && trail.dear || healthy && sit.known
 	sit.withheld = a.flight == nil && now.Before(a.respondedAt.Add(responsePause))
 	if sit.guilty {
@@ -291,6 +294,8 @@ func (a *account) askable(now int64) bool {
 
 // faults remembers which requests (Pick.fault) were found guilty, and when. The zero value is ready.
 type faults struct {
+	any atomic.Bool // there is one: accepted attempts look
+
 	mu sync.Mutex // guards at
 	at map[uint64]time.Time
 }
@@ -302,6 +307,7 @@ func (f *faults) note(request uint64, now time.Time) {
 		f.at = map[uint64]time.Time{}
 	}
 	f.at[request] = now
+	f.any.Store(true)
 }
 
 func (f *faults) within(d time.Duration, request uint64, now time.Time) bool {
@@ -315,4 +321,5 @@ func (f *faults) forget(request uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.at, request)
+	f.any.Store(len(f.at) > 0)
 }

@@ -125,7 +125,7 @@ func TestBadRequestsOfOneClientNeitherBenchNorCondemnNorSpendMuch(t *testing.T) 
 func TestARequestThatASecondHealthyAccountRefusesGetsTheProvidersAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, account("a"), account("b"))
-		for range 8 {
+		for range 40 {
 			w.good("honest")
 		}
 		for i := range 3 {
@@ -221,7 +221,7 @@ func TestATokenRefusedOnALastAttemptIsRefreshedForThoseWhoCome(t *testing.T) {
 				w := newStore(t, account("a"), account("b"))
 				w.renew()
 				if healthy {
-					for range 8 {
+					for range 40 {
 						w.good("honest")
 					}
 				}
@@ -483,6 +483,63 @@ func TestAWordOfAnOlderVersionAboutAnswersCondemnsNobody(t *testing.T) {
 		}))
 		if st := w.status("a"); st.State != tokenstore.StateActive || !st.Refreshable || strings.Contains(st.Reason, "refused for good") {
 			t.Errorf("%s: %s", st.State, st.Reason)
+		}
+	})
+}
+
+func TestAGoodRequestThatMeetsTwoRevokedTokensIsNotFoundGuilty(t *testing.T) {
+	for name, endpoint := range map[string]error{
+		"both can be refreshed":              nil,
+		"the token endpoint refuses for now": &tokenstore.RefreshError{Class: tokenstore.RefreshTransient, Status: 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newStore(t, account("a"), account("b"))
+				w.renew()
+				for range 40 {
+					w.good("honest") // both are healthy, and known to be
+				}
+				w.driver.OnRefresh = func(context.Context, tokenstore.Record) error { return endpoint }
+				d, _ := w.request("r", "honest", "/chat", func(p tokenstore.Pick) tokenstore.Response {
+					if p.Generation == 1 { // revoked, both at once
+						return answer(401)
+					}
+					return answer(200)
+				})
+				if d.Action == tokenstore.Pass && d.Verdict.Class != tokenstore.ClassOK {
+					t.Errorf("the client got the provider's %s", d.Verdict.Class)
+				}
+				if n := w.metric("request_faults_total"); n != 0 {
+					t.Errorf("%v requests were found guilty", n)
+				}
+			})
+		})
+	}
+}
+
+func TestAShapeThatIsAcceptedAgainIsNotHeldAgainstItsRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStore(t, account("a"), account("b"))
+		w.renew()
+		for range 40 {
+			w.good("app")
+		}
+		w.request("r", "app", "/chat", always(401)) // one bad request of an app
+		for range 40 {
+			w.good("app")
+		}
+		time.Sleep(61 * time.Second)
+		for range 40 {
+			w.good("app")
+		}
+		d, _ := w.request("r", "app", "/chat", func(p tokenstore.Pick) tokenstore.Response {
+			if p.Generation <= 2 && w.driver.Calls() < 2 { // then both tokens are revoked
+				return answer(401)
+			}
+			return answer(200)
+		})
+		if d.Verdict.Class != tokenstore.ClassOK {
+			t.Errorf("the app's next request ended with %s, %s", d.Action, d.Verdict.Class)
 		}
 	})
 }

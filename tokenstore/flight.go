@@ -14,6 +14,8 @@ import (
 type flight struct {
 	once    sync.Once
 	trigger Trigger       // of who started it
+	wanted  string        // fingerprint of the credential that memory had when it was asked for
+	force   bool          // an operator insists: a credential that may be spent, or was refused for good, is presented all the same
 	saving  bool          // the token is installed, its record not saved yet; behind the account's mu, as the two that follow
 	stuck   bool          // saving takes long: nobody waits for it
 	next    *flight       // of those who found the new token wanting too, begun when this one has landed
@@ -61,9 +63,14 @@ var errStopping = errors.New("the service is stopping")
 // join returns the account's running flight, or starts one. gen is the generation the caller found wanting: if a newer
 // one is installed and not refused, the returned flight has already ended and nothing is refreshed.
 func (s *Store) join(a *account, gen Generation, trigger Trigger) *flight {
+	return s.joinFlight(a, gen, trigger, false)
+}
+
+// joinFlight is join; with force a newer token does not do.
+func (s *Store) joinFlight(a *account, gen Generation, trigger Trigger, force bool) *flight {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if t := a.token.Load(); t != nil && t.generation > gen && !t.refused.Load() && trigger != TriggerOperator {
+	if t := a.token.Load(); t != nil && t.generation > gen && !t.refused.Load() && !force {
 		f := newFlight(trigger)
 		f.finish(RefreshResult{ID: a.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.generation, ExpiresAt: t.expires})
 		return f
@@ -73,6 +80,10 @@ func (s *Store) join(a *account, gen Generation, trigger Trigger) *flight {
 	}
 	cur := a.flight
 	switch {
+	case cur == nil && trigger == TriggerSchedule && a.due.After(time.Now()): // what made it due is over
+		f := newFlight(trigger)
+		f.finish(RefreshResult{ID: a.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: gen})
+		return f
 	case cur == nil:
 	case cur.stuck && trigger == TriggerOperator:
 		f := newFlight(trigger)
@@ -84,6 +95,7 @@ func (s *Store) join(a *account, gen Generation, trigger Trigger) *flight {
 		return cur.next
 	}
 	f := newFlight(trigger)
+	f.force, f.wanted = force, Fingerprint(a.id, a.record.Credential())
 	if !s.begin() {
 		f.finish(failed(a, &RefreshError{Class: RefreshNotSent, Message: errStopping.Error()}))
 		return f
@@ -139,6 +151,19 @@ func (s *Store) begin() bool {
 	}
 	s.flights.Add(1)
 	return true
+}
+
+// forcedLocked reports whether an operator insists on the running refresh.
+func (a *account) forcedLocked() bool { return a.flight != nil && a.flight.force }
+
+// wanted is the credential that the running refresh was asked for.
+func (a *account) wanted() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.flight == nil {
+		return ""
+	}
+	return a.flight.wanted
 }
 
 func failed(a *account, e *RefreshError) RefreshResult {

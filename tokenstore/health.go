@@ -25,6 +25,9 @@ func (s *Store) accepted(p Pick, resp Response, trail *Trail) {
 	if a.troubled.Load() && t != nil && t.generation == p.Generation {
 		s.clear(p, resp)
 	}
+	if s.faults.any.Load() { // a good request of that shape: the shape is not what is wrong
+		s.faults.forget(p.fault())
+	}
 	if trail != nil {
 		s.blame(p, trail)
 	}
@@ -48,7 +51,7 @@ func (s *Store) clear(p Pick, resp Response) {
 	a.mu.Unlock()
 	s.renewals.wake(a)
 	if released {
-		s.event("cooldown_released", a)
+		s.event("cooldown_released", a, p.who()...)
 	}
 }
 
@@ -67,7 +70,6 @@ func (s *Store) blame(p Pick, trail *Trail) {
 		if a == nil || a == p.account || e.class != ClassTokenRejected && e.class != ClassAccountBlocked {
 			continue
 		}
-		s.faults.forget(p.fault())
 		s.suspect(a, e)
 		if e.class == ClassTokenRejected && !trail.hasRefreshed(e.account) {
 			s.refreshRefused(a, e.generation)
@@ -134,7 +136,7 @@ func (s *Store) note(p Pick, v Verdict, resp Response, trail *Trail, now time.Ti
 		return s.accuse(p, v.Class, trail, now)
 	case ClassRateLimited:
 		if (v.Scope == ScopeAccount || v.Scope == ScopeOrganisation) && p.at >= p.account.pardoned.Load() {
-			s.cool(p.account, p.account.rateLimitPause(v.Wait), v.Scope, now)
+			s.cool(p, p.account.rateLimitPause(v.Wait), v.Scope, now)
 		}
 	case ClassOK, ClassForbidden, ClassOverloaded, ClassProviderFault, ClassRequestFault, ClassMisconfigured, ClassEgress, ClassUnreachable:
 	}
@@ -153,7 +155,8 @@ func (a *account) rateLimitPause(asked time.Duration) time.Duration {
 
 // cool keeps a rate limited account from attempts for a while. A cooldown is only ever extended: a precise long one is not cut
 // by a vague short one. However long the provider says, one attempt looks now and then whether it is over.
-func (s *Store) cool(a *account, pause time.Duration, scope Scope, now time.Time) {
+func (s *Store) cool(p Pick, pause time.Duration, scope Scope, now time.Time) {
+	a := p.account
 	until := now.Add(pause)
 	a.mu.Lock()
 	extended := until.After(a.cooldown.Until)
@@ -169,7 +172,7 @@ func (s *Store) cool(a *account, pause time.Duration, scope Scope, now time.Time
 	a.troubled.Store(true)
 	a.mu.Unlock()
 	if extended {
-		s.event("cooldown_set", a, zapDuration("for", pause), zapString("class", ClassRateLimited.String()))
+		s.event("cooldown_set", a, append(p.who(), zapDuration("for", pause), zapString("class", ClassRateLimited.String()))...)
 	}
 }
 

@@ -95,6 +95,20 @@ func (l *limiter) wait(now int64) int64 {
 	return left(l.window.free.Load(), now)
 }
 
+// full says which limit leaves no room for another attempt, nil when there is room.
+func (a *account) full(at time.Time) *Full {
+	l, now := a.limits.Load(), at.UnixNano()
+	switch {
+	case l == nil:
+		return nil
+	case l.wait(now) > 0:
+		return &Full{Key: "rpm", Most: len(l.window.times), Until: at.Add(time.Duration(l.wait(now)))}
+	case l.concurrency > 0 && a.inflight.Load() >= l.concurrency:
+		return &Full{Key: "concurrency", Most: int(l.concurrency)}
+	}
+	return nil
+}
+
 // left is the time until then. More than a minute can only come from a clock that was set back, and nobody waits for it.
 func left(then, now int64) int64 {
 	if d := then - now; d > 0 && d <= minute {

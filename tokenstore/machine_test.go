@@ -3,6 +3,8 @@ package tokenstore_test
 import (
 	"context"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,11 +12,12 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tokenward/tokenward/tokenstore"
+	"github.com/tokenward/tokenward/tokenstore/tokenstoretest"
 )
 
 // Drawn up front and run in a bubble of its own: rapid's control flow may not leave its goroutine.
 func TestNoHistorySpendsATokenTwiceLowersAGenerationOrPicksADeadToken(t *testing.T) {
-	step := rapid.SampledFrom([]string{"ok", "401", "401", "429", "refresh", "rotate", "erase", "back", "second", "minute", "hour"})
+	step := rapid.SampledFrom([]string{"ok", "401", "401", "429", "refresh", "rotate", "erase", "back", "peer", "peer starts anew", "paste", "bad", "bad by hand", "slip", "share", "down", "lose", "up", "second", "minute", "hour"})
 	rapid.Check(t, func(r *rapid.T) {
 		steps := rapid.SliceOfN(step, 1, 40).Draw(r, "steps")
 		problem := ""
@@ -34,11 +37,21 @@ func play(w *world, steps []string) string {
 	refused, highest := map[string]bool{}, map[tokenstore.AccountID]tokenstore.Generation{} // refused: fingerprints
 	accepted := map[tokenstore.AccountID]time.Time{}
 	early := map[tokenstore.AccountID]tokenstore.Record{"a": w.stored("a"), "b": w.stored("b")}
+	mood := moody(w.driver)
+	peer := open(w.t, w.memory, w.memory, w.driver)
 	for i, step := range steps {
 		id := tokenstore.AccountID("ab"[i%2 : i%2+1])
 		switch step {
 		case "refresh":
 			_, _ = w.RefreshAccount(context.Background(), id, true)
+		case "peer":
+			_, _ = peer.RefreshAccount(context.Background(), id, true)
+		case "peer starts anew":
+			if w.stored("a").RefreshToken.Equal(w.stored("b").RefreshToken) {
+				break // it might take the other account for the owner
+			}
+			peer.stop()
+			peer = open(w.t, w.memory, w.memory, w.driver)
 		case "rotate":
 			edit(w.t, w.memory, id, func(r *tokenstore.Record) { r.RefreshToken = tokenstore.NewSecret(fmt.Sprint("theirs-", i)) })
 		case "erase":
@@ -49,6 +62,17 @@ func play(w *world, steps []string) string {
 			if st, _ := w.Status(id); st.State != tokenstore.StateNeedsReauth {
 				edit(w.t, w.memory, id, func(r *tokenstore.Record) { *r, early[id] = early[id], *r; r.AccessToken = tokenstore.Secret{} })
 			}
+		case "paste", "bad":
+			edit(w.t, w.memory, id, func(r *tokenstore.Record) { pastes["by command"](id, r, fmt.Sprint(step, "-", i)) })
+		case "bad by hand":
+			edit(w.t, w.memory, id, func(r *tokenstore.Record) { r.RefreshToken = tokenstore.NewSecret(fmt.Sprint("bad-", i)) })
+		case "slip":
+			edit(w.t, w.memory, id, func(r *tokenstore.Record) { r.RefreshToken = tokenstore.NewSecret(`"quoted"`) })
+		case "share":
+			theirs := w.stored(map[tokenstore.AccountID]tokenstore.AccountID{"a": "b", "b": "a"}[id]).RefreshToken
+			edit(w.t, w.memory, id, func(r *tokenstore.Record) { r.RefreshToken = theirs })
+		case "down", "lose", "up":
+			mood.Store(step)
 		case "second":
 			time.Sleep(time.Second)
 		case "minute":
@@ -94,4 +118,22 @@ func play(w *world, steps []string) string {
 		return fmt.Sprintf("a refresh token was spent %d times", n)
 	}
 	return ""
+}
+
+// moody has the token endpoint refuse bad credentials for good, and others for now, or lose their answers unprocessed.
+func moody(d *tokenstoretest.Driver) *atomic.Value {
+	var mood atomic.Value
+	mood.Store("up")
+	d.OnRefresh = func(_ context.Context, r tokenstore.Record) error {
+		switch {
+		case mood.Load() == "down":
+			return &tokenstore.RefreshError{Class: tokenstore.RefreshTransient}
+		case strings.HasPrefix(r.RefreshToken.Reveal(), "bad"):
+			return &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent}
+		case mood.Load() == "lose":
+			return &tokenstore.RefreshError{Class: tokenstore.RefreshUnknown}
+		}
+		return nil
+	}
+	return &mood
 }

@@ -52,6 +52,14 @@ func NewMetrics(reg prometheus.Registerer, backend string, accountLabel bool) *M
 	return m
 }
 
+// label is the account label's value.
+func (m *Metrics) label(id AccountID) string {
+	if !m.accountLabel {
+		return ""
+	}
+	return string(id)
+}
+
 func (m *Metrics) storeOp(op string, ok bool, d time.Duration) {
 	r := "ok"
 	if !ok {
@@ -74,29 +82,51 @@ func result(err error) string {
 
 // watch adds the series that are read off the store at each scrape.
 func (m *Metrics) watch(s *Store) {
+	m.begin(s)
 	label := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("tokenward_"+name, help, labels, nil)
 	}
 	m.reg.MustRegister(&collector{
 		store: s, metrics: m,
-		state:   label("account_state", "1 for the state an account is in.", "account", "state"),
-		expiry:  label("token_expiry_timestamp_seconds", "When the access token ends.", "account"),
-		due:     label("token_refresh_due_timestamp_seconds", "When the next renewal is planned.", "account"),
-		pool:    label("pool_accounts", "Accounts of a pool by state.", "pool", "state"),
-		up:      label("store_up", "1 while the store answers.", "backend"),
-		journal: label("journal_up", "1 unless the latest rotation could not be written to the journal."),
+		attempts: label("account_attempts_total", "Attempts that the account was picked for.", "account"),
+		moved:    label("account_failovers_total", "Attempts that were moved from the account to another.", "account"),
+		state:    label("account_state", "1 for the state an account is in.", "account", "state"),
+		expiry:   label("token_expiry_timestamp_seconds", "When the access token ends.", "account"),
+		due:      label("token_refresh_due_timestamp_seconds", "When the next renewal is planned.", "account"),
+		pool:     label("pool_accounts", "Accounts of a pool by state.", "pool", "state"),
+		up:       label("store_up", "1 while the store answers.", "backend"),
+		journal:  label("journal_up", "1 unless the latest rotation could not be written to the journal."),
 	})
+}
+
+// begin makes the counters whose labels are known: one that appears with its first failure hides that failure from increase().
+func (m *Metrics) begin(s *Store) {
+	for provider := range s.cfg.Drivers {
+		m.withheld.WithLabelValues(provider)
+		for _, trigger := range []Trigger{TriggerSchedule, TriggerResponse, TriggerRequest, TriggerOperator} {
+			for _, outcome := range []RefreshOutcome{Refreshed, Adopted, Skipped} {
+				m.refreshes.WithLabelValues(provider, string(trigger), string(outcome), "")
+			}
+			for _, class := range []RefreshClass{RefreshNotSent, RefreshTransient, RefreshPermanent, RefreshMisconfigured, RefreshUnknown} {
+				m.refreshes.WithLabelValues(provider, string(trigger), string(Failed), string(class))
+			}
+		}
+	}
+	for route := range s.routes {
+		m.requestFaults.WithLabelValues(route)
+	}
 }
 
 type collector struct {
 	store                                 *Store
 	metrics                               *Metrics
+	attempts, moved                       *prometheus.Desc
 	state, expiry, due, pool, up, journal *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.state, c.expiry, c.due, c.pool, c.up, c.journal} {
+	for _, d := range []*prometheus.Desc{c.attempts, c.moved, c.state, c.expiry, c.due, c.pool, c.up, c.journal} {
 		ch <- d
 	}
 }
@@ -105,6 +135,9 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	flag := func(b bool) float64 {
 		if b {
@@ -126,6 +159,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		if !c.metrics.accountLabel {
 			continue
 		}
+		count(c.attempts, a.Requests, string(a.ID))
+		count(c.moved, a.Failovers, string(a.ID))
 		gauge(c.state, 1, string(a.ID), string(a.State))
 		if !a.ExpiresAt.IsZero() {
 			gauge(c.expiry, float64(a.ExpiresAt.Unix()), string(a.ID))

@@ -1,15 +1,16 @@
 package tokenstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"strings"
 	"time"
 )
 
 // RefreshAccount refreshes one account on an operator's wish and waits for the result. A token that still lives and is
-// not due is left alone unless force is set; force also overrides a quarantine. ErrUnknownAccount, ErrPaused, or the
-// context's error; a refusal by the token endpoint is a result, not an error.
+// not due is left alone, and a credential that may be spent is not presented before the provider's replay policy allows, unless
+// force is set; force also overrides a quarantine. ErrUnknownAccount, ErrPaused, or the context's error; a refusal by the token endpoint
+// is a result, not an error.
 func (s *Store) RefreshAccount(ctx context.Context, id AccountID, force bool) (RefreshResult, error) {
 	a := s.account(id)
 	if a == nil {
@@ -24,24 +25,29 @@ func (s *Store) RefreshAccount(ctx context.Context, id AccountID, force bool) (R
 	case st.State == StatePaused:
 		return RefreshResult{}, fmt.Errorf("%w: %s", ErrPaused, st.Reason)
 	case st.State == StateConfigError:
-		res.Outcome, res.Class, res.Error = Failed, RefreshMisconfigured, st.Reason
+		res.Outcome, res.Class, res.Error = Failed, RefreshMisconfigured, st.Cause
 		return res, nil
 	case st.State == StateNeedsReauth && !force:
-		res.Outcome, res.Class, res.Error = Failed, RefreshPermanent, st.Reason
+		res.Outcome, res.Class, res.Error = Failed, RefreshPermanent, st.Cause
 		return res, nil
-	case st.Routable && st.State == StateActive && !force:
+	case st.State == StateAmbiguous && !force:
+		if at := a.replayAt(time.Now()); !at.IsZero() {
+			res.Outcome, res.Class, res.Retryable, res.Error = Skipped, RefreshUnknown, true, doubtful(at)
+			return res, nil
+		}
+	case st.Routable && st.State == StateActive && !force && !a.unproven():
 		res.Outcome = Fresh
 		return res, nil
 	}
 	for {
-		f := s.join(a, st.Generation, TriggerOperator)
+		f := s.joinFlight(a, st.Generation, TriggerOperator, force)
 		select {
 		case <-f.done:
 		case <-ctx.Done():
 			return RefreshResult{}, context.Cause(ctx)
 		}
-		if force && f.trigger != TriggerOperator && f.result.Outcome == Failed {
-			select { // a schedule's refresh holds back where an operator's goes on
+		if force && !f.force && f.result.Outcome == Failed {
+			select { // another's refresh holds back where a forced one goes on
 			case <-f.landed:
 				continue
 			case <-ctx.Done():
@@ -70,57 +76,6 @@ func (s *Store) Status(id AccountID) (AccountStatus, error) {
 	return s.status(a, time.Now()), nil
 }
 
-// NotReady returns why the service should not get traffic; none: it is ready. Without its store it is ready for as long as a
-// token lives.
-func (s *Store) NotReady() []string {
-	if !s.loaded.Load() {
-		if far := s.loading.Load(); far != nil {
-			return []string{errNotLoaded.Error() + ": " + *far}
-		}
-		return []string{errNotLoaded.Error()}
-	}
-	if accounts, living, _ := s.serving(); accounts > 0 && living == 0 && !s.contact.up() {
-		return []string{"the store does not answer, and no account has a living token any more"}
-	}
-	return nil
-}
-
-// Degraded returns what is wrong although the service serves; none: all is well.
-func (s *Store) Degraded() []string {
-	var why []string
-	if trouble := s.contact.trouble(); trouble != "" {
-		why = append(why, trouble)
-	}
-	if n := s.unsaved.Load(); n > 0 {
-		why = append(why, fmt.Sprintf("%d rotated credentials are in memory and not yet in the store", n))
-	}
-	if s.journalDown.Load() {
-		why = append(why, "the journal cannot be written: a crash before a rotation is saved would lose its account")
-	}
-	if accounts, _, able := s.serving(); accounts > 0 && able == 0 {
-		why = append(why, fmt.Sprintf("none of %d accounts can serve now: see tokenward status", accounts))
-	}
-	return why
-}
-
-// serving counts the accounts, those whose token lives, and those that can serve an attempt, at once or after a refresh.
-func (s *Store) serving() (accounts, living, able int) {
-	now := time.Now().UnixNano()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, a := range s.accounts {
-		t, d := a.token.Load(), a.suspicion.Load()
-		usable := t != nil && now < t.usableUntil && (d == nil || !d.dead) // a suspect token serves when no better one can
-		if usable {
-			living++
-		}
-		if a.coolUntil.Load() <= now && usable || a.wakeable(now) {
-			able++
-		}
-	}
-	return len(s.accounts), living, able
-}
-
 func (s *Store) status(a *account, now time.Time) AccountStatus {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -141,38 +96,70 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 		until := time.Unix(0, bench.until).UTC()
 		st.Cooldowns = append(st.Cooldowns, Cooldown{Scope: ScopeAccount, Until: until, Probe: until, Reason: bench.class.String()})
 	}
+	st.FailingSince, st.LastError = a.failingLocked()
 	usable := a.problem == nil && !r.OnHold()
-	st.Refreshable = usable && a.quarantine == "" && a.driver != nil && a.driver.Refreshable(r)
+	st.Refreshable = usable && a.flawLocked() == nil && a.quarantine == "" && a.driver != nil && a.driver.Refreshable(r)
 	alive := t != nil && now.UnixNano() < t.usableUntil && (bench == nil || bench.until != never)
 	st.Routable = usable && len(st.Cooldowns) == 0 && bench == nil && (alive || st.Refreshable && !a.retryAt.After(now))
-	st.State, st.Reason = a.condition(r, alive, bench, now, remark(r, s.cfg.Pools))
+	d := a.suspicion.Load()
+	overdue := st.Refreshable && t != nil && (d != nil && d.ask || !a.renewalLocked(t, s.cfg.Renewal.Lead).After(now))
+	st.Remarks = remarks(r, a.driver, s.cfg.Pools)
+	st.State, st.Cause = a.condition(r, alive, overdue, bench, now, join(a.suspicionWords(), a.waitingLocked()))
+	a.tellLocked(&st, s.cfg, now)
 	return st
 }
 
-// condition names the account's state and why it is not active, or remarks on it.
-func (a *account) condition(r Record, alive bool, bench *suspicion, now time.Time, remark string) (AccountState, string) {
+// suspicionWords says that the token is used after better ones; "" when it is not.
+func (a *account) suspicionWords() string {
+	if d := a.suspicion.Load(); d != nil && !d.bench {
+		return "a request was refused with its token (" + d.class.String() + "): others are preferred until it is " +
+			"accepted, replaced, or a minute is over"
+	}
+	return ""
+}
+
+// condition names the account's state. why tells what is wrong with it wherever the state alone does not say it.
+func (a *account) condition(r Record, alive, overdue bool, bench *suspicion, now time.Time, why string) (AccountState, string) {
 	if a.deleted && a.problem == nil {
 		return StatePaused, WhyDeleted
 	}
-	if state, why := standing(r, a.problem, a.quarantine); state != StateActive {
+	if state, why := standing(a.id, r, cmp.Or(a.problem, a.flawLocked()), a.quarantine); state != StateActive {
 		return state, why
 	}
-	d := a.suspicion.Load()
-	if d != nil && !d.bench {
-		remark = strings.Trim("a request was refused with its token ("+d.class.String()+"): others are preferred until it is accepted, replaced, or a minute is over; "+remark, "; ")
-	}
-	why := strings.Trim(lastFailure(r)+"; "+remark, "; ")
 	switch {
 	case a.cooldown.Until.After(now):
 		return StateCooling, a.cooldown.Reason
 	case bench != nil && bench.class == ClassTokenRejected:
-		return StateCooling, "token_rejected: the provider refuses its token; if that goes on, give it a new credential with tokenward accounts add"
+		return StateCooling, "the provider refuses its token (token_rejected)"
 	case bench != nil:
 		return StateCooling, bench.class.String()
 	case !alive:
 		return StateExpired, why
-	case d != nil && d.ask, !a.due.IsZero() && !a.due.After(now):
+	case overdue, !a.due.IsZero() && !a.due.After(now):
 		return StateExpiring, why
 	}
-	return StateActive, remark
+	return StateActive, why
+}
+
+// tellLocked adds what the sentence on the account needs, and the sentence.
+func (a *account) tellLocked(st *AccountStatus, cfg Config, now time.Time) {
+	t := a.token.Load()
+	st.Refused = t != nil && t.refused.Load()
+	if st.Routable && len(st.Cooldowns) == 0 {
+		st.Full = a.full(now)
+	}
+	if t != nil && a.driver != nil && a.problem == nil {
+		st.ReplayAt = a.replayAtLocked(t)
+	}
+	readable := a.problem == nil || len(a.record.Slips) > 0
+	if !readable { // or it was decoded, and this configuration cannot use it
+		err := Check(a.record, cfg.Drivers, cfg.Pools)
+		readable = err != nil && err.Error() == a.problem.Error()
+	}
+	st.Mend = mend(a.id, a.record, a.problem, readable, cfg.Pools)
+	say := *st
+	if a.flight != nil { // planned when it ends, and known already
+		say.NextRefresh = a.retryAt
+	}
+	st.Reason = say.Advice(now)
 }

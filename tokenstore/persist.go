@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // storeTimeout bounds one call of the backend.
@@ -50,6 +52,8 @@ func (s *Store) write(id AccountID, r Record, expect Version, writeID string) (s
 		r.Rotation.Incarnation = newID()
 	}
 	r.Rotation.Format, r.Rotation.WriteID, r.Rotation.Writer = rotationFormat, writeID, s.cfg.Holder
+	r.Mend("rotation")
+	r.Ends = time.Time{} // the new version's own end is read with it
 	ctx, cancel := context.WithTimeout(s.life, storeTimeout)
 	defer cancel()
 	started := time.Now()
@@ -58,7 +62,7 @@ func (s *Store) write(id AccountID, r Record, expect Version, writeID string) (s
 	if err == nil {
 		return stored{r, v, expect}, nil
 	}
-	if cur, lerr := s.load(id); lerr == nil && cur.record.Rotation.WriteID == writeID {
+	if cur, _ := s.load(id); cur.record.Rotation.WriteID == writeID { // also with an edit on top that makes it unusable
 		return stored{cur.record, cur.version, expect}, nil
 	}
 	return stored{}, err
@@ -67,10 +71,21 @@ func (s *Store) write(id AccountID, r Record, expect Version, writeID string) (s
 // take adopts a record into memory and rebuilds the pools if the operator's fields changed. It returns the record as it is to
 // be: with the tokens of memory, if the store has lost them.
 func (s *Store) take(a *account, r stored) stored {
+	if err := r.record.broken(); err != nil {
+		s.unusable(a, err, r)
+		return r
+	}
+	r.record = a.standIn(r.record)
+	known, told := a.at() != 0, a.rejection()
 	changed, l := a.adopt(r, &s.cfg)
+	s.reconsider(a, false)
+	if now := a.rejection(); known && now != nil && (told == nil || !told.At.Equal(now.At)) {
+		s.event("credential_rejected", a, zap.String("error", now.Error))
+	}
 	if changed {
 		s.rebuildSoon()
 	}
+	s.tellRemarks(a)
 	s.renewals.wake(a)
 	if l != nil {
 		s.event("rotation_restored", a)

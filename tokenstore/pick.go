@@ -2,6 +2,7 @@ package tokenstore
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -19,12 +20,13 @@ type Holder interface {
 
 // PickRequest asks who serves an attempt.
 type PickRequest struct {
-	Route  string
-	Tenant string
-	Client string // who asks and for what: refusals of different requests weigh more than those of one
-	Path   string
-	Trail  *Trail // nil on the first attempt
-	Holder Holder // nil: nobody needs to know
+	Route     string
+	Tenant    string
+	Client    string // who asks and for what: refusals of different requests weigh more than those of one
+	Path      string
+	RequestID string // for events
+	Trail     *Trail // nil on the first attempt
+	Holder    Holder // nil: nobody needs to know
 }
 
 // Pick is who serves an attempt. Release it exactly once.
@@ -42,7 +44,9 @@ type Pick struct {
 	tenant   string
 	client   string
 	path     string
-	at       int64 // Unix nanoseconds
+	request  string // its id
+	attempt  int    // from 1
+	at       int64  // Unix nanoseconds
 }
 
 // Release ends the attempt's share of the account's load and its place in the limit of concurrency. Safe on the zero Pick.
@@ -57,6 +61,17 @@ func (p Pick) Release() {
 // *Refusal, or the context's.
 func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
 	r := s.routes[q.Route]
+	p, err := s.find(ctx, r, q)
+	if err != nil {
+		var ref *Refusal
+		if errors.As(err, &ref) {
+			s.refused(r, ref, q.who()...)
+		}
+	}
+	return p, err
+}
+
+func (s *Store) find(ctx context.Context, r *route, q PickRequest) (Pick, error) {
 	if r == nil {
 		return Pick{}, s.refuse(nil, ReasonUnknownRoute, "route "+q.Route+" is not in the configuration: add it under routes", 0)
 	}
@@ -88,7 +103,8 @@ func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
 		if left <= 0 {
 			return Pick{}, s.refuse(r, ReasonNoHealthyAccount, "no account got a new token in time: see tokenward status", time.Second)
 		}
-		if err := s.await(ctx, a, left, patience-now.Sub(deadline.Add(-r.RefreshWait))); err != nil {
+		short := patience - now.Sub(deadline.Add(-r.RefreshWait))
+		if err := s.await(ctx, a, left, short, q); err != nil {
 			return Pick{}, err
 		}
 	}
@@ -96,8 +112,8 @@ func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
 
 // await joins the account's refresh. A failure is no error: it shows in the account, and the next choice avoids it. Where
 // there is a token that may be fine, the wait is short.
-func (s *Store) await(ctx context.Context, a *account, limit, short time.Duration) error {
-	s.tokenExpired(a)
+func (s *Store) await(ctx context.Context, a *account, limit, short time.Duration, q PickRequest) error {
+	s.tokenExpired(a, q.who()...)
 	if t := a.token.Load(); t != nil && time.Now().UnixNano() < t.usableUntil {
 		limit = min(limit, short)
 	}
@@ -118,12 +134,16 @@ func (s *Store) pick(r *route, u *upstream, a *account, q PickRequest, now int64
 		return Pick{}, false // gone or taken since the choice
 	}
 	a.requests.Add(1)
+	if !s.served.Load() {
+		s.served.Store(true)
+	}
 	if q.Trail.Attempts() > 0 {
-		s.noteFailover(q.Trail, u, a)
+		s.noteFailover(q, u, a)
 	}
 	return Pick{
 		Upstream: u.name, Cluster: u.Cluster, Account: a.id, Provider: u.pool.Provider, Generation: t.generation,
-		Headers: t.headers, route: r, upstream: u, account: a, tenant: q.Tenant, client: q.Client, path: q.Path, at: now,
+		Headers: t.headers, route: r, upstream: u, account: a, tenant: q.Tenant, client: q.Client, path: q.Path,
+		request: q.RequestID, attempt: q.Trail.Attempts() + 1, at: now,
 	}, true
 }
 

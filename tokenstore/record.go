@@ -68,14 +68,21 @@ type Record struct {
 
 	AccessToken Secret
 	TokenType   string
-	ExpiresAt   time.Time // UTC; zero: never expires
+	ExpiresAt   time.Time // UTC; zero: unknown, the token is used until the provider refuses it
 	ObtainedAt  time.Time // UTC
 
 	Rotation Rotation
+	Former   *Former // nil: the credential is proven, or the first one
 
 	// Extra holds the keys that this version does not know (and `private_key` and the like that belong to
 	// later drivers). They are kept on every write and never shown, since they may be secret.
 	Extra map[string]json.RawMessage
+
+	// Slips are the keys whose values cannot be used. They are kept as they were written until somebody mends them.
+	Slips []Slip
+
+	// Ends is when the backend will take this version of the record for deleted; zero: never. It is no part of what is stored.
+	Ends time.Time
 }
 
 // Limits are what each process may give to an account: replicas know nothing of each other's attempts.
@@ -94,10 +101,13 @@ type Rotation struct {
 	Writer      string     `json:"writer,omitempty"`   // the process that wrote last
 	Claim       *Claim     `json:"claim,omitempty"`
 	Last        *Outcome   `json:"last,omitempty"`    // the latest refresh
+	Dead        *Dead      `json:"dead,omitempty"`    // outlives later outcomes: only a success or another credential ends it
 	Resumed     string     `json:"resumed,omitempty"` // changes when an operator resumes the account: what made it wait ends
 
 	// Spent are fingerprints of the credentials that were exchanged for others, the latest last: how other processes learn of it.
 	Spent []string `json:"spent,omitempty"`
+
+	Rejected *Rejection `json:"rejected,omitempty"` // the latest credential that was given to the account and did not work
 }
 
 // Claim says: this process is about to spend this refresh token. It is written before the token endpoint is called.
@@ -121,6 +131,11 @@ type Outcome struct {
 	Status      int          `json:"upstream_status,omitempty"` // HTTP status of the token endpoint
 	Error       string       `json:"error,omitempty"`           // reduced to protocol fields, at most 256 characters, no secrets
 	Fingerprint string       `json:"fingerprint,omitempty"`     // of the credential that was used: a new credential makes it history
+
+	// Of the failures since the latest success with this credential: the first, and those that were refusals.
+	FailingSince time.Time `json:"failing_since,omitzero"`
+	Refusals     int       `json:"refusals,omitempty"`
+	RefusedSince time.Time `json:"refused_since,omitzero"`
 }
 
 // Clone returns a deep copy.
@@ -134,7 +149,7 @@ func (r Record) Clone() Record {
 		}
 	}
 	c.Extra, c.Limits.Extra = cloneExtra(r.Extra), cloneExtra(r.Limits.Extra)
-	c.Rotation.Spent = slices.Clone(r.Rotation.Spent)
+	c.Rotation.Spent, c.Slips = slices.Clone(r.Rotation.Spent), slices.Clone(r.Slips)
 	if r.Rotation.Claim != nil {
 		claim := *r.Rotation.Claim
 		c.Rotation.Claim = &claim
@@ -142,6 +157,15 @@ func (r Record) Clone() Record {
 	if r.Rotation.Last != nil {
 		last := *r.Rotation.Last
 		c.Rotation.Last = &last
+	}
+	if r.Rotation.Rejected != nil {
+		rejected := *r.Rotation.Rejected
+		c.Rotation.Rejected = &rejected
+	}
+	c.Former = r.Former.clone()
+	if r.Rotation.Dead != nil {
+		dead := *r.Rotation.Dead
+		c.Rotation.Dead = &dead
 	}
 	return c
 }

@@ -15,6 +15,7 @@ type claimed struct {
 	stored             // with the claim in it
 	driver      Driver //
 	fingerprint string // of the credential that will be spent
+	doubtful    bool   // it may be spent already: an earlier claim of it ended without a readable answer
 	trigger     Trigger
 	began       time.Time // before the claim was written: others count its lease from the moment they see it, which is later
 }
@@ -49,7 +50,11 @@ func (s *Store) refresh(a *account, trigger Trigger, done func(RefreshResult)) {
 		s.rescue(a, c, grant, bad, done)
 		return
 	}
+	revived := a.condemned()
 	e := s.keep(a, c, grant)
+	if revived {
+		s.event("account_recovered", a)
+	}
 	done(RefreshResult{Outcome: Refreshed, GenerationAfter: e.Record.Rotation.Generation, ExpiresAt: e.Record.ExpiresAt})
 	s.commit(a, e, c.fresh(), s.journalise(a, e))
 }
@@ -81,17 +86,23 @@ func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
 	defer a.mu.Unlock()
 	gen := max(c.record.Rotation.Generation, a.highest) + 1
 	next := c.fulfilled(g, gen, a.id)
+	a.learnLocked(g)
 	if a.flight != nil {
 		a.flight.saving = true
 	}
 	a.record, a.version, a.highest = next, c.version, gen // whatever was written after our claim is still to be met
-	a.quarantine, a.rotated, a.failures, a.retryAt, a.doubtful = "", false, 0, time.Time{}, ""
+	a.quarantine, a.rotated, a.failures, a.retryAt, a.doubtful, a.former = "", false, 0, time.Time{}, "", nil
+	a.unsavedDead, a.unwritten, a.mended = nil, Outcome{}, false
 	e := JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
 	a.spendLocked(next.Rotation.Spent...)
 	t := newToken(a.id, next, c.driver, gen)
 	t.refreshed = true
+	if t.hint == 0 {
+		t.hint = g.Hint
+	}
+	old := a.token.Load()
 	a.setTokenLocked(t)
-	if c.trigger == TriggerResponse {
+	if c.trigger == TriggerResponse || old != nil && old.refused.Load() { // the schedule may be quicker than who met the refusal
 		a.respondedAt = time.Now()
 	}
 	a.planLocked(s.cfg.Renewal.Lead)
@@ -103,6 +114,7 @@ func (c *claimed) fulfilled(g Grant, gen Generation, id AccountID) Record {
 	now := time.Now().UTC()
 	next := c.record.Clone()
 	next.AccessToken, next.TokenType, next.ObtainedAt, next.ExpiresAt = g.AccessToken, g.TokenType, now, time.Time{}
+	next.Mend("access_token", "token_type", "obtained_at", "expires_at")
 	if g.ExpiresIn > 0 {
 		next.ExpiresAt = now.Add(g.ExpiresIn)
 	}
@@ -110,10 +122,13 @@ func (c *claimed) fulfilled(g Grant, gen Generation, id AccountID) Record {
 		next.RefreshToken = g.RefreshToken
 		tellSpent(&next, c.fingerprint)
 	}
-	if g.Scope != "" {
+	if g.Scope != "" && !next.Slipped("scope") {
 		next.Scope = g.Scope
 	}
-	next.Rotation.Generation, next.Rotation.Claim = gen, nil
+	if c.record.Former != nil { // the new credential has proven good
+		next.Former, next.Rotation.Rejected = nil, nil
+	}
+	next.Rotation.Generation, next.Rotation.Claim, next.Rotation.Dead = gen, nil, nil
 	next.Rotation.Last = &Outcome{At: now, Trigger: c.trigger, Result: "succeeded", Fingerprint: Fingerprint(id, next.Credential())}
 	return next
 }

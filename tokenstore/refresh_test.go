@@ -352,6 +352,10 @@ func TestAGenerationNeverFallsEvenIfTheOperatorErasesTheBookkeeping(t *testing.T
 			*r = tokenstore.Record{Provider: "p", Kind: r.Kind, RefreshToken: tokenstore.NewSecret("new")}
 		})
 		time.Sleep(time.Second)
+		if p := w.pick("r", nil); p.Generation != before { // the living token serves until the new credential has brought another
+			t.Errorf("generation %d follows %d", p.Generation, before)
+		}
+		w.force("a", tokenstore.Refreshed)
 		if p := w.pick("r", nil); p.Generation <= before {
 			t.Errorf("generation %d follows %d", p.Generation, before)
 		}

@@ -93,7 +93,6 @@ func (s *Store) refuse(r *route, reason Reason, message string, retryAfter time.
 	if r != nil {
 		d = r.upstreams[0].pool.driver
 	}
-	s.refused(r, ref)
 	return ref.shape(d)
 }
 
@@ -102,7 +101,6 @@ func (s *Store) credentialsRefused(r *route, d Driver, status int, words, why st
 		Status: 503, Reason: ReasonCredentialsRefused, ProviderStatus: status, ProviderMessage: words,
 		Message: "the provider refused the gateway's credentials and " + why + "; your own key is fine, tell whoever runs the gateway",
 	}
-	s.refused(r, ref)
 	return ref.shape(d)
 }
 
@@ -113,7 +111,6 @@ func (s *Store) unreachable(r *route, u *upstream) *Refusal {
 		Status: 503, Reason: ReasonUpstreamUnreachable,
 		Message: "the gateway could not connect to its upstream " + u.name + " and has no other to try; tell whoever runs the gateway to check the upstream's url, DNS, network and certificate",
 	}
-	s.refused(r, ref)
 	return ref.shape(u.pool.driver)
 }
 

@@ -40,7 +40,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 		return Decision{Action: Pass, Verdict: v}, nil
 	case stepAgain, stepRefresh, stepElsewhere:
 	}
-	trail = extend(trail, p, v, resp.Status, now)
+	trail = extend(trail, p, v, resp.Status, sit.refreshed, now)
 	d := Decision{Verdict: v, Trail: trail}
 	left := p.route.RecoveryTimeout - now.Sub(trail.started)
 	s.withheld(p, v, sit)
@@ -59,7 +59,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 				return Decision{}, err
 			}
 		}
-		s.tokenExpired(p.account)
+		s.tokenExpired(p.account, p.who()...)
 		f := s.join(p.account, p.Generation, TriggerResponse)
 		ended := f.wait(ctx, limit)
 		d.Waited = time.Since(now)
@@ -139,12 +139,12 @@ func (s *Store) final(d Decision, p Pick, trail *Trail, sit situation, status in
 }
 
 // extend adds an answer to the trail, which it begins if there is none.
-func extend(t *Trail, p Pick, v Verdict, status int, now time.Time) *Trail {
+func extend(t *Trail, p Pick, v Verdict, status int, fresh bool, now time.Time) *Trail {
 	if t == nil {
 		t = &Trail{started: now}
 	}
 	t.prefer = ""
-	t.tried = append(t.tried, tried{account: p.Account, upstream: p.Upstream, generation: p.Generation, class: v.Class})
+	t.tried = append(t.tried, tried{account: p.Account, upstream: p.Upstream, generation: p.Generation, class: v.Class, fresh: fresh})
 	if v.Class == ClassUnreachable {
 		t.upstreams = append(t.upstreams, p.Upstream)
 	}

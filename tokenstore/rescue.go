@@ -42,6 +42,7 @@ func (s *Store) rescue(a *account, c *claimed, g Grant, e *RefreshError, done fu
 	}
 	entry := s.keepRefreshToken(a, c, g.RefreshToken, e)
 	done(s.postpone(a, e))
+	a.written()
 	s.commit(a, entry, c.fresh(), s.journalise(a, entry))
 }
 
@@ -53,15 +54,20 @@ func (s *Store) keepRefreshToken(a *account, c *claimed, fresh Secret, e *Refres
 		next.RefreshToken = fresh
 		tellSpent(&next, c.fingerprint)
 	}
-	next.Rotation.Claim, next.Rotation.Generation = nil, max(c.record.Rotation.Generation, a.highest)+1 // what is newer wins a conflict
-	next.Rotation.Last = &Outcome{
-		At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Error: clip(e.Error()), Fingerprint: Fingerprint(a.id, fresh),
+	next.Former = nil                                                                                                            // it is exchanged
+	next.Rotation.Claim, next.Rotation.Dead, next.Rotation.Generation = nil, nil, max(c.record.Rotation.Generation, a.highest)+1 // what is newer wins a conflict
+	last := &Outcome{
+		At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Error: clip(e.Error()), Fingerprint: c.fingerprint,
 	}
+	last.carryOn(c.record.Rotation.Last)
+	last.Fingerprint = Fingerprint(a.id, fresh)
+	next.Rotation.Last = last
 	if a.flight != nil {
 		a.flight.saving = true
 	}
 	a.record, a.version, a.highest = next, c.version, next.Rotation.Generation
-	a.quarantine, a.rotated, a.doubtful = "", false, ""
+	a.quarantine, a.rotated, a.doubtful, a.former = "", false, "", nil
+	a.unsavedDead, a.unwritten = nil, Outcome{}
 	a.spendLocked(next.Rotation.Spent...)
 	return JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
 }

@@ -36,7 +36,8 @@ func backoff(n int, lo, hi, asked time.Duration, jitter float64) time.Duration {
 }
 
 // replayAt is when a credential may be presented again after a use of unknown outcome. A strict server may revoke the
-// whole family on a second use, so the living token's remaining life is used up first: the holder may only be slow.
+// whole family on a second use, so the living token's remaining life, known or guessed, is used up first: the holder may only
+// be slow.
 // The zero time means: now.
 func replayAt(policy ReplayPolicy, living bool, expires time.Time, lifetime time.Duration) time.Time {
 	if policy != ReplayStrict || !living || expires.IsZero() {

@@ -42,6 +42,9 @@ func (s Secret) Equal(other Secret) bool {
 	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(other.Reveal())) == 1
 }
 
+// flaw says what is wrong with the secret, "" if nothing is.
+func (s Secret) flaw(g Grammar) string { return flawOf(s.Reveal(), g) }
+
 func (s Secret) mask() string {
 	if s.value == nil {
 		return ""

@@ -15,32 +15,45 @@ func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 		}
 	}
 	if e.Class == RefreshUnknown {
-		a.doubt(c.attempt())
 		s.metrics.ambiguous.Inc()
 		s.event("refresh_ambiguous", a)
 	}
-	last := &Outcome{At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Status: e.Status, Error: clip(e.Error()), Fingerprint: c.fingerprint}
-	res := s.postpone(a, e)
-	if !s.release(a, c, last) && e.Class == RefreshPermanent {
-		a.mu.Lock()
-		a.quarantine = "the credential was refused for good: " + last.Error
-		a.convictLocked()
-		a.mu.Unlock()
+	f := failure{
+		Outcome: Outcome{
+			At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Status: e.Status,
+			Error: clip(e.Error()), Fingerprint: c.fingerprint,
+		},
+		refused: e.refused(), living: a.serves(time.Now()),
+		doubtful: e.Class == RefreshUnknown || c.doubtful && e.Class != RefreshPermanent,
 	}
-	if e.Class == RefreshPermanent {
-		s.event("account_quarantined", a, zapString("class", string(e.Class)))
+	if f.doubtful {
+		a.doubt(c)
+	}
+	res := s.postpone(a, e)
+	if s.retreat(a, c, e, f.Outcome) {
+		a.written()
+		return res
+	}
+	before := a.condemned()
+	if s.release(a, c, f) {
+		a.written()
+	} else {
+		a.condemn(c.record, f)
+	}
+	if e.Class == RefreshPermanent || !before && a.condemned() {
+		s.event("account_quarantined", a, zapString("class", string(e.Class)), zapString("error", f.Error))
 	}
 	return res
 }
 
 // release writes the outcome and takes our claim back, or marks it ambiguous. An operator's edit that came in between is
 // kept. It reports whether the outcome is stored; if not, the claim stays and memory knows what it is worth.
-func (s *Store) release(a *account, c *claimed, last *Outcome) bool {
+func (s *Store) release(a *account, c *claimed, f failure) bool {
 	cur := c.stored
 	for range 5 {
 		next := cur.record.Clone()
-		next.Rotation.Last = last
-		if last.Class == RefreshUnknown {
+		next.fail(a.id, f)
+		if f.doubtful {
 			next.Rotation.Claim.Ambiguous = true
 		} else {
 			next.Rotation.Claim = nil
@@ -54,9 +67,10 @@ func (s *Store) release(a *account, c *claimed, last *Outcome) bool {
 			return false
 		}
 		s.metrics.conflicts.Inc()
-		if cur, err = s.load(a.id); err != nil {
+		if cur, err = s.load(a.id); !legible(cur.record, err) {
 			return false
 		}
+		cur = s.settleFormer(a, c, cur, f)
 		if now := cur.record.Rotation.Claim; now == nil || now.AttemptID != c.attempt() {
 			s.take(a, cur) // whoever took the claim away has decided about the account
 			return false
@@ -65,11 +79,14 @@ func (s *Store) release(a *account, c *claimed, last *Outcome) bool {
 	return false
 }
 
-// doubt remembers that an attempt of ours may have spent its credential.
-func (a *account) doubt(attempt string) {
+// doubt remembers that an attempt of ours, or one before it, may have spent its credential.
+func (a *account) doubt(c *claimed) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.doubtful, a.doubtSince = attempt, time.Now()
+	if !c.doubtful {
+		a.doubtSince = time.Now()
+	}
+	a.doubtful = c.attempt()
 	a.evidence.doubted = time.Time{} // what was refused before has had its refresh
 }
 
@@ -78,12 +95,17 @@ func (s *Store) postpone(a *account, e *RefreshError) RefreshResult {
 	r := s.cfg.Renewal
 	a.mu.Lock()
 	a.failures++
-	lo := r.BackoffMin
-	if e.Class == RefreshMisconfigured {
+	a.mended = a.mended && e.Class == RefreshNotSent
+	lo, last := r.BackoffMin, a.record.Rotation.Last
+	if e.Class == RefreshMisconfigured || e.refused() && last != nil && last.Refusals >= refusalsToDeath {
 		lo = r.BackoffMax // waiting does not help, but a mended configuration should be noticed
 	}
 	at := time.Now().Add(backoff(a.failures, lo, r.BackoffMax, e.RetryAfter, rand.Float64())) //nolint:gosec // jitter
 	a.retryAt, a.awaits = at, false
+	if a.unwritten.FailingSince.IsZero() {
+		a.unwritten.FailingSince = time.Now().UTC()
+	}
+	a.unwritten.Error = clip(e.Error())
 	a.mu.Unlock()
 	return failed(a, e)
 }
@@ -105,7 +127,7 @@ func (s *Store) resume() {
 		a.claimSeen = ""
 		waited := a.awaits
 		if waited {
-			a.awaits, a.failures, a.retryAt = false, 0, time.Time{}
+			a.awaits, a.failures, a.retryAt, a.unwritten = false, 0, time.Time{}, Outcome{}
 			a.planLocked(s.cfg.Renewal.Lead)
 		}
 		a.mu.Unlock()

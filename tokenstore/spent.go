@@ -96,14 +96,13 @@ func (a *account) regained() {
 // regain saves what the store has lost, now or when the account's flight is over.
 func (s *Store) regain(a *account) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	l := a.lost
 	if l == nil || a.flight != nil {
-		a.mu.Unlock()
 		return
 	}
 	a.lost = nil
-	a.mu.Unlock()
-	s.save(a, func() { s.commit(a, l.entry, l.version, s.journalise(a, l.entry)) })
+	s.saveLocked(a, func() { s.commit(a, l.entry, l.version, s.journalise(a, l.entry)) })
 }
 
 // orphan ends the commit of a rotation whose account is gone. If that was an accident the record comes back, with the

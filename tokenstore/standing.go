@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Labels of a record that `tokenward accounts copy` moved to another store: where its live copy is, and the state it had.
@@ -23,6 +24,13 @@ func (r Record) OnHold() bool { return r.State == Paused || r.Labels[LabelCopied
 // Check says why a record cannot be used with these providers and pools, as a *RecordError; nil: it can. One pool is enough:
 // services that share a store may be configured for different ones.
 func Check(r Record, drivers map[string]Driver, pools map[string]PoolConfig) error {
+	r = r.settled()
+	if err := r.broken(); err != nil {
+		return err
+	}
+	if err := r.firstSlip(Slip.closes); err != nil {
+		return err
+	}
 	d := drivers[r.Provider]
 	if d == nil {
 		return &RecordError{Key: "provider", Rule: fmt.Sprintf("%q is not in the configuration: it knows %s", r.Provider, list(slices.Collect(maps.Keys(drivers))))}
@@ -76,43 +84,55 @@ func list(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// Standing is what a record alone says of its account: the state, and why it is not active or what is wrong although it is.
-func Standing(id AccountID, r Record, drivers map[string]Driver, pools map[string]PoolConfig) (AccountState, string) {
-	state, why := standing(r, Check(r, drivers, pools), quarantined(id, r))
-	if state == StateActive {
-		why = remark(r, pools)
-	}
-	return state, why
-}
-
 // standing is active when the record is not what keeps the account from serving.
-func standing(r Record, problem error, quarantine string) (AccountState, string) {
+func standing(id AccountID, r Record, problem error, quarantine string) (AccountState, string) {
 	switch to := r.Labels[LabelCopiedTo]; {
 	case problem != nil:
-		return StateConfigError, problem.Error()
+		return StateConfigError, join(append([]string{problem.Error()}, hints(r)...)...)
 	case to != "":
-		return StatePaused, "its live copy is in " + to + ": copy it back, or remove the label " + LabelCopiedTo + " (tokenward accounts resume --force)"
+		return StatePaused, "its live copy is in " + to
 	case r.State == Paused:
-		return StatePaused, "paused by an operator"
+		return StatePaused, whyPaused(r)
 	case quarantine != "":
 		return StateNeedsReauth, quarantine
 	case r.Rotation.Claim != nil && r.Rotation.Claim.Ambiguous:
-		return StateAmbiguous, "a refresh was sent and no readable answer came: " + lastFailure(r)
+		return StateAmbiguous, "a refresh was sent and no readable answer came: " + lastFailure(id, r)
 	}
 	return StateActive, ""
 }
 
-// lastFailure is the error of the latest refresh; "" when it succeeded, or none is known.
-func lastFailure(r Record) string {
-	if last := r.Rotation.Last; last != nil && last.Result == "failed" {
-		return last.Error
-	}
-	return ""
+// lastFailure is the error of the latest refresh with the record's credential; "" when it succeeded, or none is known.
+func lastFailure(id AccountID, r Record) string {
+	_, why := failing(id, r)
+	return why
 }
 
-// remark is what is wrong with a record that serves all the same.
-func remark(r Record, pools map[string]PoolConfig) string {
-	var out []string
+// join puts sentences side by side, each thing once.
+func join(sentences ...string) string {
+	all := ""
+	for _, s := range sentences {
+		switch {
+		case s == "", strings.Contains(all, s):
+		case all == "":
+			all = s
+		default:
+			all += "; " + s
+		}
+	}
+	return all
+}
+
+// remarks are what is wrong with a record that serves all the same.
+func remarks(r Record, d Driver, pools map[string]PoolConfig) []string {
+	out := append(slipRemarks(r), hints(r)...)
+	if no := r.Rotation.Rejected; no != nil {
+		out = append(out, "the credential that it was given was refused at "+no.At.UTC().Format(time.RFC3339)+" ("+no.Error+
+			"): the former one is in use again")
+	}
+	if f := r.Former; f != nil && !sameCredential(r, r.reinstated(f)) {
+		out = append(out, "a new credential was given at "+f.Since.UTC().Format(time.RFC3339)+
+			" and has not been exchanged yet: the former one is kept until then")
+	}
 	switch r.Kind {
 	case KindOAuthRefresh, KindAnthropicOAuth, KindClaudeCode:
 		if r.RefreshToken.IsZero() {
@@ -123,5 +143,43 @@ func remark(r Record, pools map[string]PoolConfig) string {
 	if strange := StrangePools(r, pools); len(strange) > 0 {
 		out = append(out, "it does not serve everywhere: "+strings.Join(strange, ", "))
 	}
-	return strings.Join(out, "; ")
+	if ends := endsBeforeRenewal(r, d); ends != "" {
+		out = append(out, ends)
+	}
+	return out
+}
+
+// whyPaused tells a record that somebody paused from one that a slip holds.
+func whyPaused(r Record) string {
+	const why = "paused by an operator"
+	for _, s := range r.Slips {
+		switch {
+		case s.Key == "state" && s.LastGood:
+			return join(why, s.Remark())
+		case s.Key == "state":
+			return s.Remark()
+		}
+	}
+	return why
+}
+
+// slipRemarks says which keys of a record cannot be used, and what counts instead.
+func slipRemarks(r Record) []string {
+	var out []string
+	for _, s := range r.Slips {
+		out = append(out, s.Remark())
+	}
+	return out
+}
+
+// endsBeforeRenewal says that the store will take the record for deleted, unless a refresh writes a new version before.
+func endsBeforeRenewal(r Record, d Driver) string {
+	last := r.Rotation.Last
+	idle := d == nil || !d.Refreshable(r) || r.OnHold() || last != nil && last.Class == RefreshPermanent
+	renewed := !idle && !r.ExpiresAt.IsZero() && r.ExpiresAt.Before(r.Ends)
+	if r.Ends.IsZero() || renewed {
+		return ""
+	}
+	return "the store takes this version of the record for deleted at " + r.Ends.UTC().Format(time.RFC3339) +
+		" (Vault's delete_version_after), and the account is paused then: write it again before, or end that setting"
 }

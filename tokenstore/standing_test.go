@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore"
+	"github.com/tokenward/tokenward/tokenstore/tokenstoretest"
 )
 
 func TestAnAccountThatWasMovedAwayNeitherServesNorRefreshesWhateverItsStateSays(t *testing.T) {
@@ -78,4 +79,28 @@ func TestAnEmptiedRefreshTokenIsSaidSoWhileTheAccessTokenLives(t *testing.T) {
 			t.Errorf("status: %+v", st)
 		}
 	})
+}
+
+func TestTheEndOfARecordIsToldUnlessARefreshComesBefore(t *testing.T) {
+	now := time.Now().UTC()
+	for name, c := range map[string]struct {
+		edit func(*tokenstore.Record)
+		told bool
+	}{
+		"it never ends":              {func(r *tokenstore.Record) { r.Ends = time.Time{} }, false},
+		"it is refreshed before":     {func(*tokenstore.Record) {}, false},
+		"its token outlives it":      {func(r *tokenstore.Record) { r.ExpiresAt = now.Add(3 * time.Hour) }, true},
+		"its token never ends":       {func(r *tokenstore.Record) { r.ExpiresAt = time.Time{} }, true},
+		"nothing to refresh with":    {func(r *tokenstore.Record) { r.RefreshToken = tokenstore.Secret{} }, true},
+		"the refresh token is dead":  {func(r *tokenstore.Record) { r.Rotation.Last = &tokenstore.Outcome{Class: tokenstore.RefreshPermanent} }, true},
+		"the latest refresh was bad": {func(r *tokenstore.Record) { r.Rotation.Last = &tokenstore.Outcome{Class: tokenstore.RefreshTransient} }, false},
+	} {
+		r := account("a").record
+		r.Ends = now.Add(2 * time.Hour)
+		c.edit(&r)
+		cfg := testConfig(tokenstoretest.NewDriver())
+		if _, why := tokenstore.Standing("a", r, cfg.Drivers, cfg.Pools); strings.Contains(why, "delete_version_after") != c.told {
+			t.Errorf("%s: %q", name, why)
+		}
+	}
 }

@@ -43,7 +43,13 @@ type AccountStatus struct {
 	State       AccountState
 	Routable    bool
 	Refreshable bool
-	Reason      string // why it is not active, or what is wrong although it is; "" when all is well
+	Reason      string    // what to do, whether it serves and what is wrong, in one sentence: see Advice; "" when all is well
+	Cause       string    // what is wrong, without what to do about it
+	Mend        string    // what puts right a wrong record: a command in backticks, or words
+	Refused     bool      // the provider refuses the token, whatever its end
+	Full        *Full     // at one of its own limits
+	ReplayAt    time.Time // ambiguous: when the credential is presented once more; zero: not known
+	Remarks     []string  // what is wrong with its record although it can be used, whatever the state: one sentence per key
 	ExpiresAt   time.Time
 	NextRefresh time.Time // zero: none planned
 	Generation  Generation
@@ -51,8 +57,12 @@ type AccountStatus struct {
 	Fingerprint string // of the access token
 	Cooldowns   []Cooldown
 	Last        *Outcome
-	Failovers   uint64 // attempts that were moved away from it
-	Requests    uint64 // attempts it was picked for
+
+	FailingSince time.Time // of the current credential: the first failed refresh since the latest success; zero: none
+	LastError    string    // with FailingSince: why the latest one failed
+
+	Failovers uint64 // attempts that were moved away from it
+	Requests  uint64 // attempts it was picked for
 }
 
 // Cooldown says until when an account is not selectable, and why.
@@ -61,6 +71,13 @@ type Cooldown struct {
 	Until  time.Time
 	Probe  time.Time // when one attempt looks whether it is over; at most half an hour after the latest refusal
 	Reason string
+}
+
+// Full says which of its own limits leaves an account no room.
+type Full struct {
+	Key   string    // rpm or concurrency
+	Most  int       // the limit
+	Until time.Time // when there is room again; zero: when an attempt ends
 }
 
 // RefreshOutcome is how a requested refresh ended.

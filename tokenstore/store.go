@@ -26,15 +26,19 @@ type Store struct {
 	fallback Driver // shapes refusals where no route is known
 	renewals *Renewer
 	loaded   atomic.Bool
+	served   atomic.Bool // an account has been able to serve since the start
 	contact  contact
 	found    atomic.Bool  // the backend was away and is back
 	unsaved  atomic.Int64 // rotations that are in memory and wait for the backend
 	journal  Journal
+	lives    lifespans
 	faults   faults
 
 	journalDown atomic.Bool // the latest entry could not be written
 
 	loading atomic.Pointer[string] // how far the loading of accounts is, in words
+
+	owners *owners
 
 	mu       sync.Mutex // guards what follows
 	accounts map[AccountID]*account
@@ -55,7 +59,7 @@ type Store struct {
 func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store, error) {
 	s := &Store{
 		cfg: cfg, backend: backend, log: log, metrics: metrics, routes: map[string]*route{}, pools: map[string]*pool{},
-		accounts: map[AccountID]*account{}, gone: map[AccountID]*account{}, unread: map[AccountID]bool{}, dirty: make(chan struct{}, 1),
+		accounts: map[AccountID]*account{}, gone: map[AccountID]*account{}, unread: map[AccountID]bool{}, owners: newOwners(), dirty: make(chan struct{}, 1),
 	}
 	if s.cfg.Holder == "" {
 		s.cfg.Holder = newID()
@@ -165,7 +169,7 @@ func (s *Store) ensure(id AccountID) *account {
 	defer s.mu.Unlock()
 	a := s.accounts[id]
 	if a == nil {
-		a = &account{id: id}
+		a = &account{id: id, lives: &s.lives}
 		a.wakeFrom.Store(never)
 		if was := s.gone[id]; was != nil {
 			a.inherit(was)
@@ -196,6 +200,7 @@ func (s *Store) remove(id AccountID) {
 	a.wakeFrom.Store(never)
 	a.due = time.Time{}
 	a.mu.Unlock()
+	s.disown(a)
 	s.renewals.wake(a)
 	s.rebuildSoon()
 }

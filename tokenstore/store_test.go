@@ -229,8 +229,11 @@ func (w *world) metric(name string) float64 {
 	}
 	for _, f := range families {
 		if f.GetName() == "tokenward_"+name {
-			m := f.GetMetric()[0]
-			return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			sum := 0.0 // over its labels
+			for _, m := range f.GetMetric() {
+				sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			}
+			return sum
 		}
 	}
 	w.t.Fatalf("no metric %s", name)

@@ -23,6 +23,7 @@ type tried struct {
 	upstream   string
 	generation Generation
 	class      Class
+	fresh      bool // the token was the fruit of a refresh and not accepted yet
 }
 
 // Attempts is how many answers the request has had.
@@ -84,6 +85,11 @@ func (t *Trail) hasRefreshed(id AccountID) bool { return t != nil && slices.Cont
 // accused reports whether another account has refused the request in the same way.
 func (t *Trail) accused(id AccountID, class Class) bool {
 	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.account != id && e.class == class })
+}
+
+// refusedFresh reports whether a token was refused that was the fruit of a refresh.
+func (t *Trail) refusedFresh() bool {
+	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.class == ClassTokenRejected && e.fresh })
 }
 
 func (t *Trail) unreachable(upstream string) bool {

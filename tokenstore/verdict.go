@@ -2,6 +2,8 @@ package tokenstore
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -15,7 +17,7 @@ type Response struct {
 	// Body is the (decoded) body, at most 64 KiB, when it was read: see BodyRead. Only error answers are ever read.
 	Body     []byte
 	BodyRead bool
-	// Peekable: the body may still be asked for (small, content-length known, status 400, 401, 402, 403 or 429).
+	// Peekable: the body may still be asked for (not known to be large, status 400, 401, 402, 403 or 429).
 	Peekable bool
 	// Local: the answer was made by the proxy, not by the provider. Detail then is the proxy's reason.
 	Local  bool
@@ -48,6 +50,9 @@ var classNames = map[Class]string{
 	ClassBilling: "billing", ClassRateLimited: "rate_limited", ClassOverloaded: "overloaded", ClassProviderFault: "provider_fault",
 	ClassRequestFault: "request_fault", ClassMisconfigured: "misconfigured", ClassEgress: "egress", ClassUnreachable: "unreachable",
 }
+
+// Classes are all classes of answers.
+func Classes() []Class { return slices.Sorted(maps.Keys(classNames)) }
 
 func (c Class) String() string {
 	if s, ok := classNames[c]; ok {

@@ -93,5 +93,5 @@ case $known in
 	what="new"
 	;;
 esac
-echo "role id:   $out/role_id    (store.vault.auth.approle.role_id)"
+echo "role id:   $out/role_id    (store.vault.auth.approle.role_id_file)"
 echo "secret id: $out/secret_id  ($what; store.vault.auth.approle.secret_id_file; mode 0600, keep it so)"

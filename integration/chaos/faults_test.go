@@ -98,6 +98,8 @@ var kinds = []kind{
 	{"operator: pause, resume", 3, edit("pause")},
 	{"operator: soft delete, undelete", 3, edit("delete")},
 	{"operator: metadata deleted, created anew", 2, edit("recreate")},
+	{"operator: slip, mended", 6, slip},
+	{"operator: slip during a refresh, mended", 6, slipInRefresh},
 }
 
 // patience is how long a point of the protocol may take to be reached.

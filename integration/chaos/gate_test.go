@@ -139,7 +139,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// asker's deadline counts as lost, since nobody here can tell.
 	waits := r.Context().Err() == nil && time.Since(came) < grantTimeout-200*time.Millisecond
 	if s != nil && waits {
-		g.books.delivered(s)
+		g.books.delivered(s, came)
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(answer) // a reader that went away meanwhile was killed, which the ledger learns

@@ -30,13 +30,16 @@ func (s *spending) lost() bool { return s.granted && !s.kept && (!s.received || 
 
 // ledger is the test's own account of what the replicas and the operator did with refresh tokens.
 type ledger struct {
-	mu      sync.Mutex // guards the maps and what they hold
+	mu      sync.Mutex // guards what follows
 	tokens  map[string]*spending
 	sign    map[string]int
+	deaths  map[int]time.Time // the latest of each replica
 	signIns int
 }
 
-func newLedger() *ledger { return &ledger{tokens: map[string]*spending{}, sign: map[string]int{}} }
+func newLedger() *ledger {
+	return &ledger{tokens: map[string]*spending{}, sign: map[string]int{}, deaths: map[int]time.Time{}}
+}
 
 // signIn has the provider begin a new family; nothing can be presented of it before the ledger knows.
 func (l *ledger) signIn(p *provider.Provider, account string, life time.Duration) provider.Credential {
@@ -78,10 +81,12 @@ func (l *ledger) presented(c call, replica int, granted bool, answer []byte) *sp
 	return s
 }
 
-func (l *ledger) delivered(s *spending) {
+// delivered notes that an answer goes to the replica whose request came then. One that was killed since has lost it: that its
+// connection is gone is seen later than its end.
+func (l *ledger) delivered(s *spending, came time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.received, s.at = true, time.Now()
+	s.received, s.at, s.destroyed = true, time.Now(), l.deaths[s.replica].After(came)
 }
 
 // saving notes that a replica sends a granted refresh token to Vault, which it may do only once its journal has it.
@@ -99,6 +104,7 @@ func (l *ledger) saving(token string) {
 func (l *ledger) killed(replica int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.deaths[replica] = time.Now()
 	for _, s := range l.tokens {
 		if s.received && s.replica == replica && time.Since(s.at) < instant {
 			s.destroyed = true

@@ -61,7 +61,8 @@ func newWorld(t *testing.T) *world {
 		r.Gateway, err = integration.Prepare(integration.Options{
 			Binary: shiftable, Env: []string{"STORM_CLOCK=" + r.clock}, Envoy: tool(t, "ENVOY", "../../.tools/envoy/bin/envoy", "make tools"),
 			Folder: folder, Serve: true, Share: p, Renewal: "  backoff: { min: 200ms, max: 2s }",
-			Store: fmt.Sprintf("{ vault: { address: %q, poll: 1s, auth: { approle: { role_id: %q, secret_id_file: %q } } } }", r.vault.URL, role, secret),
+			EnvoyKeys: ", service_wait: 10s", // a crash in the storm may meet a sealed Vault, and starts slowly then
+			Store:     fmt.Sprintf("{ vault: { address: %q, poll: 1s, auth: { approle: { role_id: %q, secret_id_file: %q } } } }", r.vault.URL, role, secret),
 		})
 		check(t, err)
 		check(t, r.adjust())

@@ -28,6 +28,7 @@ type Script struct {
 	Status     int               `json:"status,omitempty"` // the LLM API's answer
 	Body       string            `json:"body,omitempty"`
 	Headers    map[string]string `json:"headers,omitempty"`
+	Shape      Shape             `json:"shape,omitzero"`
 	TokenError int               `json:"token_error,omitempty"` // status of the token endpoint, nothing is processed
 	TokenBody  string            `json:"token_body,omitempty"`
 	Before     time.Duration     `json:"before,omitempty"`     // the token endpoint thinks before it processes a grant
@@ -41,6 +42,8 @@ type Script struct {
 type Seen struct {
 	Test           string              `json:"test"` // header x-test-id
 	Path           string              `json:"path"`
+	URI            string              `json:"uri"` // path and query, as sent
+	Trailers       map[string][]string `json:"trailers"`
 	Proto          string              `json:"proto"`
 	Headers        map[string][]string `json:"headers"`
 	Authorizations []string            `json:"authorizations"`

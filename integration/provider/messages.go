@@ -45,7 +45,7 @@ func (s sim) duration(k string) time.Duration {
 func (p *Provider) api(w http.ResponseWriter, r *http.Request) {
 	s := simOf(r)
 	a, script, nth := p.ledger.admit(r)
-	seen := Seen{Test: r.Header.Get("x-test-id"), Path: r.URL.Path, Proto: r.Proto, Headers: r.Header.Clone(), Authorizations: r.Header.Values("Authorization")}
+	seen := Seen{Test: r.Header.Get("x-test-id"), Path: r.URL.Path, URI: r.RequestURI, Proto: r.Proto, Headers: r.Header.Clone(), Authorizations: r.Header.Values("Authorization")}
 	if a != nil {
 		seen.Account = a.Name
 	}
@@ -64,7 +64,7 @@ func (p *Provider) api(w http.ResponseWriter, r *http.Request) {
 	} else {
 		body, _ := io.ReadAll(r.Body)
 		sum := sha256.Sum256(body)
-		seen.BodyLength, seen.BodySum = len(body), hex.EncodeToString(sum[:])
+		seen.BodyLength, seen.BodySum, seen.Trailers = len(body), hex.EncodeToString(sum[:]), r.Trailer.Clone()
 	}
 	p.ledger.note(seen)
 	time.Sleep(s.duration("delay"))
@@ -74,14 +74,7 @@ func (p *Provider) api(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case a != nil && !faulty && script.Status != 0:
-		for k, v := range script.Headers {
-			w.Header().Set(k, v)
-		}
-		if w.Header().Get("Content-Type") == "" {
-			w.Header().Set("Content-Type", "application/json")
-		}
-		w.WriteHeader(script.Status)
-		_, _ = io.WriteString(w, script.Body)
+		script.answer(w, r)
 	case seen.Status != 200:
 		refuse(w, seen.Status, s["message"])
 	case r.Header.Get("Upgrade") == "websocket":

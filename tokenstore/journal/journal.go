@@ -149,5 +149,8 @@ func (j *Journal) read(name string) (tokenstore.JournalEntry, error) {
 		return tokenstore.JournalEntry{}, errors.New("it was written by another version of tokenward")
 	}
 	r, err := tokenstore.DecodeRecord(w.Record)
+	if len(r.Slips) > 0 { // a commit takes the tokens alone
+		err = nil
+	}
 	return tokenstore.JournalEntry{Attempt: strings.TrimSuffix(name, suffix), Account: w.Account, Spent: w.Spent, At: w.At, Record: r}, err
 }

@@ -1,9 +1,12 @@
 package provider
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -13,35 +16,61 @@ import (
 // answer is what a token endpoint may say (RFC 6749 sections 5.1 and 5.2, and the providers' own error objects).
 type answer struct {
 	AccessToken  string          `json:"access_token"`
+	IDToken      string          `json:"id_token"`
 	TokenType    string          `json:"token_type"`
 	ExpiresIn    json.RawMessage `json:"expires_in"` // a number; some send a string
 	RefreshToken string          `json:"refresh_token"`
 	Scope        string          `json:"scope"`
 	Error        json.RawMessage `json:"error"` // a string, or an object
 	Description  string          `json:"error_description"`
+	Message      string          `json:"message"`
+	Detail       string          `json:"detail"` // RFC 9457
+}
+
+// readAnswer reads a body that is JSON, or a form as some token endpoints send it. It reports whether it was either. A
+// grant is read if it can be: the credential is spent.
+func readAnswer(body []byte) (a answer, readable bool) {
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	if bytes.HasPrefix(body, []byte("{")) || bytes.HasPrefix(body, []byte("[")) {
+		err := json.NewDecoder(bytes.NewReader(body)).Decode(&a) // whatever comes after it
+		var mismatch *json.UnmarshalTypeError                    // a key of another type, say a scope given as a list, spoils no grant
+		return a, err == nil || errors.As(err, &mismatch)
+	}
+	if bytes.ContainsAny(body, " <>\"{}\n") { // a page, not a form
+		return answer{}, false
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil || !form.Has("access_token") && !form.Has("error") {
+		return answer{}, false
+	}
+	raw := func(key string) json.RawMessage {
+		if !form.Has(key) {
+			return nil
+		}
+		quoted, _ := json.Marshal(form.Get(key)) // a string always marshals
+		return quoted
+	}
+	return answer{
+		AccessToken: form.Get("access_token"), IDToken: form.Get("id_token"), TokenType: form.Get("token_type"),
+		ExpiresIn: raw("expires_in"), RefreshToken: form.Get("refresh_token"), Scope: form.Get("scope"),
+		Error: raw("error"), Description: form.Get("error_description"),
+	}, true
 }
 
 // parseAnswer reads the answer to a grant request. A success that cannot be read is of unknown outcome: the server has
 // processed the grant, so a single-use refresh token is spent.
 func parseAnswer(r request, status int, h http.Header, body []byte) (tokenstore.Grant, error) {
-	var a answer
-	err := json.Unmarshal(body, &a)
-	var mismatch *json.UnmarshalTypeError // one key of another type, say a scope given as a list, spoils no grant
-	readable := err == nil || errors.As(err, &mismatch)
-	fail := func(class tokenstore.RefreshClass, code, message string) (tokenstore.Grant, error) {
-		return tokenstore.Grant{}, &tokenstore.RefreshError{Class: class, Status: status, Code: clean(code, r.record), Message: clean(message, r.record), RetryAfter: min(retryAfter(h, time.Now()), longestRefreshWait)}
-	}
-	code, message := a.problem()
-	switch {
-	case status >= 300 && status < 400:
-		return fail(tokenstore.RefreshMisconfigured, "", "the token endpoint redirects; configure its final URL")
-	case status < 300 && a.AccessToken != "": // whatever else it says: this grant was given
-	case status >= 400 || code != "":
-		return fail(refusalClass(r, status, code, readable), code, message)
-	case !readable:
-		return fail(tokenstore.RefreshUnknown, "", "the answer is not JSON")
-	default:
-		return fail(tokenstore.RefreshUnknown, "", "the answer has no access_token")
+	a, readable := readAnswer(body)
+	if status >= 300 || a.AccessToken == "" { // whatever else a success says: this grant was given
+		p := a.problem()
+		class := refusalClass(r, reply{status, p, readable, body})
+		if p.message == "" {
+			p.message = meaning(status, class, readable)
+		}
+		return tokenstore.Grant{}, &tokenstore.RefreshError{
+			Class: class, Status: status, Code: clean(p.code, r.record), Message: clean(p.message, r.record),
+			RetryAfter: min(retryAfter(h, time.Now()), longestRefreshWait),
+		}
 	}
 	life := seconds(a.ExpiresIn)
 	if life == 0 {
@@ -49,60 +78,42 @@ func parseAnswer(r request, status int, h http.Header, body []byte) (tokenstore.
 	}
 	return tokenstore.Grant{
 		AccessToken: tokenstore.NewSecret(a.AccessToken), TokenType: a.TokenType, ExpiresIn: life,
-		RefreshToken: tokenstore.NewSecret(a.RefreshToken), Scope: a.Scope,
+		RefreshToken: tokenstore.NewSecret(a.RefreshToken), Scope: a.Scope, Hint: jwtLife(a.IDToken, time.Now()),
 	}, nil
 }
 
-// problem returns the error code and text, "" when there is none.
-func (a answer) problem() (code, message string) {
-	if len(a.Error) == 0 || string(a.Error) == "null" {
-		return "", ""
+// problem is what an answer says of a failure.
+type problem struct {
+	code    string // "" without one
+	oauth   bool   // the code is a string under `error`, as RFC 6749 section 5.2 has it
+	odd     bool   // there is an `error`, but no code in it
+	message string
+}
+
+func (a answer) problem() problem {
+	words := cmp.Or(a.Description, a.Message, a.Detail)
+	p := problem{message: words}
+	switch string(a.Error) {
+	case "", "null", `""`:
+		return p
 	}
-	if json.Unmarshal(a.Error, &code) == nil {
-		return code, a.Description
+	if json.Unmarshal(a.Error, &p.code) == nil {
+		p.oauth = true
+		return p
 	}
 	var o struct {
-		Type    string `json:"type"`
-		Code    string `json:"code"`
-		Message string `json:"message"`
+		Type        string          `json:"type"`
+		Code        json.RawMessage `json:"code"` // a word; with Google the status again, as a number
+		Status      string          `json:"status"`
+		Message     string          `json:"message"`
+		Description string          `json:"description"`
 	}
-	if json.Unmarshal(a.Error, &o) != nil {
-		return "unreadable_error", ""
-	}
-	if o.Code != "" {
-		return o.Code, o.Message
-	}
-	return o.Type, o.Message
-}
-
-// refusalClass is the table of reference A.6, the provider's own words first. A gateway's answer in place of the
-// authorization server's does not say whether the grant was processed, no more than a broken connection does.
-func refusalClass(r request, status int, code string, readable bool) tokenstore.RefreshClass {
-	switch {
-	case r.permanent != nil && r.permanent(status, code):
-		return tokenstore.RefreshPermanent
-	case code == "" && processedOrNot(status):
-		return tokenstore.RefreshUnknown
-	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status >= 500, !readable, status == http.StatusProxyAuthRequired:
-		return tokenstore.RefreshTransient // 429, 5xx, HTML and the like: the credential was not judged
-	}
-	switch code {
-	case "invalid_grant":
-		return tokenstore.RefreshPermanent
-	case "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_request":
-		return tokenstore.RefreshMisconfigured
-	}
-	return tokenstore.RefreshTransient // unknown words: nothing is given up on a guess
-}
-
-// processedOrNot reports whether the sender of a bare status may have passed the request on: 500, 502, 504, and Cloudflare's
-// 520 and 524. With 503 and the like it was turned away.
-func processedOrNot(status int) bool {
-	switch status {
-	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout, 520, 524:
-		return true
-	}
-	return false
+	_ = json.Unmarshal(a.Error, &o) // what is of another type stays empty
+	var code string
+	_ = json.Unmarshal(o.Code, &code)
+	p.code, p.message = cmp.Or(code, o.Status, o.Type), cmp.Or(o.Message, o.Description, words)
+	p.odd = p.code == ""
+	return p
 }
 
 // seconds reads expires_in, a number or one in a string; 0 when it says nothing that a token's life could be: the grant
@@ -114,20 +125,21 @@ func seconds(raw json.RawMessage) time.Duration {
 	}
 	f, err := strconv.ParseFloat(text, 64)
 	const century = 100 * 365 * 24 * 3600
-	if err != nil || !(f > 0) || f > century {
+	if err != nil || !(f >= 1) || f > century {
 		return 0
 	}
-	return max(time.Duration(f*float64(time.Second)), 1) // 0 would mean that the answer did not say
+	return time.Duration(f * float64(time.Second))
 }
 
-// longestRefreshWait bounds what a token endpoint may ask for: a slip of its operators must not end an account for days.
+// longestRefreshWait bounds what a token endpoint may ask for: a slip of its operators must not end an account for
+// days.
 const longestRefreshWait = 15 * time.Minute
 
 // longestWait bounds what a provider may ask for. Instants are kept in Unix nanoseconds, which end in the year 2262.
 const longestWait = 31 * 24 * time.Hour
 
-// retryAfter reads Retry-After, in seconds or as a date (RFC 9110 section 10.2.3), at most longestWait; 0 when absent or
-// unreadable.
+// retryAfter reads Retry-After, in seconds or as a date (RFC 9110 section 10.2.3), at most longestWait; 0 when absent
+// or unreadable.
 func retryAfter(h interface{ Get(string) string }, now time.Time) time.Duration {
 	v := h.Get("retry-after")
 	if v == "" {

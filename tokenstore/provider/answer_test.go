@@ -47,7 +47,7 @@ func TestARefusalOfTheTokenEndpointGetsItsClass(t *testing.T) {
 		{"invalid_scope", 400, `{"error":"invalid_scope"}`, misconfigured, nil},
 		{"invalid_request", 400, `{"error":"invalid_request"}`, misconfigured, nil},
 		{"temporarily_unavailable", 400, `{"error":"temporarily_unavailable"}`, transient, nil},
-		{"server_error", 500, `{"error":"server_error"}`, transient, nil},
+		{"server_error", 500, `{"error":"server_error"}`, unknown, nil},
 		{"request timeout", 408, ``, transient, nil},
 		{"rate limit", 429, `{"type":"error","error":{"type":"rate_limit_error","message":"m"}}`, transient, anthropicPermanent},
 		{"bad gateway page", 502, `<html></html>`, unknown, nil},
@@ -55,18 +55,18 @@ func TestARefusalOfTheTokenEndpointGetsItsClass(t *testing.T) {
 		{"internal error without words", 500, `{}`, unknown, nil},
 		{"turned away", 503, `<html></html>`, transient, nil},
 		{"challenge page", 403, `<html></html>`, transient, nil},
-		{"country", 403, `{"error":{"code":"unsupported_country_region_territory","message":"m"}}`, transient, openAIPermanent},
+		{"country", 403, `{"error":{"code":"unsupported_country_region_territory","message":"m"}}`, transient, nil},
 		{"proxy wants a login", 407, ``, transient, nil},
 		{"empty 400", 400, ``, transient, nil},
 		{"unknown words", 400, `{"error":"not_in_the_mood"}`, transient, nil},
 		{"redirect", 302, ``, misconfigured, nil},
 		{"anthropic: unknown refresh token", 404, `{"type":"error","error":{"type":"not_found_error","message":"m"}}`, permanent, anthropicPermanent},
 		{"anthropic: revoked", 401, `{"type":"error","error":{"type":"authentication_error","message":"m"}}`, permanent, anthropicPermanent},
-		{"not anthropic: 404 is a wrong path", 404, `{"type":"error","error":{"type":"not_found_error","message":"m"}}`, transient, openAIPermanent},
-		{"openai: reused", 401, `{"error":{"message":"m","type":"invalid_request_error","param":null,"code":"refresh_token_reused"}}`, permanent, openAIPermanent},
-		{"openai: expired", 401, `{"error":{"code":"refresh_token_expired"}}`, permanent, openAIPermanent},
-		{"openai: invalidated", 401, `{"error":{"code":"refresh_token_invalidated"}}`, permanent, openAIPermanent},
-		{"openai: revoked", 401, `{"error":{"code":"refresh_token_revoked"}}`, permanent, openAIPermanent},
+		{"not anthropic: 404 is a wrong path", 404, `{"type":"error","error":{"type":"not_found_error","message":"m"}}`, transient, nil},
+		{"openai: reused", 401, `{"error":{"message":"m","type":"invalid_request_error","param":null,"code":"refresh_token_reused"}}`, permanent, nil},
+		{"openai: expired", 401, `{"error":{"code":"refresh_token_expired"}}`, permanent, nil},
+		{"openai: invalidated", 401, `{"error":{"code":"refresh_token_invalidated"}}`, permanent, nil},
+		{"openai: revoked", 401, `{"error":{"code":"refresh_token_revoked"}}`, permanent, nil},
 		{"success that is a page", 200, `<html></html>`, unknown, nil},
 		{"success that is empty", 200, ``, unknown, nil},
 		{"success cut short", 200, `{"access_token":"at`, unknown, nil},
@@ -91,6 +91,13 @@ func TestAGrantIsReadWhateverTheServersHabits(t *testing.T) {
 		{"number", `{"access_token":"new","expires_in":28800,"refresh_token":"next"}`, 8 * time.Hour, true},
 		{"string", `{"access_token":"new","expires_in":"600"}`, 10 * time.Minute, false},
 		{"fraction", `{"access_token":"new","expires_in":1.5}`, 1500 * time.Millisecond, false},
+		{"less than a second", `{"access_token":"new","expires_in":1e-9}`, time.Hour, false},
+		{"more than a number", `{"access_token":"new","expires_in":1e999}`, time.Hour, false},
+		{"an object", `{"access_token":"new","expires_in":{"seconds":60}}`, time.Hour, false},
+		{"a byte order mark", "\ufeff" + `{"access_token":"new","expires_in":60}`, time.Minute, false},
+		{"something after it", `{"access_token":"new","refresh_token":"next","expires_in":60}` + "\n<!-- cached -->", time.Minute, true},
+		{"a form", `access_token=new&expires_in=28800&refresh_token=next&scope=&token_type=bearer`, 8 * time.Hour, true},
+		{"a form without a lifetime", `access_token=new&scope=repo%2Cgist&token_type=bearer`, time.Hour, false},
 		{"absent lifetime: the driver's", `{"access_token":"new"}`, time.Hour, false},
 		{"null lifetime and refresh token", `{"access_token":"new","expires_in":null,"refresh_token":null}`, time.Hour, false},
 		{"lifetime of nothing", `{"access_token":"new","expires_in":0,"refresh_token":"next"}`, time.Hour, true},
@@ -147,6 +154,7 @@ func FuzzParseAnswer(f *testing.F) {
 	f.Add(200, `{"access_token":"new","expires_in":1e-300}`, "")
 	f.Add(200, `{"access_token":"new","expires_in":9e99}`, "")
 	f.Add(400, `{"error":"invalid_grant"}`, "30")
+	f.Add(200, `access_token=new&expires_in=1`, "")
 	f.Add(400, `{"error":{"code":7}}`, "Fri, 31 Dec 9999 23:59:59 GMT")
 	f.Add(503, ``, "NaN")
 	f.Fuzz(func(t *testing.T, status int, body, retry string) {

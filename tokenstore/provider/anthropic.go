@@ -73,7 +73,7 @@ func (d *anthropic) Headers(r tokenstore.Record) []tokenstore.Header {
 
 // Classify implements tokenstore.Driver.
 func (d *anthropic) Classify(resp tokenstore.Response) tokenstore.Verdict {
-	return classify(resp, anthropicError)
+	return classify(unwrap(resp), anthropicError)
 }
 
 // Shape implements tokenstore.Driver: Anthropic's error object.

@@ -3,7 +3,6 @@ package provider
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -68,8 +67,8 @@ func classify(resp tokenstore.Response, parse func([]byte) said) tokenstore.Verd
 	case 403:
 		return forbidden(resp, say, e)
 	case 429:
-		v.Wait = resetIn(resp.Header, time.Now())
-		v.NeedBody = v.NeedBody && v.Wait == 0
+		wait, sure := resetIn(resp, time.Now())
+		v.Wait, v.NeedBody = wait, v.NeedBody && !sure
 		switch {
 		case e.broke():
 			return say(tokenstore.ClassBilling, tokenstore.ScopeAccount)
@@ -78,7 +77,7 @@ func classify(resp tokenstore.Response, parse func([]byte) said) tokenstore.Verd
 		}
 		return say(tokenstore.ClassRateLimited, tokenstore.ScopeAccount)
 	case 503, 529:
-		v.Wait = retryAfter(resp.Header, time.Now())
+		v.Wait = demandIn(resp.Header, time.Now())
 		v.NeedBody = false
 		return say(tokenstore.ClassOverloaded, tokenstore.ScopeProvider)
 	}
@@ -112,33 +111,6 @@ func local(resp tokenstore.Response) tokenstore.Verdict {
 		return tokenstore.Verdict{Class: tokenstore.ClassUnreachable, Scope: tokenstore.ScopeProvider, Code: resp.Detail}
 	}
 	return tokenstore.Verdict{Class: tokenstore.ClassProviderFault, Scope: tokenstore.ScopeProvider, Code: resp.Detail}
-}
-
-// resetIn is how long a rate limit lasts: Retry-After, else the latest reset among exhausted limits, at most longestWait; 0
-// when no header says.
-func resetIn(h tokenstore.HeaderGetter, now time.Time) time.Duration {
-	if d := retryAfter(h, now); d > 0 {
-		return d
-	}
-	if ms, err := strconv.ParseFloat(h.Get("retry-after-ms"), 64); err == nil && ms > 0 && ms < 1e10 {
-		return min(time.Duration(ms*float64(time.Millisecond)), longestWait)
-	}
-	var longest time.Duration
-	see := func(t time.Time) { longest = max(longest, t.Sub(now)) }
-	allowed := strings.HasPrefix(h.Get("anthropic-ratelimit-unified-status"), "allowed") // or allowed_warning: not this limit
-	if u, err := strconv.ParseInt(h.Get("anthropic-ratelimit-unified-reset"), 10, 64); err == nil && u > 0 && u < 1<<40 && !allowed {
-		see(time.Unix(u, 0))
-	}
-	for _, limit := range []string{"requests", "tokens", "input-tokens", "output-tokens"} {
-		prefix := "anthropic-ratelimit-" + limit
-		if t, err := time.Parse(time.RFC3339, h.Get(prefix+"-reset")); err == nil && h.Get(prefix+"-remaining") == "0" {
-			see(t)
-		}
-		if d, err := time.ParseDuration(h.Get("x-ratelimit-reset-" + limit)); err == nil && h.Get("x-ratelimit-remaining-"+limit) == "0" {
-			see(now.Add(d))
-		}
-	}
-	return min(longest, longestWait)
 }
 
 func clipMessage(s string) string {

@@ -53,8 +53,8 @@ func TestAnAnswerThatIsCutLeavesTheOutcomeUnknownAndIsNotRepeated(t *testing.T) 
 	}
 }
 
-// net/http repeats requests on a kept-alive connection that dies, if it can rewind them. A grant must not be repeated.
-func TestAGrantIsNotRepeatedWhenAKeptConnectionDies(t *testing.T) {
+// A connection that is kept may die under the next grant, which then may have been read or not.
+func TestEachGrantHasAConnectionOfItsOwn(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -85,12 +85,10 @@ func TestAGrantIsNotRepeatedWhenAKeptConnectionDies(t *testing.T) {
 		}
 	}()
 	d := mustDriver(t, Settings{Driver: driverOAuth2, TokenURL: "http://" + l.Addr().String()})
-	if _, e := redeem(t, d, fullRecord()); e != nil {
-		t.Fatal(e)
-	}
-	_, e := redeem(t, d, fullRecord())
-	if e == nil || e.Class != tokenstore.RefreshUnknown {
-		t.Errorf("got %+v", e)
+	for range 2 {
+		if _, e := redeem(t, d, fullRecord()); e != nil {
+			t.Error(e)
+		}
 	}
 	if n := grants.Load(); n != 2 {
 		t.Errorf("two refreshes sent %d grants", n)

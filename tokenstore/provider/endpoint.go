@@ -45,8 +45,11 @@ type request struct {
 
 func newEndpoint(s Settings) (*endpoint, error) {
 	t := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 90 * time.Second,
-		ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+		Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}},
+		TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{
+			"h2": func(_ string, c *tls.Conn) http.RoundTripper { return oneShot{c} },
+		},
 	}
 	if s.Proxy != "" {
 		u, err := url.Parse(s.Proxy)
@@ -78,20 +81,44 @@ func newEndpoint(s Settings) (*endpoint, error) {
 // once hides everything from net/http that would let it rewind and send a body again.
 type once struct{ io.Reader }
 
-// redeem makes the grant request, once.
+// redeem makes the grant request, once. One that the server surely did not process is made again, on another
+// connection.
 func (e *endpoint) redeem(ctx context.Context, r request) (tokenstore.Grant, error) {
-	var sent atomic.Bool // bytes of the request have left
+	grant, err := e.try(ctx, r)
+	var away *turnedAwayError
+	if errors.As(err, &away) {
+		grant, err = e.try(ctx, r)
+	}
+	var answered *tokenstore.RefreshError
+	if err == nil || errors.As(err, &answered) {
+		return grant, err
+	}
+	class := tokenstore.RefreshNotSent
+	var sent *sentError
+	if errors.As(err, &sent) && !errors.As(err, &away) {
+		class = tokenstore.RefreshUnknown
+	}
+	return tokenstore.Grant{}, &tokenstore.RefreshError{Class: class, Message: clean(transportWords(err), r.record)}
+}
+
+// sentError is a failure after bytes of the request have left.
+type sentError struct{ error }
+
+func (e *sentError) Unwrap() error { return e.error }
+
+// try makes the grant request. Its error is a *tokenstore.RefreshError when there was an answer, else the transport's.
+func (e *endpoint) try(ctx context.Context, r request) (tokenstore.Grant, error) {
+	var sent atomic.Bool
 	req, err := e.build(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}), r)
 	if err != nil {
 		return tokenstore.Grant{}, &tokenstore.RefreshError{Class: tokenstore.RefreshMisconfigured, Message: "the token endpoint's URL cannot be used"}
 	}
 	resp, err := e.client.Do(req)
-	if err != nil {
-		class := tokenstore.RefreshNotSent
-		if sent.Load() {
-			class = tokenstore.RefreshUnknown
-		}
-		return tokenstore.Grant{}, &tokenstore.RefreshError{Class: class, Message: clean(transportWords(err), r.record)}
+	switch {
+	case err != nil && sent.Load():
+		return tokenstore.Grant{}, &sentError{err}
+	case err != nil:
+		return tokenstore.Grant{}, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -134,18 +161,6 @@ func (e *endpoint) build(ctx context.Context, r request) (*http.Request, error) 
 		req.Header.Set(k, v)
 	}
 	return req, nil
-}
-
-// transportWords is the innermost cause: the outer ones quote the URL.
-func transportWords(err error) string {
-	var u *url.Error
-	if errors.As(err, &u) {
-		if u.Timeout() {
-			return "no answer in time"
-		}
-		return u.Err.Error()
-	}
-	return err.Error()
 }
 
 // clean cuts a text to 256 characters and takes presented secrets out of it.

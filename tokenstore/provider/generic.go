@@ -42,16 +42,7 @@ func (d *generic) Refresh(ctx context.Context, r tokenstore.Record) (tokenstore.
 	if r.Kind == tokenstore.KindClientCredentials {
 		grant = "client_credentials"
 	}
-	return d.endpoint.redeem(ctx, request{json: d.endpoint.json, style: d.endpoint.style, grant: grant, record: r, permanent: openAIPermanent})
-}
-
-// openAIPermanent: OpenAI answers a dead refresh token with 401 and one of these codes (codex's auth module).
-func openAIPermanent(_ int, code string) bool {
-	switch code {
-	case "refresh_token_expired", "refresh_token_reused", "refresh_token_invalidated", "refresh_token_revoked", "invalid_refresh_token", "app_session_terminated":
-		return true
-	}
-	return false
+	return d.endpoint.redeem(ctx, request{json: d.endpoint.json, style: d.endpoint.style, grant: grant, record: r})
 }
 
 // Headers implements tokenstore.Driver.
@@ -61,7 +52,7 @@ func (d *generic) Headers(r tokenstore.Record) []tokenstore.Header {
 
 // Classify implements tokenstore.Driver.
 func (d *generic) Classify(resp tokenstore.Response) tokenstore.Verdict {
-	return classify(resp, openAIError)
+	return classify(unwrap(resp), openAIError)
 }
 
 // Shape implements tokenstore.Driver: the error object of OpenAI's API, which most compatible servers speak.

@@ -60,7 +60,11 @@ func basicAuth(r request) string {
 // forms, JSON and the Authorization header make of them. Longest first, since one may be part of another.
 func planted(r tokenstore.Record) []string {
 	var out []string
-	for _, s := range []tokenstore.Secret{r.RefreshToken, r.ClientSecret, r.AccessToken, r.APIKey} {
+	secrets := []tokenstore.Secret{r.RefreshToken, r.ClientSecret, r.AccessToken, r.APIKey}
+	if f := r.Former; f != nil {
+		secrets = append(secrets, f.RefreshToken, f.ClientSecret)
+	}
+	for _, s := range secrets {
 		if s.IsZero() {
 			continue
 		}

@@ -33,6 +33,8 @@ func Conformance(t *testing.T, open func(t *testing.T) tokenstore.Backend, trait
 		"an empty backend lists nothing":                        listsNothing,
 		"a record is read back as it was written":               readsBack,
 		"unknown keys survive a rewrite":                        keepsExtra,
+		"wrong keys survive a rewrite as they were written":     keepsSlips,
+		"of an unusable record what can be read is given":       readsUnusable,
 		"the listing has every record with its version":         listsHeads,
 		"versions rise with every write":                        versionsRise,
 		"a record that exists is not created again":             createsOnce,

@@ -23,16 +23,26 @@ type Driver struct {
 	OnAnswer func(ctx context.Context, r tokenstore.Record) error
 	// OnGrant, when set, may change a grant before it is handed out.
 	OnGrant func(g *tokenstore.Grant)
+	// Life is what access tokens tell of their own lifetime; 0: nothing.
+	Life time.Duration
 
-	mu    sync.Mutex // guards what follows
-	calls int
-	spent map[string]int
-	next  int
+	mu     sync.Mutex // guards what follows
+	refuse *tokenstore.RefreshError
+	calls  int
+	spent  map[string]int
+	next   int
 }
 
 // NewDriver returns a driver whose access tokens live an hour.
 func NewDriver() *Driver {
 	return &Driver{Lifetime: time.Hour, Policy: tokenstore.ReplayStrict, spent: map[string]int{}}
+}
+
+// Refuse makes every grant fail before it is processed, until it is called with nil.
+func (d *Driver) Refuse(e *tokenstore.RefreshError) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refuse = e
 }
 
 // Calls is how many grants were asked for.
@@ -74,7 +84,11 @@ func (d *Driver) Token(r tokenstore.Record) tokenstore.Secret { return r.AccessT
 func (d *Driver) Refresh(ctx context.Context, r tokenstore.Record) (tokenstore.Grant, error) {
 	d.mu.Lock()
 	d.calls++
+	refuse := d.refuse
 	d.mu.Unlock()
+	if refuse != nil {
+		return tokenstore.Grant{}, refuse
+	}
 	if d.OnRefresh != nil {
 		if err := d.OnRefresh(ctx, r); err != nil {
 			return tokenstore.Grant{}, err
@@ -101,6 +115,9 @@ func (d *Driver) Refresh(ctx context.Context, r tokenstore.Record) (tokenstore.G
 	}
 	return g, nil
 }
+
+// Lifespan implements tokenstore.Estimator.
+func (d *Driver) Lifespan(tokenstore.Record) time.Duration { return d.Life }
 
 // Headers implements tokenstore.Driver.
 func (d *Driver) Headers(r tokenstore.Record) []tokenstore.Header {

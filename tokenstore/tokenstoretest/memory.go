@@ -4,6 +4,7 @@ package tokenstoretest
 
 import (
 	"context"
+	"encoding/json"
 	"sync"
 
 	"github.com/tokenward/tokenward/tokenstore"
@@ -104,6 +105,30 @@ func (m *Memory) put(id tokenstore.AccountID, data []byte, expect *tokenstore.Ve
 	m.rows[id] = row{data, v}
 	m.tell(id)
 	return v, nil
+}
+
+// Patch puts keys into a stored document, right or wrong, as an operator does with `vault kv patch`; null removes one.
+func (m *Memory) Patch(id tokenstore.AccountID, keys map[string]json.RawMessage) {
+	doc := m.Document(id)
+	for k, v := range keys {
+		if doc[k] = v; string(v) == "null" {
+			delete(doc, k)
+		}
+	}
+	data, err := json.Marshal(doc)
+	if err != nil {
+		panic("tokenstoretest: " + err.Error())
+	}
+	_, _ = m.put(id, data, nil)
+}
+
+// Document returns a stored record key by key, as it is stored.
+func (m *Memory) Document(id tokenstore.AccountID) map[string]json.RawMessage {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	doc := map[string]json.RawMessage{}
+	_ = json.Unmarshal(m.rows[id].data, &doc) // corrupt, or there is none
+	return doc
 }
 
 // Corrupt makes a record undecodable.

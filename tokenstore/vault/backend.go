@@ -89,6 +89,7 @@ func (b *Backend) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore
 		Data     json.RawMessage `json:"data"`
 		Metadata struct {
 			Version tokenstore.Version `json:"version"`
+			Ends    string             `json:"deletion_time"` // "", or when the version ends: delete_version_after is set
 		} `json:"metadata"`
 	}
 	c := call{"reading account " + string(id) + " from Vault", path, need{"read", path}}
@@ -105,6 +106,10 @@ func (b *Backend) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore
 		return tokenstore.Record{}, v, tokenstore.ErrDeleted
 	}
 	r, err := tokenstore.DecodeRecord(secret.Data)
+	noteRounded(&r, secret.Data)
+	if ends, eerr := time.Parse(time.RFC3339Nano, secret.Metadata.Ends); eerr == nil {
+		r.Ends = ends
+	}
 	return r, v, err
 }
 

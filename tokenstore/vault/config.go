@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore"
 )
 
 // Config says where Vault is and how to log in. Nothing is read from the environment.
@@ -23,7 +25,8 @@ type Config struct {
 
 // Auth is how the service logs in: exactly one field is set. Files are read again at each login.
 type Auth struct {
-	TokenFile  string // a file with a token that somebody else keeps alive or replaces
+	Token      tokenstore.Secret // a token that somebody else keeps alive, e.g. the operator's who runs a command
+	TokenFile  string            // a file with a token that somebody else keeps alive or replaces
 	AppRole    *AppRole
 	Kubernetes *Workload
 	JWT        *Workload
@@ -34,6 +37,7 @@ type Auth struct {
 type AppRole struct {
 	Mount        string // "": approle
 	RoleID       string
+	RoleIDFile   string // instead of RoleID
 	SecretIDFile string
 }
 
@@ -106,6 +110,9 @@ func (a Auth) complete() (Auth, error) {
 			problems = append(problems, fmt.Errorf("auth.%s is missing", key))
 		}
 	}
+	if !a.Token.IsZero() {
+		given = append(given, "VAULT_TOKEN")
+	}
 	if a.TokenFile != "" {
 		given = append(given, "token_file")
 	}
@@ -113,7 +120,10 @@ func (a Auth) complete() (Auth, error) {
 		given = append(given, "approle")
 		c := *a.AppRole
 		c.Mount = orElse(strings.Trim(c.Mount, "/"), "approle")
-		need("approle.role_id", c.RoleID)
+		need("approle.role_id", c.RoleID+c.RoleIDFile)
+		if c.RoleID != "" && c.RoleIDFile != "" {
+			problems = append(problems, errors.New("auth.approle has both role_id and role_id_file: keep one"))
+		}
 		need("approle.secret_id_file", c.SecretIDFile)
 		a.AppRole = &c
 	}

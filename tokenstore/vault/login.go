@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,15 +20,22 @@ type method struct {
 	path string                         // of the login; "": the token is in a file
 	body func() (map[string]any, error) // what is sent there
 	file string                         // of the token
+	held tokenstore.Secret              // the token itself, instead of a file
 }
 
 func (a Auth) method() method {
 	switch {
+	case !a.Token.IsZero():
+		return method{name: "VAULT_TOKEN", held: a.Token}
 	case a.AppRole != nil:
 		c := *a.AppRole
 		return method{name: "AppRole", path: "auth/" + c.Mount + "/login", body: func() (map[string]any, error) {
-			id, err := readSecret("auth.approle.secret_id_file", c.SecretIDFile)
-			return map[string]any{"role_id": c.RoleID, "secret_id": id}, err
+			role, err := c.RoleID, error(nil)
+			if c.RoleIDFile != "" {
+				role, err = readSecret("auth.approle.role_id_file", c.RoleIDFile)
+			}
+			id, serr := readSecret("auth.approle.secret_id_file", c.SecretIDFile)
+			return map[string]any{"role_id": role, "secret_id": id}, cmp.Or(err, serr)
 		}}
 	case a.Kubernetes != nil:
 		return a.Kubernetes.method("Kubernetes", "auth.kubernetes.token_file")
@@ -56,9 +64,13 @@ func readSecret(key, path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading %s: %w", key, err)
 	}
-	s := strings.TrimSpace(string(data))
+	return oneLineSecret(key+" "+path, string(data))
+}
+
+func oneLineSecret(where, text string) (string, error) {
+	s := strings.TrimSpace(text)
 	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", fmt.Errorf("%s %s must hold one line of visible characters", key, path)
+		return "", fmt.Errorf("%s must hold one line of visible characters", where)
 	}
 	return s, nil
 }
@@ -74,7 +86,7 @@ type token struct {
 // login gets a token.
 func (d *dialer) login(ctx context.Context, m method) (token, error) {
 	if m.path == "" {
-		return d.tokenFromFile(ctx, m)
+		return d.tokenOfOthers(ctx, m)
 	}
 	tried := "logging in to Vault with " + m.name
 	body, err := m.body()
@@ -96,9 +108,16 @@ func (d *dialer) login(ctx context.Context, m method) (token, error) {
 	return token{value: a.ClientToken, ttl: time.Duration(a.LeaseDuration) * time.Second, renewable: a.Renewable, owned: true}, nil
 }
 
-func (d *dialer) tokenFromFile(ctx context.Context, m method) (token, error) {
-	const tried = "looking up the token of auth.token_file"
-	value, err := readSecret("auth.token_file", m.file)
+// tokenOfOthers looks at a token that is not ours to end.
+func (d *dialer) tokenOfOthers(ctx context.Context, m method) (token, error) {
+	tried, value := "looking up VAULT_TOKEN in Vault", m.held.Reveal() //nolint:forbidigo // it is what Vault is asked with
+	var err error
+	if value == "" {
+		tried = "looking up the token of auth.token_file"
+		value, err = readSecret("auth.token_file", m.file)
+	} else {
+		value, err = oneLineSecret("VAULT_TOKEN", value)
+	}
 	if err != nil {
 		return token{}, &failure{kind: refused, tried: "logging in to Vault", wrong: err.Error()}
 	}

@@ -24,8 +24,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+	"go.uber.org/zap"
 
 	"github.com/tokenward/tokenward/integration/vaultserver"
+	"github.com/tokenward/tokenward/tokenstore"
 	"github.com/tokenward/tokenward/tokenstore/vault"
 )
 
@@ -169,6 +171,49 @@ func TestAKubernetesServiceAccountServes(t *testing.T) {
 	wantWorks(t, b)
 	must(t, b.Close())
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
+func TestATokenOfTheOperatorsIsUsedAndNotGivenBack(t *testing.T) {
+	f := prepare(t, server(t))
+	value := newToken(t, f.Server, &api.TokenCreateRequest{Policies: []string{f.grantAll(t)}, TTL: "1h"})
+	f.cfg.Auth = vault.Auth{Token: tokenstore.NewSecret(value + "\n")}
+	b, _ := open(t, f.cfg)
+	wantWorks(t, b)
+	must(t, b.Close())
+	again, _ := open(t, f.cfg)
+	wantWorks(t, again)
+	for _, wrong := range []string{"no such token", "hvs.dead"} {
+		f.cfg.Auth.Token = tokenstore.NewSecret(wrong)
+		b, _ := open(t, f.cfg)
+		_, err := b.List(t.Context())
+		wantWords(t, err, "VAULT_TOKEN")
+		if strings.Contains(err.Error(), wrong) {
+			t.Errorf("the error shows the token: %v", err)
+		}
+	}
+}
+
+func TestTheRoleIDMayBeInAFile(t *testing.T) {
+	f := prepare(t, server(t))
+	f.appRole(t, map[string]any{})
+	role := f.cfg.Auth.AppRole
+	role.RoleID, role.RoleIDFile = "", file(t, "role_id", role.RoleID)
+	b, _ := open(t, f.cfg)
+	wantWorks(t, b)
+	for name, c := range map[string]struct {
+		role  vault.AppRole
+		words []string
+	}{
+		"neither": {vault.AppRole{SecretIDFile: "s"}, []string{"auth.approle.role_id is missing"}},
+		"both":    {vault.AppRole{RoleID: "r", RoleIDFile: "f", SecretIDFile: "s"}, []string{"both role_id and role_id_file"}},
+	} {
+		_, err := vault.Open(t.Context(), vault.Config{Address: "http://127.0.0.1:1", Auth: vault.Auth{AppRole: &c.role}}, zap.NewNop())
+		if err == nil {
+			t.Errorf("%s: accepted", name)
+			continue
+		}
+		wantWords(t, err, c.words...)
+	}
 }
 
 func TestTheSecretIDIsReadAgainAtEachLogin(t *testing.T) {

@@ -30,6 +30,24 @@ func TestWhatOperatorsWriteWithVaultKVIsRead(t *testing.T) {
 }
 
 // Numbers pass through Vault as double precision floats (seen with 1.21): what is longer must be a string.
+// Vault keeps numbers as floating point: a longer one comes back as another client's id.
+func TestANumberAsClientIDIsReadWithAllItsDigitsOrNotAtAll(t *testing.T) {
+	f := prepare(t, server(t))
+	b, _ := open(t, f.cfg)
+	for value, want := range map[any]string{
+		json.Number("4711"): "4711", json.Number("9007199254740991"): "9007199254740991", json.Number("9007199254740993"): "",
+		json.Number("18446744073709551615"): "", json.Number("4711471147114711471147"): "", "4711471147114711471147": "4711471147114711471147",
+	} {
+		data := map[string]any{"data": map[string]any{"provider": "p", "type": "oauth_refresh", "client_id": value}}
+		_, err := f.Root.Logical().WriteWithContext(t.Context(), f.cfg.Mount+"/data/"+f.cfg.Prefix+"/a", data)
+		must(t, err)
+		r, _, err := b.Load(t.Context(), "a")
+		if err != nil || r.ClientID != want || r.Slipped("client_id") != (want == "") {
+			t.Errorf("%v: %q, %v, %v", value, r.ClientID, r.Slips, err)
+		}
+	}
+}
+
 func TestUnknownKeysAreKeptThroughVault(t *testing.T) {
 	f := prepare(t, server(t))
 	b, _ := open(t, f.cfg)

@@ -17,14 +17,14 @@ import (
 type mark struct {
 	version tokenstore.Version // 0: there is none, or it cannot be seen
 	created string
-	gone    bool // deleted or destroyed
+	ends    time.Time // when the version is deleted, past or future; zero: never. Part of the mark, since our clock may be wrong
+	gone    bool      // deleted or destroyed
 }
 
 // sight is a mark as it was seen.
 type sight struct {
 	mark
-	ends time.Time // when the version is deleted, past or future; zero: never
-	sum  uint64    // of the answer, which is not taken apart again while it stays the same; 0: unknown
+	sum uint64 // of the answer, which is not taken apart again while it stays the same; 0: unknown
 }
 
 var seed = maphash.MakeSeed()
@@ -59,7 +59,7 @@ type metadata struct {
 func (m metadata) sight() sight {
 	v := m.Versions[m.Current]
 	ends, _ := time.Parse(time.RFC3339Nano, v.Deleted) // zero for ""
-	s := sight{mark: mark{m.Current, v.Created, v.Destroyed}, ends: ends}
+	s := sight{mark: mark{m.Current, v.Created, ends, v.Destroyed}}
 	return s.at(time.Now())
 }
 

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+// over is which accounts that exist a command may write over.
+type over struct {
+	replace bool   // those that are there
+	force   bool   // those that accounts copy moved to another store
+	without string // why none of them: the command brings no credential
+}
+
+// errExists marks the refusal of an account that is there.
+var errExists = errors.New("it exists, and its refresh token may be newer than the file's: give --replace to overwrite it")
+
+// refuse looks at what a load gave: nil when the command may write over it.
+func (o over) refuse(r tokenstore.Record, err error) error {
+	switch to := r.Labels[copiedTo]; {
+	case absent(err):
+		return nil
+	case !o.replace:
+		return refusedf("%w", errExists)
+	case o.without != "" && err == nil:
+		return refusedf("%s", o.without)
+	case to != "" && !o.force:
+		return refusedf("its live copy is in %s, and a refresh token must not have two owners: copy it back, or give --force if that copy is to be another account", to)
+	}
+	return nil
+}
+
+// put creates the account or changes it, and says what became of it. A new credential starts a new incarnation, beside the former one.
+func (s *Session) put(cmd *cobra.Command, ctx context.Context, id tokenstore.AccountID, o over, apply func(*tokenstore.Record)) (became string, err error) {
+	tried := "adding account " + string(id)
+	for range 10 {
+		old, v, err := s.Backend.Load(ctx, id)
+		if err != nil && !absent(err) && !errors.Is(err, tokenstore.ErrUnreadable) {
+			return "", fmt.Errorf("reading account %s: %w", id, err)
+		}
+		if err := o.refuse(old, err); err != nil {
+			return "", fmt.Errorf("%s: %w", tried, err)
+		}
+		next := s.given(id, old, v, apply)
+		if err := cmp.Or(check(s, next), tokenstore.Flaw(next)); err != nil {
+			return "", Usagef("%s: %w", tried, err)
+		}
+		if err := s.fits(tried, old, next); err != nil {
+			return "", err
+		}
+		if err := s.mayHave(cmd, ctx, id, old, next); err != nil {
+			return "", fmt.Errorf("%s: %w", tried, err)
+		}
+		switch _, err = s.Backend.CompareAndSwap(ctx, id, next, v); {
+		case err == nil:
+			s.hold(id, next)
+			return saying(cmd, id, old, next, v), nil
+		case !errors.Is(err, tokenstore.ErrConflict):
+			return "", fmt.Errorf("saving account %s: %w", id, err)
+		}
+	}
+	return "", refusedf("saving account %s: somebody keeps changing it: try again", id)
+}
+
+// given is the record as it is to be.
+func (s *Session) given(id tokenstore.AccountID, old tokenstore.Record, v tokenstore.Version, apply func(*tokenstore.Record)) tokenstore.Record {
+	old = old.Clone()
+	next := old.Clone()
+	if next.Labels[copiedTo] != "" && next.Labels[copiedState] != string(tokenstore.Paused) {
+		next.State = tokenstore.Active // as before it was moved
+	}
+	delete(next.Labels, copiedTo)
+	delete(next.Labels, copiedState)
+	apply(&next)
+	if v == 0 || old.Provider == "" {
+		next.Rotation, next.Former = tokenstore.Rotation{Incarnation: tokenstore.NewIncarnation(), Writer: writer}, nil
+		return next
+	}
+	ended := next.AccessToken.IsZero() || !next.ExpiresAt.IsZero() && next.ExpiresAt.Before(time.Now())
+	if ended && next.Provider == old.Provider && !old.AccessToken.IsZero() {
+		next.AccessToken, next.TokenType, next.ExpiresAt, next.ObtainedAt = old.AccessToken, old.TokenType, old.ExpiresAt, old.ObtainedAt
+	} else if next.Provider != old.Provider && next.AccessToken.Equal(old.AccessToken) {
+		next = next.WithoutToken() // no other provider takes it
+	}
+	return tokenstore.Replace(id, old, next, time.Now())
+}
+
+// saying tells what a write has done to an account.
+func saying(cmd *cobra.Command, id tokenstore.AccountID, old, next tokenstore.Record, v tokenstore.Version) string {
+	switch {
+	case v == 0:
+		return "is added"
+	case old.Provider == "": // it could not be read, or was deleted
+		return "is updated"
+	case old.Former != nil && next.Former == nil && !next.Credential().Equal(old.Credential()):
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: account %s has its former credential again: nothing is spent\n", id)
+	case sameSecret(old, next):
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: account %s has this credential already: nothing is spent\n", id)
+	case next.Former != nil:
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: account %s serves on with its access token while that lives, and its former credential is kept, until the service has exchanged the new one: see tokenward status\n", id)
+	}
+	return "is updated"
+}
+
+func sameSecret(a, b tokenstore.Record) bool {
+	pairs := [][2]tokenstore.Secret{{a.RefreshToken, b.RefreshToken}, {a.ClientSecret, b.ClientSecret}, {a.APIKey, b.APIKey}, {a.AccessToken, b.AccessToken}}
+	return !slices.ContainsFunc(pairs, func(p [2]tokenstore.Secret) bool { return !p[0].Equal(p[1]) })
+}

@@ -1,0 +1,84 @@
+package envoy
+
+import (
+	"regexp"
+	"slices"
+	"testing"
+
+	mutationfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+)
+
+// TestNoCredentialOfAClientPassesTheInnerSide: under no spelling and no vendor's prefix; what only looks like one
+// stays.
+func TestNoCredentialOfAClientPassesTheInnerSide(t *testing.T) {
+	eachSample(t, func(t *testing.T, b built) {
+		early := &earlyv3.HeaderMutation{}
+		unpack(t, b.inner.GetEarlyHeaderMutationExtensions()[0].GetTypedConfig(), early)
+		var removed []*regexp.Regexp
+		for _, m := range early.GetMutations() {
+			removed = append(removed, regexp.MustCompile("^(?:"+m.GetRemoveOnMatch().GetKeyMatcher().GetSafeRegex().GetRegex()+")$"))
+		}
+		for name, gone := range map[string]bool{
+			"authorization": true, "proxy-authorization": true, "x-authorization": true, "x-api-key": true, "x_api_key": true, "x-api_key": true,
+			"api-key": true, "api_key": true, "x-goog-api-key": true, "xi-api-key": true, "cookie": true,
+			"x-api-keys": false, "api-key-id": false, "apikey": false, "session_id": false, "x-authorizations": false, "idempotency-key": false,
+		} {
+			if got := slices.ContainsFunc(removed, func(r *regexp.Regexp) bool { return r.MatchString(name) }); got != gone {
+				t.Errorf("%s: removed %t, want %t", name, got, gone)
+			}
+		}
+	})
+}
+
+func TestNoTrailerOfAClientPassesTheOuterSide(t *testing.T) {
+	eachSample(t, func(t *testing.T, b built) {
+		scrub := &mutationfilterv3.HeaderMutation{}
+		unpack(t, b.outer.GetHttpFilters()[0].GetTypedConfig(), scrub)
+		if m := scrub.GetMutations().GetRequestTrailersMutations(); len(m) != 1 || m[0].GetRemoveOnMatch().GetKeyMatcher().GetSafeRegex().GetRegex() != ".*" {
+			t.Errorf("trailers pass: %v", m)
+		}
+	})
+}
+
+// TestExpressionsStayBelowEnvoysLimit: it refuses a whole configuration for an expression of more than 100 steps.
+func TestExpressionsStayBelowEnvoysLimit(t *testing.T) {
+	var names []string
+	for range 30 {
+		names = append(names, "a-rather-long-name-of-a-header")
+	}
+	for _, e := range credentials(names) {
+		if n := len(regexp.MustCompile(`\[-_\]`).ReplaceAllString(e, "-")); n > 115 {
+			t.Errorf("%d letters: %s", n, e)
+		}
+	}
+	if credentials(nil) != nil {
+		t.Error("an expression without names matches everything")
+	}
+}
+
+func TestEveryUpgradeButAWebSocketIsIgnored(t *testing.T) {
+	for value, ignored := range map[string]bool{
+		"websocket": false, "WebSocket": false, "WEBSOCKET": false,
+		"": true, "w": true, "websocke": true, "websockets": true, "websocket, TLS/1.2": true, "TLS/1.2": true, "tls/1.0": true, "h2c": true, "HTTP/2.0": true, "wEb": true,
+		"xwebsocket": true, " websocket": true, "IRC/6.9, RTA/x11": true,
+	} {
+		got := slices.ContainsFunc(otherThan("websocket"), func(m *matcherv3.StringMatcher) bool {
+			return regexp.MustCompile("^(?:" + m.GetSafeRegex().GetRegex() + ")$").MatchString(value)
+		})
+		if got != ignored {
+			t.Errorf("%q: ignored %t, want %t", value, got, ignored)
+		}
+	}
+}
+
+// TestOnlyAServiceThatWasWaitedForInVainEndsTheAttempts: 4 is DEADLINE_EXCEEDED.
+func TestOnlyAServiceThatWasWaitedForInVainEndsTheAttempts(t *testing.T) {
+	again := regexp.MustCompile("^(?:" + notWaited + ")$")
+	for status, want := range map[string]bool{"4": false, "0": true, "1": true, "2": true, "13": true, "14": true, "-": true} {
+		if again.MatchString(status) != want {
+			t.Errorf("status %s: tried again %t, want %t", status, !want, want)
+		}
+	}
+}

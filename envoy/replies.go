@@ -1,0 +1,151 @@
+package envoy
+
+import (
+	"strconv"
+	"time"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
+	statsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// Envoy's own answers, which are bare or hold its inner words, get a body that clients of either provider dialect can
+// read, and a reason. A provider's answers never come here. Expressions are tried in order, the first that holds
+// decides.
+
+// reply is the form of an answer of Envoy's own.
+type reply struct {
+	when    string // CEL
+	reason  string // tokenward-reason
+	kind    string // error.type, of Anthropic's
+	message string
+	headers []*corev3.HeaderValueOption
+}
+
+// absent tells that the service never answered the request headers, so that nothing was sent to a provider.
+const absent = "response.code_details == 'cluster_not_found' && !('x-tokenward-cluster' in request.headers)"
+
+// callStatus is the gRPC status with which the call of the service ended in the request phase.
+const callStatus = "%FILTER_STATE(" + FilterAttempt + ":FIELD:request_header_call_status)%"
+
+// notRepeated tells clients' libraries that the same request would fare no better.
+var notRepeated = setHeader("x-should-retry", "false")
+
+var (
+	unknownRoute = reply{
+		when: "response.code == 404", reason: "unknown_route", kind: "not_found_error",
+		headers: []*corev3.HeaderValueOption{notRepeated},
+		message: "no route of the gateway matches this host and path: call one that its configuration names under routes",
+	}
+	tooLarge = reply{
+		when: "response.code == 413 || response.code == 431", reason: "too_large", kind: "request_too_large",
+		message: "the request is larger than the gateway takes: send fewer or shorter headers, or a smaller body",
+	}
+	timedOut = reply{
+		when: "response.code == 408 || response.code == 504", reason: "timeout", kind: "timeout_error",
+		message: "the request or its answer did not go on in time: try again",
+	}
+	badRequest = reply{
+		when:   "response.code >= 400 && response.code < 500 || response.code == 501",
+		reason: "bad_request", kind: "invalid_request_error",
+		message: "the gateway could not take the request as HTTP: look at its method, path, headers and upgrade",
+	}
+	upstreamFailed = reply{
+		when: "response.code >= 500", reason: "upstream_failed", kind: "api_error",
+		message: "the connection to the provider broke before its answer was complete: it may have processed the request",
+	}
+)
+
+// clientReplies are those of the outer listener.
+func (b *builder) clientReplies() *hcmv3.LocalReplyConfig {
+	overloaded := reply{
+		reason: "service_unavailable", kind: "api_error", headers: []*corev3.HeaderValueOption{b.retryAfter()},
+		message: "the gateway has no room for the request: try again",
+	}
+	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{
+		b.when(unknownRoute), overloaded.mapper(flags("UF", "UH", "UO", "NC")),
+		b.when(tooLarge), b.when(timedOut), b.when(badRequest), b.when(upstreamFailed),
+	}}
+}
+
+// attemptReplies are those of the inner listener. What the service itself answers is one of them, and stays as it is.
+func (b *builder) attemptReplies() *hcmv3.LocalReplyConfig {
+	away := reply{
+		when: absent, reason: "service_unavailable", kind: "api_error",
+		message: "the gateway's token service does not answer: try again in a moment; " +
+			"if it stays so, tell whoever runs the gateway",
+		headers: []*corev3.HeaderValueOption{b.retryAfter(), setHeader("x-tokenward-absent", callStatus)},
+	}
+	unreachable := reply{
+		reason: "upstream_unreachable", kind: "api_error",
+		message: "the gateway could not connect to its upstream: tell whoever runs the gateway to check the upstream's url, " +
+			"DNS, network and certificate",
+	}
+	own := &hcmv3.ResponseMapper{Filter: b.cel("response.code_details.startsWith('tokenward_')")}
+	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{
+		own, b.when(away), unreachable.mapper(flags("UF", "UH", "UO", "NC")),
+		b.when(tooLarge), b.when(timedOut), b.when(badRequest), b.when(upstreamFailed),
+	}}
+}
+
+// retryAfter is in whole seconds (RFC 9110 section 10.2.3).
+func (b *builder) retryAfter() *corev3.HeaderValueOption {
+	return setHeader("retry-after", strconv.FormatInt(int64((b.cfg.RetryAfter+time.Second-1)/time.Second), 10))
+}
+
+func (b *builder) when(r reply) *hcmv3.ResponseMapper { return r.mapper(b.cel(r.when)) }
+
+func (r reply) mapper(f *accesslogv3.AccessLogFilter) *hcmv3.ResponseMapper {
+	text := structpb.NewStringValue
+	object := func(fields map[string]*structpb.Value) *structpb.Value {
+		return structpb.NewStructValue(&structpb.Struct{Fields: fields})
+	}
+	body := object(map[string]*structpb.Value{
+		"type": text("error"),
+		"error": object(map[string]*structpb.Value{
+			"type": text(r.kind), "code": text(r.reason), "message": text(r.message),
+		}),
+		"tokenward": object(map[string]*structpb.Value{"reason": text(r.reason)}),
+	})
+	return &hcmv3.ResponseMapper{
+		Filter:       f,
+		HeadersToAdd: append([]*corev3.HeaderValueOption{setHeader("tokenward-reason", r.reason)}, r.headers...),
+		BodyFormatOverride: &corev3.SubstitutionFormatString{
+			ContentType: "application/json",
+			Format:      &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: body.GetStructValue()},
+		},
+	}
+}
+
+func flags(names ...string) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
+		ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: names},
+	}}
+}
+
+func (b *builder) cel(expression string) *accesslogv3.AccessLogFilter {
+	f := &accesslogv3.ExtensionFilter{Name: "cel", ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{
+		TypedConfig: b.any(&celv3.ExpressionFilter{Expression: expression}),
+	}}
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{ExtensionFilter: f}}
+}
+
+// answerCounter counts the answers that are not a provider's, the service's included, by reason.
+func (b *builder) answerCounter() *accesslogv3.AccessLog {
+	return &accesslogv3.AccessLog{
+		Name: "answers", Filter: b.cel("'tokenward-reason' in response.headers"),
+		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: b.any(&statsv3.Config{
+			StatPrefix: "tokenward", //nolint:staticcheck // Envoy 1.37 needs it, and its successor is not known there
+			Counters: []*statsv3.Config_Counter{{
+				Stat: &statsv3.Config_Stat{Name: "answers", Tags: []*statsv3.Config_Tag{
+					{Name: "reason", ValueFormat: "%RESP(TOKENWARD-REASON)%"},
+				}},
+				ValueFixed: wrapperspb.UInt64(1),
+			}},
+		})},
+	}
+}

@@ -1,0 +1,201 @@
+package tokenstore
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+)
+
+// owners knows which account each refresh token belongs to. One that two accounts have would be spent by both, and a strict provider
+// revokes what is spent twice: only one of them may use it.
+type owners struct {
+	mu      sync.Mutex // guards what follows
+	of      map[uint64]*account
+	keys    map[*account][]uint64
+	waiting map[uint64][]*account // those that show a token of another's
+	waits   map[*account]uint64   // the same, by account
+}
+
+func newOwners() *owners {
+	return &owners{of: map[uint64]*account{}, keys: map[*account][]uint64{}, waiting: map[uint64][]*account{}, waits: map[*account]uint64{}}
+}
+
+// keyOf is what two accounts with the same refresh token have in common; 0: there is none. It never leaves memory.
+func keyOf(s Secret) uint64 {
+	if s.IsZero() {
+		return 0
+	}
+	return short(Fingerprint("", s))
+}
+
+// claim notes the refresh tokens of an account's record, nil when it is gone. It returns the account that the record's refresh token
+// belongs to already, nil if it is free or the account's own, and those that waited for a token which is free now. While accounts are
+// loaded nobody knows who was first: then the account that shows it got the token in a refresh keeps it.
+func (o *owners) claim(a *account, r *Record, loading bool) (owner *account, freed []*account) {
+	var tokens []uint64
+	if r != nil && r.Kind.refreshes() {
+		tokens = append(tokens, keyOf(r.RefreshToken))
+		if r.Former != nil {
+			tokens = append(tokens, keyOf(r.Former.RefreshToken))
+		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if k, waits := o.waits[a]; waits {
+		delete(o.waits, a)
+		if o.waiting[k] = slices.DeleteFunc(o.waiting[k], func(x *account) bool { return x == a }); len(o.waiting[k]) == 0 {
+			delete(o.waiting, k)
+		}
+		if other := o.of[k]; other != nil && !slices.Contains(tokens, k) {
+			freed = append(freed, other) // another process may have taken a for the owner, and spent it
+		}
+	}
+	for _, k := range o.keys[a] {
+		if !slices.Contains(tokens, k) {
+			delete(o.of, k)
+			freed = append(freed, o.waiting[k]...)
+			delete(o.waiting, k)
+		}
+	}
+	var own []uint64
+	for i, k := range tokens {
+		other := o.of[k]
+		switch {
+		case k == 0:
+		case other == nil || other == a:
+			o.of[k], own = a, append(own, k)
+		case i == 0 && loading && before(a, r, other):
+			o.of[k], own = a, append(own, k)
+			o.keys[other] = slices.DeleteFunc(slices.Clone(o.keys[other]), func(x uint64) bool { return x == k })
+			freed = append(freed, other) // it has to look again
+		case i == 0:
+			owner = other
+			o.waiting[k], o.waits[a] = append(o.waiting[k], a), k
+		}
+	}
+	if o.keys[a] = own; len(own) == 0 {
+		delete(o.keys, a)
+	}
+	return owner, freed
+}
+
+// owner is the account that a token belongs to; nil: nobody's.
+func (o *owners) owner(key uint64) *account {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.of[key]
+}
+
+// before reports whether a's claim to a refresh token is better than that of another account that has it in memory.
+func before(a *account, r *Record, other *account) bool {
+	other.mu.Lock()
+	theirs := other.record.proof(other.id)
+	other.mu.Unlock()
+	if ours := r.proof(a.id); ours != theirs {
+		return ours > theirs
+	}
+	return a.id < other.id
+}
+
+// proof says how likely the record's credential is the account's own: 2, the latest refresh worked with it or brought it; 0, that was
+// another one; 1, there was none.
+func (r Record) proof(id AccountID) int {
+	switch last := r.Rotation.Last; {
+	case last == nil:
+		return 1
+	case last.Result == "succeeded" && last.Fingerprint == Fingerprint(id, r.Credential()):
+		return 2
+	}
+	return 0
+}
+
+// mostSearched is how many accounts are searched for a token that one of them has spent: some milliseconds for each that is given.
+const mostSearched = 10_000
+
+const oneOwner = ", and a refresh token has one owner: give this account one of its own, or remove it"
+
+// own looks whether the refresh token that an account shows is another's, or, with thorough, was.
+func (s *Store) own(a *account, r Record, thorough bool) (why error, spent bool) {
+	if !s.rotates(r) {
+		return nil, false
+	}
+	owner, freed := s.owners.claim(a, &r, !s.loaded.Load())
+	for _, other := range freed {
+		s.reconsider(other, true)
+	}
+	if owner != nil {
+		return &RecordError{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + oneOwner}, false
+	}
+	if thorough {
+		why = s.spentElsewhere(a, r)
+	}
+	return why, why != nil
+}
+
+// rotates reports whether a record has a refresh token that its use spends.
+func (s *Store) rotates(r Record) bool {
+	d := s.cfg.Drivers[r.Provider]
+	if d == nil || r.RefreshToken.IsZero() || !r.Kind.refreshes() {
+		return false
+	}
+	policy, _ := d.Replay()
+	return policy != ReplayNoRotation
+}
+
+// elsewhere says why a refresh token is not the account's own, without a claim to it; nil: it is, or nobody's.
+func (s *Store) elsewhere(a *account, r Record) error {
+	if !s.rotates(r) {
+		return nil
+	}
+	if owner := s.owners.owner(keyOf(r.RefreshToken)); owner != nil && owner != a {
+		return &RecordError{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + oneOwner}
+	}
+	return s.spentElsewhere(a, r)
+}
+
+// spentElsewhere says which other account has exchanged a refresh token; nil: none.
+func (s *Store) spentElsewhere(a *account, r Record) error {
+	all := s.all()
+	if len(all) > mostSearched {
+		return nil
+	}
+	for _, other := range all {
+		if other != a && other.isSpent(Fingerprint(other.id, r.RefreshToken)) {
+			return &RecordError{Key: "refresh_token", Rule: "was that of account " + string(other.id) + ", which has exchanged it" + oneOwner}
+		}
+	}
+	return nil
+}
+
+// disown forgets the refresh tokens of an account that is gone.
+func (s *Store) disown(a *account) {
+	_, freed := s.owners.claim(a, nil, false)
+	for _, other := range freed {
+		s.reconsider(other, true)
+	}
+}
+
+// reconsider looks whose the account's refresh token is: its record is new, or the token has changed hands.
+func (s *Store) reconsider(a *account, thorough bool) {
+	a.mu.Lock()
+	r, skip := a.record, a.removed || a.foreignSpent
+	thorough, a.search = thorough || a.search, false
+	if r.Former == nil {
+		r.Former = a.former
+	}
+	a.mu.Unlock()
+	if skip {
+		return
+	}
+	foreign, spent := s.own(a, r, thorough)
+	a.mu.Lock()
+	if a.record.RefreshToken.Equal(r.RefreshToken) && (a.foreign != nil || foreign != nil) {
+		a.foreign, a.foreignSpent = foreign, spent
+		a.planLocked(s.cfg.Renewal.Lead)
+	}
+	a.mu.Unlock()
+	s.renewals.wake(a)
+}
+
+// flawLocked is why the credential in the record cannot be used; nil: it can.
+func (a *account) flawLocked() error { return cmp.Or(a.flaw, a.foreign) }

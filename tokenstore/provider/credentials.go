@@ -1,0 +1,49 @@
+package provider
+
+import "slices"
+
+// What clients of the supported providers, and of gateways in front of them, send as credentials of their own. None
+// of it may reach a provider beside our token: it would be judged there, or pay there.
+
+// credentialHeaders also stand for every name that ends in -NAME, and for spellings with _ instead of -:
+// x-goog-api-key, xi-api-key and X_API_KEY are an api-key too.
+var credentialHeaders = []string{
+	"authorization", "proxy-authorization", "x-authorization", "authorization-auxiliary", "authorization-token", "auth",
+	"api-key", "x-api-key", "apikey", "api-token", "api-secret", "x-key", "x-token",
+	"access-key", "access-token", "auth-key", "auth-token", "x-auth-token", "bearer-token", "id-token", "refresh-token",
+	"security-token", "session-token", "user-token", "github-token", "private-token",
+	"client-secret", "proxy-secret", "secret-key", "virtual-key", "rapidapi-key", "jwt-assertion", "password",
+	"subscription-key", "subscription-token", "functions-key", "sas-key", "sas-token",
+	"cookie", "cookie2",
+}
+
+// payerHeaders choose whose organisation, project or account is billed.
+var payerHeaders = []string{
+	"openai-organization", "openai-project", "chatgpt-account-id",
+	"x-goog-user-project", "x-goog-iam-authority-selector", "x-hf-bill-to",
+}
+
+// credentialQueryKeys are query keys besides the names of the headers. Case, _ for -, and a $ in front make no
+// difference.
+var credentialQueryKeys = []string{
+	"key", "token", "jwt", "oauth-token", "single-use-token", "ocp-apim-subscription-key", "x-goog-api-key",
+	"xi-api-key",
+	"x-amz-credential", "x-amz-security-token", "x-amz-signature", "user-project",
+}
+
+// credentialProtocols are WebSocket subprotocols in which browsers send a key: with a dot at the end it begins the
+// value, without one the value comes next in the list.
+var credentialProtocols = []string{
+	"openai-insecure-api-key.", "openai-organization.", "openai-project.", "token", "bearer", "authorization",
+}
+
+// CredentialHeaders lists the request headers that are removed from what clients send; names that end in -NAME and
+// spellings with _ are meant too. A driver's own headers are set later and stay.
+func CredentialHeaders() []string { return slices.Concat(credentialHeaders, payerHeaders) }
+
+// CredentialQueryKeys lists the query keys that are removed from what clients send: in lower case, with -.
+func CredentialQueryKeys() []string { return slices.Concat(CredentialHeaders(), credentialQueryKeys) }
+
+// CredentialProtocols lists the WebSocket subprotocols that are removed from what clients offer. One that ends in a
+// dot is the beginning of a value; after the others the next value is removed as well.
+func CredentialProtocols() []string { return slices.Clone(credentialProtocols) }

@@ -1,0 +1,102 @@
+package tokenstore
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// NotReady returns why the service should not get traffic; none: it may. It gets none before an account has been able
+// to serve: what a roll-out with a wrong key or provider would bring is no use to anybody. After that it keeps its
+// traffic, so that clients get an answer that says why, unless its store and all tokens are gone.
+func (s *Store) NotReady() []string {
+	if !s.loaded.Load() {
+		if far := s.loading.Load(); far != nil {
+			return []string{errNotLoaded.Error() + ": " + *far}
+		}
+		return []string{errNotLoaded.Error()}
+	}
+	switch c := s.capacity(); {
+	case !c.living && !s.contact.up() && s.counted() > 0:
+		return []string{"the store does not answer, and no account has a living token any more"}
+	case !s.served.Load():
+		return []string{s.whyNobody()}
+	}
+	return nil
+}
+
+// Degraded returns what is wrong although the service gets traffic; none: all is well.
+func (s *Store) Degraded() []string {
+	var why []string
+	if trouble := s.contact.trouble(); trouble != "" {
+		why = append(why, trouble)
+	}
+	if n := s.unsaved.Load(); n > 0 {
+		why = append(why, fmt.Sprintf("%d rotated credentials are in memory and not yet in the store", n))
+	}
+	if s.journalDown.Load() {
+		why = append(why, "the journal cannot be written: a crash before a rotation is saved would lose its account")
+	}
+	if !s.capacity().able {
+		why = append(why, s.whyNobody())
+	}
+	return why
+}
+
+// capacity is what the accounts that routes can pick are able to do.
+type capacity struct {
+	living bool // one has a token that lives
+	able   bool // one can serve an attempt, at once or after a refresh
+}
+
+func (s *Store) capacity() (c capacity) {
+	now := time.Now().UnixNano()
+	for _, r := range s.routes {
+		for _, u := range r.upstreams {
+			for _, seg := range *u.pool.tenants.Load() {
+				for _, a := range seg.members {
+					living := a.usable(now)
+					serves := living && a.coolUntil.Load() <= now
+					c.living = c.living || living
+					c.able = c.able || serves || a.wakeable(now)
+					if serves {
+						s.served.Store(true)
+						return c
+					}
+				}
+			}
+		}
+	}
+	return c
+}
+
+// usable reports whether the token lives. A suspect one does: it serves when no better one can.
+func (a *account) usable(now int64) bool {
+	t, d := a.token.Load(), a.suspicion.Load()
+	return t != nil && now < t.usableUntil && (d == nil || !d.dead)
+}
+
+func (s *Store) counted() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.accounts)
+}
+
+// whyNobody says why no account can serve, by their states.
+func (s *Store) whyNobody() string {
+	states := map[AccountState]int{}
+	all := s.Statuses()
+	for _, st := range all {
+		states[st.State]++
+	}
+	var parts []string
+	for _, state := range slices.Sorted(maps.Keys(states)) {
+		parts = append(parts, fmt.Sprintf("%d %s", states[state], state))
+	}
+	if len(all) == 0 {
+		return "there is no account: add one with tokenward accounts add"
+	}
+	return fmt.Sprintf("none of %d accounts can serve now (%s): see tokenward status", len(all), strings.Join(parts, ", "))
+}
