@@ -130,6 +130,7 @@ func TestBadRequestsTakeNoLivingTokenFromOthersThoughItsCredentialIsDead(t *test
 						w.concurrently(5, "r", "tool", 10*time.Millisecond)
 					} else {
 						w.request("r", "tool", "/organizations/x", always(401))
+						time.Sleep(time.Minute) // it was never accepted: the next attempt may try it then
 					}
 					time.Sleep(time.Second)
 					w.good("honest")
@@ -145,6 +146,7 @@ func TestBadRequestsTakeNoLivingTokenFromOthersThoughItsCredentialIsDead(t *test
 			}
 			w.force("a", tokenstore.Failed)
 			w.concurrently(5, "r", "tool", 10*time.Millisecond)
+			time.Sleep(time.Minute + time.Second)
 			w.good("honest")
 		})
 	})
@@ -155,6 +157,10 @@ func TestBadRequestsTakeNoLivingTokenFromOthersThoughItsCredentialIsDead(t *test
 				return &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Status: 400, Code: "invalid_grant"}
 			}
 			w.force("a", tokenstore.Failed)
+			for range 20 {
+				w.good("honest")
+			}
+			time.Sleep(2 * time.Minute)
 			p := w.ask("r", "honest", "/chat")
 			for p.Account != "a" {
 				p = w.ask("r", "honest", "/chat")

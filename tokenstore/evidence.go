@@ -70,6 +70,7 @@ type suspicion struct {
 	bench bool  // corroborated: other upstreams come first
 	tired bool  // somebody waited for that refresh in vain: nobody waits any more
 	dead  bool  // several requests were refused with a dead credential's token: the last resort, for they may all be guilty
+	rest  int64 // serves nobody before, Unix nanoseconds: such a token was never accepted
 }
 
 // ranks of suspicion: the higher serve after the lower.
@@ -240,13 +241,21 @@ func (a *account) tire() {
 	}
 }
 
-// convictLocked benches a token that the provider refused when the token endpoint has refused the credential, too.
+// convictLocked benches a token that the provider refused when the token endpoint has refused the credential, too. One that
+// was never accepted serves an attempt a minute, no more.
 func (a *account) convictLocked() {
-	d := a.suspicion.Load()
-	if a.token.Load() == nil || d == nil || d.class != ClassTokenRejected || a.quarantine == "" {
+	t, d := a.token.Load(), a.suspicion.Load()
+	if t == nil || d == nil || d.class != ClassTokenRejected || a.quarantine == "" {
 		return
 	}
-	a.suspicion.Store(&suspicion{class: d.class, until: never, bench: true, dead: len(a.evidence.shapes) >= shapesToConvict})
+	convicted := suspicion{class: d.class, until: never, bench: true, dead: len(a.evidence.shapes) >= shapesToConvict, rest: d.rest}
+	if !t.accepted.Load() {
+		convicted.dead = true
+		if convicted.rest == 0 {
+			convicted.rest = time.Now().Add(suspectFor).UnixNano()
+		}
+	}
+	a.suspicion.Store(&convicted)
 }
 
 // trustLocked ends a suspicion and what it rests on.
@@ -274,7 +283,7 @@ func (a *account) benched(now time.Time) *suspicion {
 // spare reports whether a suspect token may serve an attempt that finds none of a lower rank.
 func (a *account) spare(now int64, d *suspicion, rank int) bool {
 	t := a.token.Load()
-	return d.rank() == rank && t != nil && now < t.usableUntil && a.coolUntil.Load() <= now
+	return d.rank() == rank && d.rest <= now && t != nil && now < t.usableUntil && a.coolUntil.Load() <= now
 }
 
 // askable reports whether the account needs a refresh before it can serve: it has no living token, or a refused one.
