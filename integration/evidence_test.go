@@ -152,3 +152,37 @@ func TestUnderLoadBadRequestsCostTheGoodOnesNothing(t *testing.T) {
 		t.Errorf("%d refreshes of six accounts within a minute", n)
 	}
 }
+
+func TestAClientThatWalksOverManyPathsMovesNobodyToAnotherUpstream(t *testing.T) {
+	for name, dead := range map[string]bool{"": false, "whose refresh tokens are dead": true} {
+		t.Run("two accounts "+name, func(t *testing.T) {
+			t.Parallel()
+			g := startWith(t, func(o *Options) { o.Route = "    attempts: 4" }, three)
+			if dead {
+				for _, n := range []string{"claude-1", "claude-2"} {
+					g.Provider.Script(n, provider.Script{TokenError: 400, TokenBody: `{"error":"invalid_grant"}`})
+				}
+			}
+			for range 8 {
+				served(t, g.ask(t, "/v1/messages", ""), "")
+			}
+			var wg sync.WaitGroup
+			for i := range 8 {
+				wg.Go(func() { g.ask(t, "/v1/organizations/"+string(rune('a'+i)), "status=401"+refusedAlways) })
+			}
+			for range 40 {
+				a := g.ask(t, "/v1/messages", "")
+				served(t, a, "")
+				if !strings.HasPrefix(a.Account, "claude-") {
+					t.Fatalf("%s served", a.Account)
+				}
+			}
+			wg.Wait()
+			a := g.ask(t, "/v1/messages", "")
+			served(t, a, "")
+			if !strings.HasPrefix(a.Account, "claude-") {
+				t.Errorf("then %s served", a.Account)
+			}
+		})
+	}
+}

@@ -307,3 +307,68 @@ func TestANewKeyThatIsRefusedIsNotHealthyForItsPredecessorsSake(t *testing.T) {
 		}
 	})
 }
+
+func TestADeadKeyThatFewRequestsMeetIsBenchedInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		static := func(r *tokenstore.Record) { r.RefreshToken = tokenstore.Secret{} }
+		w := newStore(t, account("dead", static), account("fine"))
+		says := func(p tokenstore.Pick) tokenstore.Response {
+			if p.Account == "dead" {
+				return answer(401)
+			}
+			return answer(200)
+		}
+		for i := range 1000 {
+			w.request("r", fmt.Sprint("c", i%7), "/chat", says)
+			time.Sleep(time.Second)
+		}
+		if st := w.status("dead"); st.State != tokenstore.StateCooling {
+			t.Errorf("it is %s", st.State)
+		}
+		time.Sleep(11 * time.Minute)
+		for i := range 20 {
+			w.request("r", fmt.Sprint("c", i%7), "/chat", always(200))
+		}
+		if st := w.status("dead"); st.State != tokenstore.StateActive {
+			t.Errorf("when it is accepted again it is %s", st.State)
+		}
+	})
+}
+
+func TestAGuiltyRequestToOnePoolIsNotGuiltyAtAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStore(t, account("a"), account("ring", inPool("ring")))
+		w.good("honest")
+		w.request("r", "proxy", "/chat", always(401))
+		w.request("rr", "proxy", "/chat", always(200))
+		revoked := w.status("ring").Generation
+		d, _ := w.request("rr", "proxy", "/chat", func(p tokenstore.Pick) tokenstore.Response {
+			if p.Generation == revoked {
+				return answer(401)
+			}
+			return answer(200)
+		})
+		if n := w.status("ring").Generation; d.Action != tokenstore.Pass || d.Verdict.Class != tokenstore.ClassOK || n == revoked {
+			t.Errorf("%s %s, generation %d", d.Action, d.Verdict.Class, n)
+		}
+	})
+}
+
+func TestABadRequestsRefreshWhoseAnswerIsLostIsNotMadeAgainForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStore(t, account("a"))
+		w.driver.OnAnswer = func(context.Context, tokenstore.Record) error {
+			return &tokenstore.RefreshError{Class: tokenstore.RefreshUnknown, Status: 502}
+		}
+		w.renew()
+		w.good("honest")
+		w.request("r", "tool", "/organizations/x", always(401))
+		for range 30 {
+			time.Sleep(10 * time.Second)
+			w.good("honest")
+		}
+		if n := w.driver.MostSpent(); n != 1 {
+			t.Errorf("its refresh token was presented %d times", n)
+		}
+	})
+}

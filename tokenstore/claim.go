@@ -172,8 +172,8 @@ func (a *account) replayAtLocked(t *token) time.Time {
 	}
 	end, life := a.endLocked(t)
 	at := replayAt(policy, !t.refused.Load(), end, life)
-	if e := a.evidence; !at.IsZero() && e.class == ClassTokenRejected { // refused while healthy, and not accepted since
-		at = earlier(at, e.since.Add(disbelief))
+	if e := a.evidence; !at.IsZero() && !e.doubted.IsZero() { // refused while healthy, and not accepted since
+		at = earlier(at, e.doubted.Add(disbelief))
 	}
 	return at
 }

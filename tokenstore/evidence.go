@@ -35,10 +35,11 @@ const (
 
 // evidence is what answers say against an account since it last accepted a token. The zero value is none.
 type evidence struct {
-	since  time.Time // of the earliest refusal
-	class  Class
-	shapes []uint64 // of the refused requests: distinct, at most shapesToConvict
-	proven bool     // another account accepted such a request
+	since   time.Time // of the earliest refusal
+	class   Class
+	shapes  []uint64  // of the refused requests: distinct, at most shapesToConvict
+	proven  bool      // another account accepted such a request
+	doubted time.Time // of the earliest refusal since the credential may be spent
 }
 
 func (e *evidence) add(class Class, shape uint64, now time.Time) {
@@ -92,12 +93,18 @@ func (d *suspicion) rank() int {
 var shapeSeed = maphash.MakeSeed()
 
 // shape tells requests of different kinds apart: who asks, and for what.
-func (p Pick) shape() uint64 {
+func (p Pick) shape() uint64 { return hash(p.client, p.path) }
+
+// fault names the requests that are guilty if this one is: of this shape, to these accounts.
+func (p Pick) fault() uint64 { return hash(p.client, p.path, p.upstream.pool.name, p.tenant) }
+
+func hash(words ...string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(shapeSeed)
-	_, _ = h.WriteString(p.client)
-	_ = h.WriteByte(0)
-	_, _ = h.WriteString(p.path)
+	for _, w := range words {
+		_, _ = h.WriteString(w)
+		_ = h.WriteByte(0)
+	}
 	return h.Sum64()
 }
 
@@ -133,7 +140,7 @@ func (s *Store) judgeLocked(p Pick, class Class, trail *Trail, now time.Time) si
 	healthy := a.healthyLocked(now)
 	sit.refreshed = sit.refreshed || t.unproven()
 	sit.twice = healthy && trail.hasRefreshed(a.id)
-	sit.known = healthy && s.faults.within(faultsRemember, shape, now) || s.faults.within(time.Minute, shape, now)
+	sit.known = healthy && s.faults.within(faultsRemember, p.fault(), now) || s.faults.within(time.Minute, p.fault(), now)
 	// Two healthy tokens may both be revoked at once: a fresh one that was refused, too, tells.
 	fresh := sit.refreshed || trail.refusedFresh() || sit.known || class != ClassTokenRejected
 	sit.guilty = fresh && (healthy || sit.refreshed) && trail.accused(a.id, class)
@@ -143,6 +150,9 @@ func (s *Store) judgeLocked(p Pick, class Class, trail *Trail, now time.Time) si
 		return sit
 	}
 	a.evidence.add(class, shape, now)
+	if a.doubtful != "" && class == ClassTokenRejected && a.evidence.doubted.IsZero() {
+		a.evidence.doubted = now
+	}
 	a.troubled.Store(true)
 	if !healthy {
 		s.suspectLocked(a, a.suspicionOf(class, sit, t, now))
@@ -203,13 +213,14 @@ func (s *Store) remindLocked(a *account) {
 	}
 }
 
-// forget ends a suspicion whose time is up.
+// forget ends a suspicion whose time is up. What it rests on stays until a token is accepted or replaced: the next refusal may
+// corroborate it.
 func (s *Store) forget(a *account) {
 	a.mu.Lock()
 	d := a.suspicion.Load()
 	ended := d != nil && d.until <= time.Now().UnixNano()
 	if ended {
-		a.trustLocked()
+		a.unsuspectLocked()
 		a.planLocked(s.cfg.Renewal.Lead)
 	} else {
 		s.remindLocked(a) // a newer one, or the clock was set back
@@ -241,6 +252,10 @@ func (a *account) convictLocked() {
 // trustLocked ends a suspicion and what it rests on.
 func (a *account) trustLocked() {
 	a.evidence = evidence{}
+	a.unsuspectLocked()
+}
+
+func (a *account) unsuspectLocked() {
 	a.suspicion.Store(nil)
 	if t := a.token.Load(); t != nil {
 		t.refused.Store(false)
@@ -268,7 +283,7 @@ func (a *account) askable(now int64) bool {
 	return d == nil || d.ask || t == nil || now >= t.usableUntil
 }
 
-// faults remembers which shapes of requests were found guilty, and when. The zero value is ready.
+// faults remembers which requests (Pick.fault) were found guilty, and when. The zero value is ready.
 type faults struct {
 	any atomic.Bool // there is one: accepted attempts look
 
@@ -276,26 +291,26 @@ type faults struct {
 	at map[uint64]time.Time
 }
 
-func (f *faults) note(shape uint64, now time.Time) {
+func (f *faults) note(request uint64, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.at == nil || len(f.at) >= faultsKept {
 		f.at = map[uint64]time.Time{}
 	}
-	f.at[shape] = now
+	f.at[request] = now
 	f.any.Store(true)
 }
 
-func (f *faults) within(d time.Duration, shape uint64, now time.Time) bool {
+func (f *faults) within(d time.Duration, request uint64, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	at, known := f.at[shape]
+	at, known := f.at[request]
 	return known && now.Sub(at) < d
 }
 
-func (f *faults) forget(shape uint64) {
+func (f *faults) forget(request uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.at, shape)
+	delete(f.at, request)
 	f.any.Store(len(f.at) > 0)
 }

@@ -26,7 +26,7 @@ func (s *Store) accepted(p Pick, resp Response, trail *Trail) {
 		s.clear(p, resp)
 	}
 	if s.faults.any.Load() { // a good request of that shape: the shape is not what is wrong
-		s.faults.forget(p.shape())
+		s.faults.forget(p.fault())
 	}
 	if trail != nil {
 		s.blame(p, trail)

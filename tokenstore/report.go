@@ -35,7 +35,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 	case stepPass:
 		return Decision{Action: Pass, Verdict: v}, nil
 	case stepGuilty:
-		s.faults.note(p.shape(), now)
+		s.faults.note(p.fault(), now)
 		s.acquit(p, v, trail, now)
 		return Decision{Action: Pass, Verdict: v}, nil
 	case stepAgain, stepRefresh, stepElsewhere:
@@ -123,7 +123,7 @@ func (s *Store) final(d Decision, p Pick, trail *Trail, sit situation, status in
 	case d.Refusal != nil:
 		d.Action = Refuse
 	case c == ClassTokenRejected && sit.twice:
-		s.faults.note(p.shape(), now)
+		s.faults.note(p.fault(), now)
 		s.acquit(p, d.Verdict, trail, now)
 	case c == ClassTokenRejected && sit.known:
 		s.acquit(p, d.Verdict, trail, now)

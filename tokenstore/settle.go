@@ -87,6 +87,7 @@ func (a *account) doubt(c *claimed) {
 		a.doubtSince = time.Now()
 	}
 	a.doubtful = c.attempt()
+	a.evidence.doubted = time.Time{} // what was refused before has had its refresh
 }
 
 // postpone plans the next try after a failure.
