@@ -54,7 +54,11 @@ func (a *app) importClaude(cmd *cobra.Command, ctx context.Context, s *Session, 
 		return fmt.Errorf("importing from Claude Code: %s %w", file, err)
 	}
 	became, err := s.put(cmd, ctx, id, o, func(r *tokenstore.Record) {
-		*r = r.WithoutToken()
+		ended := !login.expires.IsZero() && login.expires.Before(time.Now())
+		keep := ended && r.Provider == provider && r.ExpiresAt.After(time.Now()) // what lives, serves until the file's is refreshed
+		if !keep {
+			*r = r.WithoutToken()
+		}
 		r.Provider, r.Kind = provider, tokenstore.KindClaudeCode
 		if clientID != "" { // what is not given stays, if the account is there
 			r.ClientID = clientID
@@ -62,8 +66,11 @@ func (a *app) importClaude(cmd *cobra.Command, ctx context.Context, s *Session, 
 		if len(pools) > 0 {
 			r.Pools = pools
 		}
-		r.AccessToken, r.RefreshToken, r.Scope = login.accessToken, login.refreshToken, strings.Join(login.scopes, " ")
-		if !login.expires.IsZero() && !login.accessToken.IsZero() {
+		r.RefreshToken, r.Scope = login.refreshToken, strings.Join(login.scopes, " ")
+		if keep {
+			return
+		}
+		if r.AccessToken = login.accessToken; !login.expires.IsZero() && !login.accessToken.IsZero() {
 			r.ExpiresAt, r.ObtainedAt = login.expires, time.Now().UTC()
 		}
 	})

@@ -84,8 +84,7 @@ func (s *Session) given(id tokenstore.AccountID, old tokenstore.Record, v tokens
 		next.Rotation, next.Former = tokenstore.Rotation{Incarnation: tokenstore.NewIncarnation(), Writer: writer}, nil
 		return next
 	}
-	ended := next.AccessToken.IsZero() || !next.ExpiresAt.IsZero() && next.ExpiresAt.Before(time.Now())
-	if ended && next.Provider == old.Provider && !old.AccessToken.IsZero() {
+	if next.AccessToken.IsZero() && next.Provider == old.Provider {
 		next.AccessToken, next.TokenType, next.ExpiresAt, next.ObtainedAt = old.AccessToken, old.TokenType, old.ExpiresAt, old.ObtainedAt
 	} else if next.Provider != old.Provider && next.AccessToken.Equal(old.AccessToken) {
 		next = next.WithoutToken() // no other provider takes it

@@ -299,7 +299,8 @@ func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 		wake = soonest.UnixNano()
 	}
 	switch {
-	case t == nil || (a.rotated || a.record.Former != nil) && a.flawLocked() == nil || a.graceOpenLocked() || t.refused.Load() ||
+	case t == nil || a.graceOpenLocked() || t.refused.Load(),
+		(a.rotated || a.record.Former != nil) && a.flawLocked() == nil,
 		a.unsureLocked() && !a.evidence.doubted.IsZero():
 		due = later(time.Now(), soonest)
 	default:
