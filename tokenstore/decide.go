@@ -43,6 +43,7 @@ type situation struct {
 	newer       bool // a newer, unrefused generation of the picked account is installed
 	guilty      bool // another account refused the request, too, and this one is healthy or just refreshed
 	twice       bool // the account is healthy and refused the request before its refresh, too: guilty, if nobody else can be asked
+	healthy     bool // others' requests were just accepted
 	refreshed   bool // the refused token is the fruit of a refresh: this request's, or one just made and never accepted yet
 	refreshable bool // now
 	static      bool // there is nothing to refresh with: a key, or a token that somebody else rotates

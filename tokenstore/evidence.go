@@ -142,9 +142,11 @@ func (s *Store) judgeLocked(p Pick, class Class, trail *Trail, now time.Time) si
 	sit.refreshed = sit.refreshed || t.unproven()
 	sit.twice = healthy && trail.hasRefreshed(a.id)
 	sit.known = healthy && s.faults.within(faultsRemember, p.fault(), now) || s.faults.within(time.Minute, p.fault(), now)
-	// Two healthy tokens may both be revoked at once: a fresh one that was refused, too, tells.
+	// Two healthy tokens may both be revoked at once: a fresh one that was refused, too, tells. And fresh tokens may all be
+	// refused where every account is dead: one that others were just served with tells.
 	fresh := sit.refreshed || trail.refusedFresh() || sit.known || class != ClassTokenRejected
-	sit.guilty = fresh && (healthy || sit.refreshed) && trail.accused(a.id, class)
+	sit.healthy = healthy
+	sit.guilty = fresh && trail.accused(a.id, class) && (healthy || sit.refreshed && trail.refusedHealthy())
 	sit.dear = trail != nil && trail.dear || healthy && sit.known
 	sit.withheld = a.flight == nil && now.Before(a.respondedAt.Add(responsePause))
 	if sit.guilty {

@@ -543,3 +543,15 @@ func TestAShapeThatIsAcceptedAgainIsNotHeldAgainstItsRequests(t *testing.T) {
 		}
 	})
 }
+
+func TestWhereEveryAccountIsDeadNoRequestIsFoundGuilty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStore(t, account("a"), account("b"), account("c"))
+		w.renew()
+		for i := range 5 { // tokens can be refreshed, and the provider refuses them all
+			if d, _ := w.request("r", "c", "/chat", always(401)); d.Action != tokenstore.Refuse {
+				t.Errorf("request %d: %s", i, d.Action)
+			}
+		}
+	})
+}

@@ -40,7 +40,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 		return Decision{Action: Pass, Verdict: v}, nil
 	case stepAgain, stepRefresh, stepElsewhere:
 	}
-	trail = extend(trail, p, v, resp.Status, sit.refreshed, now)
+	trail = extend(trail, p, v, resp.Status, sit, now)
 	d := Decision{Verdict: v, Trail: trail}
 	left := p.route.RecoveryTimeout - now.Sub(trail.started)
 	s.withheld(p, v, sit)
@@ -139,12 +139,12 @@ func (s *Store) final(d Decision, p Pick, trail *Trail, sit situation, status in
 }
 
 // extend adds an answer to the trail, which it begins if there is none.
-func extend(t *Trail, p Pick, v Verdict, status int, fresh bool, now time.Time) *Trail {
+func extend(t *Trail, p Pick, v Verdict, status int, sit situation, now time.Time) *Trail {
 	if t == nil {
 		t = &Trail{started: now}
 	}
 	t.prefer = ""
-	t.tried = append(t.tried, tried{account: p.Account, upstream: p.Upstream, generation: p.Generation, class: v.Class, fresh: fresh})
+	t.tried = append(t.tried, tried{account: p.Account, upstream: p.Upstream, generation: p.Generation, class: v.Class, fresh: sit.refreshed, healthy: sit.healthy})
 	if v.Class == ClassUnreachable {
 		t.upstreams = append(t.upstreams, p.Upstream)
 	}

@@ -24,6 +24,7 @@ type tried struct {
 	generation Generation
 	class      Class
 	fresh      bool // the token was the fruit of a refresh and not accepted yet
+	healthy    bool // the account had just accepted others
 }
 
 // Attempts is how many answers the request has had.
@@ -85,6 +86,11 @@ func (t *Trail) hasRefreshed(id AccountID) bool { return t != nil && slices.Cont
 // accused reports whether another account has refused the request in the same way.
 func (t *Trail) accused(id AccountID, class Class) bool {
 	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.account != id && e.class == class })
+}
+
+// refusedHealthy reports whether an account refused that had just accepted others.
+func (t *Trail) refusedHealthy() bool {
+	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.class.ours() && e.healthy })
 }
 
 // refusedFresh reports whether a token was refused that was the fruit of a refresh.
