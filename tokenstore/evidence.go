@@ -3,8 +3,6 @@ package tokenstore
 import (
 	"hash/maphash"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -17,7 +15,7 @@ import (
 //     come first then. Even so it serves when nobody else can.
 //   - A token that was accepted within the last minute is healthy, however many requests it is refused with, unless another
 //     account accepts such a request.
-//   - A second account that refuses the same request, healthy or just refreshed, proves the request guilty.
+//   - A request is guilty when a second account refuses it, too, a fresh token among them, and one of the accounts is healthy.
 //   - Only the token endpoint's word makes an account need a human.
 
 const (
@@ -27,8 +25,6 @@ const (
 	blockedFor      = 10 * time.Minute // disabled or without credit
 	responsePause   = time.Minute      // between two refreshes of an account that answers cause
 	disbelief       = 5 * time.Second  // until the refusal of a healthy token is believed if nothing speaks against it
-	faultsRemember  = 10 * time.Minute
-	faultsKept      = 1024
 	shapesToConvict = 2
 	patience        = 2 * time.Second // with a refresh, while there is a token that may be fine
 )
@@ -95,9 +91,6 @@ var shapeSeed = maphash.MakeSeed()
 
 // shape tells requests of different kinds apart: who asks, and for what.
 func (p Pick) shape() uint64 { return hash(p.client, p.path) }
-
-// fault names the requests that are guilty if this one is: of this shape, to these accounts.
-func (p Pick) fault() uint64 { return hash(p.client, p.path, p.upstream.pool.name, p.tenant) }
 
 func hash(words ...string) uint64 {
 	var h maphash.Hash
@@ -292,36 +285,4 @@ func (a *account) spare(now int64, d *suspicion, rank int) bool {
 func (a *account) askable(now int64) bool {
 	d, t := a.suspicion.Load(), a.token.Load()
 	return d == nil || d.ask || t == nil || now >= t.usableUntil
-}
-
-// faults remembers which requests (Pick.fault) were found guilty, and when. The zero value is ready.
-type faults struct {
-	any atomic.Bool // there is one: accepted attempts look
-
-	mu sync.Mutex // guards at
-	at map[uint64]time.Time
-}
-
-func (f *faults) note(request uint64, now time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.at == nil || len(f.at) >= faultsKept {
-		f.at = map[uint64]time.Time{}
-	}
-	f.at[request] = now
-	f.any.Store(true)
-}
-
-func (f *faults) within(d time.Duration, request uint64, now time.Time) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	at, known := f.at[request]
-	return known && now.Sub(at) < d
-}
-
-func (f *faults) forget(request uint64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.at, request)
-	f.any.Store(len(f.at) > 0)
 }
