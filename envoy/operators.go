@@ -31,7 +31,7 @@ func (b *builder) operators(boot *bootstrapv3.Bootstrap) error {
 	if b.cfg.AdminSocket == "" {
 		boot.Admin = &bootstrapv3.Admin{Address: socket(host, port)}
 		for _, p := range readable {
-			boot.Admin.AllowPaths = append(boot.Admin.AllowPaths, exact(p))
+			boot.Admin.AllowPaths = append(boot.Admin.AllowPaths, regex(p+`(?:\?.*)?`)) // the query is part of it
 		}
 		return nil
 	}
