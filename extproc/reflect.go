@@ -16,4 +16,6 @@ var reflected = tokenstore.Refusal{
 }
 
 // reflects reports such a method. Some servers take methods in any case.
-func reflects(method string) bool { return strings.EqualFold(method, "TRACE") || strings.EqualFold(method, "TRACK") }
+func reflects(method string) bool {
+	return strings.EqualFold(method, "TRACE") || strings.EqualFold(method, "TRACK")
+}

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -82,7 +83,9 @@ func TestAtEnvoysDebugLevelNoTokenReachesTheLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, "mode of the socket", info.Mode().Perm(), 0o600)
-	over := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
+	over := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}}}
 	for _, level := range []string{"debug", "trace"} {
 		resp, err := over.Post("http://envoy/logging?level="+level, "", http.NoBody)
 		if err != nil {

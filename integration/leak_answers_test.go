@@ -5,6 +5,8 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"slices"
 	"strings"
 	"testing"
@@ -99,4 +101,36 @@ func TestTrailersOfAProviderStayAsSilent(t *testing.T) {
 		}
 	}
 	expect(t, "the provider's own trailer", resp.Trailer.Get("X-Checksum"), "1")
+}
+
+// TestHintsOfAProviderSayNoMore: informational answers go out apart from the final one.
+func TestHintsOfAProviderSayNoMore(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for name, value := range private {
+			w.Header().Set(name, value)
+		}
+		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(http.StatusOK)
+	}))
+	t.Cleanup(server.Close)
+	g := startWith(t, func(o *Options) { o.First = server.URL }, one)
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+		for name := range private {
+			if h.Get(name) != "" {
+				t.Errorf("%s is in a %d", name, code)
+			}
+		}
+		return nil
+	}}
+	ctx := httptrace.WithClientTrace(t.Context(), trace)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL+"/v1/x", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := Do(http.DefaultClient, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "status", a.Status, 200)
+	expect(t, "cookie", a.Header.Get("Set-Cookie"), "")
 }
