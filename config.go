@@ -29,7 +29,7 @@ func loadConfig(file string) (*config.Config, error) {
 	if file == "" {
 		file = defaultFile
 	}
-	c, err := config.Load(file, config.Known{Drivers: provider.Names(), DefaultURL: provider.DefaultURL, Clusters: envoy.OwnClusters()}, os.LookupEnv)
+	c, err := config.Load(file, config.Known{Drivers: provider.Names(), DefaultURL: provider.DefaultURL, Clusters: envoy.OwnClusters(), Hidden: hidden()}, os.LookupEnv)
 	if err != nil {
 		return nil, cli.Usagef("%w", err)
 	}
@@ -106,17 +106,23 @@ func adminConfig(c *config.Config) admin.Config {
 	}
 }
 
-// bootstrap renders the Envoy configuration.
-func bootstrap(c *config.Config) ([]byte, error) {
+// hidden are the headers of answers that clients do not see.
+func hidden() []string { return envoy.Hidden(provider.OrganisationHeaders()) }
+
+// bootstrap renders the Envoy configuration. adminSocket is where Envoy's whole admin interface goes; "": nowhere.
+func bootstrap(c *config.Config, adminSocket string) ([]byte, error) {
 	e := envoy.Config{
-		Listen: c.Envoy.Listen, Admin: c.Envoy.Admin, CertFile: c.Envoy.TLS.CertFile, KeyFile: c.Envoy.TLS.KeyFile,
+		Listen: c.Envoy.Listen, Admin: c.Envoy.Admin, AdminSocket: adminSocket, CertFile: c.Envoy.TLS.CertFile, KeyFile: c.Envoy.TLS.KeyFile,
 		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "",
 		ForwardHeaders:    append(provider.RequestHeaders(), provider.LimitHeaders()...),
-		CredentialHeaders: provider.CredentialHeaders(), ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
+		CredentialHeaders: provider.CredentialHeaders(), HiddenHeaders: hidden(), ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
 	}
 	for _, r := range c.Routes {
 		e.LongestHold = max(e.LongestHold, r.RefreshWait)
-		e.Routes = append(e.Routes, envoy.Route{Name: r.Name, Prefix: r.Prefix, Hosts: r.Hosts, Attempts: r.Attempts, Tenant: r.Tenant, TenantHeader: r.TenantHeader})
+		e.Routes = append(e.Routes, envoy.Route{
+			Name: r.Name, Prefix: r.Prefix, Hosts: r.Hosts, Attempts: r.Attempts, Tenant: r.Tenant, TenantHeader: r.TenantHeader,
+			Methods: r.Methods, WebSocket: r.WebSocket, KeepEscapedSlashes: r.EscapedSlashes == "keep", RevealHeaders: r.RevealHeaders,
+		})
 		for _, name := range r.Upstreams {
 			u := c.Upstreams[name]
 			e.Upstreams = appendOnce(e.Upstreams, envoy.Upstream{Name: u.Cluster(name), URL: u.URL, CAFile: u.CAFile, Protocol: u.Protocol})
@@ -145,6 +151,9 @@ func runFolder(c *config.Config) string {
 	}
 	return filepath.Dir(c.Admin.TokenFile)
 }
+
+// adminSocket is where an Envoy of ours has its admin interface. The name is no longer than those that config leaves room for.
+func adminSocket(c *config.Config) string { return filepath.Join(runFolder(c), "adm.sock") }
 
 // openSession prepares what a command of the command line works on; the store is opened only for those that need it.
 func openSession(ctx context.Context, file string, withStore bool) (*cli.Session, error) {

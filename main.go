@@ -101,12 +101,12 @@ func runCommand() *cobra.Command {
 			return err
 		}
 		warn(cmd, v.Warning(bin))
-		boot, err := bootstrap(cfg)
+		boot, err := bootstrap(cfg, adminSocket(cfg))
 		if err != nil {
 			return err
 		}
 		return serve(cmd.Context(), *file, cfg, &envoy.ChildConfig{
-			Path: bin, Bootstrap: boot, RunFolder: runFolder(cfg), Admin: cfg.Envoy.Admin, Output: os.Stdout,
+			Path: bin, Bootstrap: boot, RunFolder: runFolder(cfg), Admin: adminSocket(cfg), Output: os.Stdout,
 			Blocked: func(ctx context.Context) error { return envoyBlocked(ctx, cfg) },
 		})
 	}
@@ -147,7 +147,7 @@ func checkCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if _, err := bootstrap(cfg); err != nil {
+		if _, err := bootstrap(cfg, ""); err != nil {
 			return cli.Usagef("%w", err)
 		}
 		if bin, err := envoy.Find(""); err == nil { // the configuration is as good where there is none
@@ -188,7 +188,7 @@ func envoyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		boot, err := bootstrap(cfg)
+		boot, err := bootstrap(cfg, "")
 		if err != nil {
 			return err
 		}

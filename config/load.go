@@ -156,7 +156,7 @@ func (r *reader) upstream(n *yaml.Node, path string) Upstream {
 	u.line = n.Line
 	r.object(keys{
 		"url": r.text(&u.URL), "pool": r.text(&u.Pool), "ca_file": r.text(&u.CAFile), "protocol": r.oneOf(&u.Protocol, "auto", "http1", "http2"),
-		"envoy_cluster": r.text(&u.EnvoyCluster),
+		"envoy_cluster": r.text(&u.EnvoyCluster), "plaintext": r.boolean(&u.Plaintext),
 	})(n, path)
 	return u
 }
@@ -171,6 +171,8 @@ func (r *reader) route(name string, n *yaml.Node, path string) Route {
 		"on_auth_failure": r.oneOf(&t.OnAuthFailure, "refuse", "pass"), "recovery_timeout": r.duration(&t.RecoveryTimeout, time.Second),
 		"refresh_wait": r.duration(&t.RefreshWait, 100*time.Millisecond), "tenant": r.text(&t.Tenant), "tenant_header": r.text(&t.TenantHeader),
 		"observe": r.later("use observe: all", "all"), "reveal_attempts": r.boolean(&t.RevealAttempts),
+		"reveal_headers": r.texts(&t.RevealHeaders), "methods": r.texts(&t.Methods), "websocket": r.boolean(&t.WebSocket),
+		"escaped_slashes": r.oneOf(&t.EscapedSlashes, "refuse", "keep"),
 	})(n, path)
 	return t
 }

@@ -15,6 +15,7 @@ const smallest = "routes: { messages: { match: { prefix: /v1/ }, upstreams: [ant
 var testKnown = Known{
 	Drivers:  []string{"anthropic", "api_key", "oauth2"},
 	Clusters: []string{"tokenward", "tokenward_attempt"},
+	Hidden:   []string{"set-cookie", "alt-svc", "openai-organization"},
 	DefaultURL: func(driver string) string {
 		if driver == "anthropic" {
 			return "https://api.anthropic.com"
@@ -53,6 +54,8 @@ func mustLoad(t *testing.T, text string) *Config {
 	return c
 }
 
+var usualMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
 // The expected values are those of the documented configuration, written out here so that a changed default is noticed.
 func TestTheSmallestFileHasTheDocumentedDefaults(t *testing.T) {
 	folder := t.TempDir()
@@ -78,6 +81,7 @@ func TestTheSmallestFileHasTheDocumentedDefaults(t *testing.T) {
 		Routes: []Route{{
 			Name: "messages", Prefix: "/v1/", Hosts: []string{"*"}, Upstreams: []string{"anthropic"}, Attempts: 4,
 			OnRateLimit: "pass", OnOverload: "pass", OnAuthFailure: "refuse", RecoveryTimeout: 30 * time.Second, RefreshWait: 15 * time.Second,
+			Methods: usualMethods, EscapedSlashes: "refuse",
 		}},
 		Clients: Clients{Anonymous: "loopback"},
 		Envoy:   Envoy{Listen: "127.0.0.1:10000", Admin: "127.0.0.1:9901", RetryBodyLimit: 32 << 20, ServiceWait: 2500 * time.Millisecond, RetryAfter: 2 * time.Second},
@@ -113,7 +117,7 @@ providers:
 pools:
   mine: { provider: my-idp, select: round_robin, sticky_header: "", min_healthy: 2 }
 upstreams:
-  mine-eu: { url: "http://llm.example:8080/", pool: mine, ca_file: u.ca, protocol: http2, envoy_cluster: mesh }
+  mine-eu: { url: "http://llm.example:8080/", pool: mine, ca_file: u.ca, protocol: http2, envoy_cluster: mesh, plaintext: true }
 routes:
   zebra: { match: { prefix: /z, hosts: [a.example, b.example] }, upstreams: [mine-eu], tenant_header: x-tenant, observe: all }
   apple:
@@ -127,6 +131,10 @@ routes:
     refresh_wait: 20s
     tenant: blue
     reveal_attempts: true
+    reveal_headers: [OpenAI-Organization]
+    methods: [GET, PROPFIND]
+    escaped_slashes: keep
+    websocket: true
 clients: { anonymous: always, keys: false, mtls_ca_file: "", trusted_header: "" }
 envoy: { listen: "0.0.0.0:443", admin: "localhost:9902", retry_body_limit: 1.5MiB, service_wait: 700ms, retry_after: 1m, tls: { cert_file: v.crt, key_file: v.key } }
 log: { level: debug, format: console }
@@ -165,18 +173,19 @@ func TestEveryKeyReachesItsField(t *testing.T) {
 		},
 		Upstreams: map[string]Upstream{
 			"anthropic": {URL: "https://api.anthropic.com", Pool: "anthropic", Protocol: "auto"},
-			"mine-eu":   {URL: "http://llm.example:8080/", Pool: "mine", CAFile: in("u.ca"), Protocol: "http2", EnvoyCluster: "mesh"},
+			"mine-eu":   {URL: "http://llm.example:8080/", Pool: "mine", CAFile: in("u.ca"), Protocol: "http2", EnvoyCluster: "mesh", Plaintext: true},
 		},
 		Routes: []Route{
 			{
 				Name: "zebra", Prefix: "/z", Hosts: []string{"a.example", "b.example"}, Upstreams: []string{"mine-eu"}, Attempts: 4,
 				OnRateLimit: "pass", OnOverload: "pass", OnAuthFailure: "refuse", RecoveryTimeout: 30 * time.Second, RefreshWait: 15 * time.Second,
-				TenantHeader: "x-tenant",
+				TenantHeader: "x-tenant", Methods: usualMethods, EscapedSlashes: "refuse",
 			},
 			{
 				Name: "apple", Prefix: "/z", Hosts: []string{"*"}, Upstreams: []string{"anthropic", "mine-eu"}, Attempts: 10,
 				OnRateLimit: "failover", OnOverload: "failover", OnAuthFailure: "pass", RecoveryTimeout: 20 * time.Second, RefreshWait: 20 * time.Second,
-				Tenant: "blue", RevealAttempts: true,
+				Tenant: "blue", RevealAttempts: true, RevealHeaders: []string{"OpenAI-Organization"},
+				Methods: []string{"GET", "PROPFIND"}, EscapedSlashes: "keep", WebSocket: true,
 			},
 		},
 		Clients: Clients{Anonymous: "always"},

@@ -35,7 +35,7 @@ func Print(c *Config) ([]byte, error) {
 		pools[n] = map[string]any{"provider": p.Provider, "select": p.Select, "min_healthy": p.MinHealthy}
 	}
 	for n, u := range c.Upstreams {
-		upstreams[n] = map[string]any{"url": u.URL, "pool": u.Pool, "ca_file": u.CAFile, "protocol": u.Protocol, "envoy_cluster": u.EnvoyCluster}
+		upstreams[n] = map[string]any{"url": u.URL, "pool": u.Pool, "ca_file": u.CAFile, "protocol": u.Protocol, "envoy_cluster": u.EnvoyCluster, "plaintext": u.Plaintext}
 	}
 	routes := &yaml.Node{Kind: yaml.MappingNode}
 	for _, r := range c.Routes {
@@ -44,6 +44,7 @@ func Print(c *Config) ([]byte, error) {
 			"match": map[string]any{"prefix": r.Prefix, "hosts": r.Hosts}, "upstreams": r.Upstreams, "attempts": r.Attempts,
 			"on_rate_limit": r.OnRateLimit, "on_overload": r.OnOverload, "on_auth_failure": r.OnAuthFailure, "recovery_timeout": d(r.RecoveryTimeout),
 			"refresh_wait": d(r.RefreshWait), "tenant": r.Tenant, "tenant_header": r.TenantHeader, "reveal_attempts": r.RevealAttempts,
+			"reveal_headers": r.RevealHeaders, "methods": r.Methods, "websocket": r.WebSocket, "escaped_slashes": r.EscapedSlashes,
 		}); err != nil {
 			return nil, fmt.Errorf("printing route %s: %w", r.Name, err)
 		}

@@ -41,6 +41,8 @@ func (k *checker) checkRoutes() {
 			}
 			taken[h+r.Prefix] = r.Name
 		}
+		k.checkMethods(r, path)
+		k.checkRevealed(r, path)
 		if r.RefreshWait > r.RecoveryTimeout {
 			k.bad(r.line, path+".refresh_wait", r.RefreshWait.String(), "must not exceed recovery_timeout ("+r.RecoveryTimeout.String()+")", "")
 		}

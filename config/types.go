@@ -62,6 +62,7 @@ type Pool struct {
 // Upstream is an upstream entry.
 type Upstream struct {
 	URL, Pool, CAFile, Protocol, EnvoyCluster string
+	Plaintext                                 bool // tokens may go there over http
 	line                                      int
 }
 
@@ -84,6 +85,10 @@ type Route struct {
 	RecoveryTimeout, RefreshWait           time.Duration
 	Tenant, TenantHeader                   string
 	RevealAttempts                         bool
+	RevealHeaders                          []string // of a provider's answers, which clients do not see otherwise
+	Methods                                []string
+	EscapedSlashes                         string // in paths: refuse or keep
+	WebSocket                              bool
 	line                                   int
 }
 
@@ -107,6 +112,7 @@ type Known struct {
 	Drivers    []string
 	DefaultURL func(driver string) string
 	Clusters   []string // Envoy clusters that are not upstreams
+	Hidden     []string // headers of answers that clients do not see unless a route reveals them
 }
 
 func defaults() *Config {
@@ -128,6 +134,7 @@ func defaultUpstream() Upstream { return Upstream{Protocol: "auto"} }
 func defaultRoute() Route {
 	return Route{
 		Prefix: "/", Hosts: []string{"*"}, Attempts: 4, OnRateLimit: "pass", OnOverload: "pass", OnAuthFailure: "refuse",
-		RecoveryTimeout: 30 * time.Second, RefreshWait: 15 * time.Second,
+		RecoveryTimeout: 30 * time.Second, RefreshWait: 15 * time.Second, EscapedSlashes: "refuse",
+		Methods: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"},
 	}
 }

@@ -28,8 +28,11 @@ func (k *checker) checkProviders() {
 		}
 		k.checkHeaders(p, path+".headers")
 		if p.TokenURL != "" {
-			if _, ok := confidential(p.TokenURL); !ok {
+			switch u, ok := confidential(p.TokenURL); {
+			case !ok:
 				k.bad(p.line, path+".token_url", withoutSecrets(p.TokenURL), "must be an https URL without user", "http is only for loopback hosts")
+			case linkLocal(u.Hostname()):
+				k.bad(p.line, path+".token_url", withoutSecrets(p.TokenURL), noProvider, "give the host of the authorization server")
 			}
 		}
 	}
@@ -50,7 +53,9 @@ func (k *checker) checkUpstreams() {
 		u, err := url.Parse(up.URL)
 		if err != nil || u.Hostname() == "" || !validPort(u) || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
 			k.bad(up.line, path, withoutSecrets(up.URL), "must be http(s)://HOST[:PORT] without path, query and user", "the client's path goes through unchanged")
+			continue
 		}
+		k.checkDestination(up, path, u)
 	}
 }
 

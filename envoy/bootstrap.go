@@ -1,8 +1,6 @@
 package envoy
 
 import (
-	"fmt"
-
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -16,10 +14,6 @@ import (
 // Build makes the complete bootstrap.
 func Build(c Config) (*bootstrapv3.Bootstrap, error) {
 	b := &builder{cfg: c}
-	adminHost, adminPort, err := splitAddress(c.Admin)
-	if err != nil {
-		return nil, fmt.Errorf("envoy.admin: %w", err)
-	}
 	outer, err := b.outerListener()
 	if err != nil {
 		return nil, err
@@ -29,7 +23,6 @@ func Build(c Config) (*bootstrapv3.Bootstrap, error) {
 		return nil, err
 	}
 	boot := &bootstrapv3.Bootstrap{
-		Admin: &bootstrapv3.Admin{Address: socket(adminHost, adminPort)},
 		BootstrapExtensions: []*corev3.TypedExtensionConfig{{
 			Name:        "envoy.bootstrap.internal_listener",
 			TypedConfig: b.any(&internalv3.InternalListener{}),
@@ -38,6 +31,9 @@ func Build(c Config) (*bootstrapv3.Bootstrap, error) {
 			Listeners: []*listenerv3.Listener{outer, b.attemptListener()},
 			Clusters:  clusters,
 		},
+	}
+	if err := b.operators(boot); err != nil {
+		return nil, err
 	}
 	if b.err != nil {
 		return nil, b.err

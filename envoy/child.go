@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -32,7 +33,7 @@ type ChildConfig struct {
 	Path      string // of the binary
 	Bootstrap []byte // YAML
 	RunFolder string // the bootstrap is written here
-	Admin     string // Envoy's admin address, HOST:PORT
+	Admin     string // Envoy's admin socket, an absolute path
 	Output    io.Writer
 	// Blocked says why Envoy cannot listen where it has to; nil: it can, or nothing is known.
 	Blocked func(ctx context.Context) error
@@ -40,8 +41,9 @@ type ChildConfig struct {
 
 // Child is an Envoy that is restarted when it dies, until Stop.
 type Child struct {
-	cfg ChildConfig
-	log *zap.Logger
+	cfg   ChildConfig
+	log   *zap.Logger
+	admin *http.Client
 
 	mu   sync.Mutex // guards cmd, up and last
 	cmd  *exec.Cmd
@@ -55,17 +57,20 @@ type Child struct {
 
 // NewChild prepares a Child; no I/O.
 func NewChild(cfg ChildConfig, log *zap.Logger) *Child {
-	c := &Child{cfg: cfg, log: log, done: make(chan struct{})}
+	c := &Child{cfg: cfg, log: log, admin: overSocket(cfg.Admin), done: make(chan struct{})}
 	c.life, c.cancel = context.WithCancel(context.Background())
 	return c
 }
 
 // Start runs Envoy and returns when it is ready. If it cannot start, the error holds its last words.
 func (c *Child) Start(ctx context.Context) error {
+	if c.ready(ctx) { // Envoy would take the socket away from the other one
+		return fmt.Errorf("starting Envoy: another one answers on %s: stop the tokenward that runs it", c.cfg.Admin)
+	}
 	file := filepath.Join(c.cfg.RunFolder, "envoy.yaml")
 	err := os.MkdirAll(c.cfg.RunFolder, 0o700)
 	if err == nil {
-		err = errors.Join(os.WriteFile(file, c.cfg.Bootstrap, 0o600), os.RemoveAll(c.adminFile()))
+		err = os.WriteFile(file, c.cfg.Bootstrap, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("writing Envoy's configuration: %w", err)
@@ -162,7 +167,7 @@ func (c *Child) supervise(file string, first chan<- error) {
 }
 
 func (c *Child) runOnce(file string) error {
-	cmd := exec.Command(c.cfg.Path, "-c", file, "--disable-hot-restart", "--admin-address-path", c.adminFile(), "--log-level", "warning")
+	cmd := exec.Command(c.cfg.Path, "-c", file, "--disable-hot-restart", "--log-level", "warning")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true} // Ctrl-C reaches us alone: we drain first
 	cmd.Stdout = c.cfg.Output
 	stderr, err := cmd.StderrPipe()
@@ -192,8 +197,12 @@ func (c *Child) runOnce(file string) error {
 func (c *Child) pass(r io.Reader) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 64<<10), 1<<20)
+	var quiet quieter
 	for lines.Scan() {
-		line := lines.Text()
+		line, ok := quiet.line(lines.Text())
+		if !ok {
+			continue
+		}
 		c.mu.Lock()
 		if c.last = append(c.last, line); len(c.last) > 5 {
 			c.last = c.last[1:]
@@ -213,14 +222,8 @@ func (c *Child) words() string {
 	return strings.Join(c.last, " | ")
 }
 
-// adminFile is where Envoy notes its admin address, once that is its own.
-func (c *Child) adminFile() string { return filepath.Join(c.cfg.RunFolder, "envoy-admin") }
-
-// ready tells whether our Envoy is live: without the file the answer may be another one's, on the address that ours wants.
+// ready tells whether our Envoy is live.
 func (c *Child) ready(ctx context.Context) bool {
-	if _, err := os.Stat(c.adminFile()); err != nil {
-		return false
-	}
 	body, err := c.ask(ctx, http.MethodGet, "/ready")
 	return err == nil && strings.HasPrefix(body, "LIVE")
 }
@@ -228,17 +231,27 @@ func (c *Child) ready(ctx context.Context) bool {
 func (c *Child) ask(ctx context.Context, method, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.cfg.Admin+path, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, method, "http://envoy"+path, http.NoBody)
 	if err != nil {
 		return "", err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := c.admin.Do(req)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	return string(body), err
+}
+
+// overSocket calls an HTTP server on a Unix socket.
+func overSocket(path string) *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		},
+		DisableKeepAlives: true, // Envoy may have been restarted in between
+	}}
 }
 
 // Stop drains Envoy, since SIGTERM alone would cut every request, and ends it. A second call does nothing.
@@ -254,7 +267,7 @@ func (c *Child) Stop(ctx context.Context) error {
 		<-c.done // the binary has gone; nothing runs
 		return nil
 	}
-	if cmd.Process.Signal(syscall.Signal(0)) == nil { // else the admin address may have become another one's
+	if cmd.Process.Signal(syscall.Signal(0)) == nil { // else nothing is there to drain
 		c.drain(ctx)
 	}
 	_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended

@@ -23,10 +23,10 @@ import (
 func childConfig(t *testing.T) (ChildConfig, Config) {
 	t.Helper()
 	c := samples()["small"]
-	c.Listen, c.Admin = freeAddress(t), freeAddress(t)
+	c.Listen, c.Admin, c.AdminSocket = freeAddress(t), freeAddress(t), filepath.Join(t.TempDir(), "a.sock")
 	c.Upstreams = []Upstream{{Name: "up", URL: "http://127.0.0.1:1", Protocol: "auto"}}
 	c.ExtProc = "unix:" + filepath.Join(t.TempDir(), "x.sock")
-	return ChildConfig{Path: realEnvoy(t), Bootstrap: bootstrapYAML(t, c), RunFolder: filepath.Join(t.TempDir(), "run"), Admin: c.Admin, Output: io.Discard}, c
+	return ChildConfig{Path: realEnvoy(t), Bootstrap: bootstrapYAML(t, c), RunFolder: filepath.Join(t.TempDir(), "run"), Admin: c.AdminSocket, Output: io.Discard}, c
 }
 
 func (c *Child) pid() int {
@@ -87,8 +87,8 @@ func TestAKilledEnvoyIsRestartedAndStopLeavesNone(t *testing.T) {
 	if alive(first) || alive(second) {
 		t.Error("Stop left an Envoy running")
 	}
-	if _, err := net.DialTimeout("tcp", cfg.Admin, time.Second); err == nil {
-		t.Error("something still listens on the admin address")
+	if _, err := net.DialTimeout("unix", cfg.Admin, time.Second); err == nil {
+		t.Error("something still listens on the admin socket")
 	}
 	if err := child.Stop(t.Context()); err != nil {
 		t.Errorf("a second Stop: %v", err)
@@ -158,7 +158,7 @@ func TestAnAddressInUseIsNamed(t *testing.T) {
 	}
 }
 
-// TestAnotherEnvoysReadinessIsNotTakenForOurs: the admin address answers, but it is not our child that does.
+// TestAnotherEnvoysReadinessIsNotTakenForOurs: the admin socket answers, but it is not our child that does.
 func TestAnotherEnvoysReadinessIsNotTakenForOurs(t *testing.T) {
 	cfg, _ := childConfig(t)
 	other := NewChild(cfg, zap.NewNop())

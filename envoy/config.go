@@ -17,10 +17,11 @@ const (
 	ListenerAttempt = "tokenward_attempt"
 	FilterAttempt   = "tokenward.attempt"
 	clusterService  = "tokenward"
+	ListenerAdmin   = "tokenward_admin" // and the cluster of the admin socket
 )
 
 // OwnClusters are the clusters that are not upstreams.
-func OwnClusters() []string { return []string{clusterService, ListenerAttempt} }
+func OwnClusters() []string { return []string{clusterService, ListenerAttempt, ListenerAdmin} }
 
 // What the outer listener lets in by Envoy's defaults, 100 headers and 60 KiB, must still fit when the facts of the
 // request, its token and the configured headers have been added. The same holds for a provider's answer on the way out.
@@ -35,8 +36,11 @@ const restartReserve = 3
 
 // Config is what the generated configuration depends on.
 type Config struct {
-	Listen         string // clients call here, HOST:PORT
-	Admin          string // Envoy's admin interface, HOST:PORT
+	Listen string // clients call here, HOST:PORT
+	// Admin is where Envoy's readiness and statistics can be read, HOST:PORT. Nothing else is served there.
+	Admin string
+	// AdminSocket is the absolute path of a Unix socket for the whole admin interface; "": there is none.
+	AdminSocket    string
 	CertFile       string // with KeyFile: TLS for clients
 	KeyFile        string
 	RetryBodyLimit uint32 // bytes of a request body kept for retries; larger bodies are sent once
@@ -48,6 +52,7 @@ type Config struct {
 	ForwardHeaders []string // headers of requests and answers that the service must see, besides its own
 	// CredentialHeaders are removed from what clients send; so are names that end in -NAME, and spellings with _ for -.
 	CredentialHeaders []string
+	HiddenHeaders     []string      // of answers, which clients do not see unless the route reveals them
 	ServiceWait       time.Duration // how long a request waits for a service that is not there
 	RetryAfter        time.Duration // what a client is told then
 	LongestHold       time.Duration // the longest time the service holds an answer
@@ -70,6 +75,11 @@ type Route struct {
 	Attempts     int
 	Tenant       string
 	TenantHeader string
+	Methods      []string // that clients may use; every other one is refused
+	WebSocket    bool     // clients may ask for an upgrade
+	// KeepEscapedSlashes lets paths with %2F through as they are.
+	KeepEscapedSlashes bool
+	RevealHeaders      []string // of HiddenHeaders, those that clients see after all
 }
 
 // endpoint is an upstream's URL taken apart.

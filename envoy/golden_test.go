@@ -19,16 +19,20 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
+var usualMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+var hiddenHeaders = []string{"set-cookie", "openai-organization"}
+
 var clientCredentials = []string{"authorization", "x-api-key", "api-key", "proxy-authorization", "cookie"}
 
 // samples are the configurations whose generated form is kept in testdata. Every call makes new values.
 func samples() map[string]Config {
 	return map[string]Config{
 		"small": {
-			Listen: "127.0.0.1:10000", Admin: "127.0.0.1:9901", RetryBodyLimit: 32 << 20, ExtProc: "unix:/run/tokenward/extproc.sock",
+			Listen: "127.0.0.1:10000", Admin: "127.0.0.1:9901", AdminSocket: "/run/tokenward/adm.sock", RetryBodyLimit: 32 << 20, ExtProc: "unix:/run/tokenward/extproc.sock",
 			Upstreams:      []Upstream{{Name: "anthropic", URL: "https://api.anthropic.com", Protocol: "auto"}},
-			Routes:         []Route{{Name: "messages", Prefix: "/v1/", Hosts: []string{"*"}, Attempts: 4}},
-			ForwardHeaders: []string{"anthropic-beta"}, CredentialHeaders: clientCredentials, ServiceWait: 2500 * time.Millisecond, RetryAfter: 2 * time.Second, LongestHold: 15 * time.Second, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
+			Routes:         []Route{{Name: "messages", Prefix: "/v1/", Hosts: []string{"*"}, Attempts: 4, Methods: usualMethods}},
+			ForwardHeaders: []string{"anthropic-beta"}, CredentialHeaders: clientCredentials, HiddenHeaders: hiddenHeaders, ServiceWait: 2500 * time.Millisecond, RetryAfter: 2 * time.Second, LongestHold: 15 * time.Second, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
 		},
 		"everything": {
 			Listen: "0.0.0.0:8443", Admin: "localhost:9901", CertFile: "/etc/tokenward/tls.crt", KeyFile: "/etc/tokenward/tls.key", RetryBodyLimit: 1 << 20,
@@ -42,11 +46,11 @@ func samples() map[string]Config {
 				{Name: "clear-h2", URL: "http://llm.internal", Protocol: "http2"},
 			},
 			Routes: []Route{
-				{Name: "all", Prefix: "/v1/", Hosts: []string{"*"}, Attempts: 4},
-				{Name: "batches", Prefix: "/v1/messages/batches", Hosts: []string{"*", "team-b.example"}, Attempts: 1, Tenant: "50% off"},
-				{Name: "team", Prefix: "/", Hosts: []string{"team-b.example", "*.teams.example"}, Attempts: 10, TenantHeader: "x-team"},
+				{Name: "all", Prefix: "/v1/", Hosts: []string{"*"}, Attempts: 4, Methods: usualMethods},
+				{Name: "batches", Prefix: "/v1/messages/batches", Hosts: []string{"*", "team-b.example"}, Attempts: 1, Tenant: "50% off", Methods: []string{"POST"}, WebSocket: true, RevealHeaders: []string{"Set-Cookie"}},
+				{Name: "team", Prefix: "/", Hosts: []string{"team-b.example", "*.teams.example"}, Attempts: 10, TenantHeader: "x-team", Methods: usualMethods, KeepEscapedSlashes: true},
 			},
-			ForwardHeaders: []string{"anthropic-beta", "x-session-id"}, CredentialHeaders: clientCredentials, ServiceWait: 10 * time.Second, RetryAfter: 1500 * time.Millisecond, LongestHold: 2 * time.Minute, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
+			ForwardHeaders: []string{"anthropic-beta", "x-session-id"}, CredentialHeaders: clientCredentials, HiddenHeaders: hiddenHeaders, ServiceWait: 10 * time.Second, RetryAfter: 1500 * time.Millisecond, LongestHold: 2 * time.Minute, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
 		},
 	}
 }

@@ -60,7 +60,18 @@ var providerMustNotSay = []string{
 	"x-tokenward-retry", "x-tokenward-after", "x-tokenward-absent", "tokenward-reason", "tokenward-attempts",
 }
 
-// clientMustNotSee is removed on the way out; the prefix x-tokenward- goes by a filter as well.
+// originHeaders of an answer speak for the whole host that it came from, which is the gateway for a browser, and not
+// for the answer: sessions, other addresses, stored data, reports, promises of TLS.
+var originHeaders = []string{
+	"set-cookie", "set-cookie2", "alt-svc", "clear-site-data", "strict-transport-security", "public-key-pins",
+	"nel", "report-to", "reporting-endpoints", "accept-ch", "origin-agent-cluster", "service-worker-allowed", "set-login",
+}
+
+// Hidden are the headers of answers that clients do not see unless a route reveals them: those that speak for a host,
+// and those that say whose account served, which drivers know.
+func Hidden(organisations []string) []string { return slices.Concat(originHeaders, organisations) }
+
+// clientMustNotSee is removed on the way out; the prefixes x-tokenward- and x-envoy- go by a filter as well.
 var clientMustNotSee = []string{
 	"x-tokenward-retry", "x-tokenward-after", "x-tokenward-absent", "x-tokenward-status", "x-envoy-upstream-service-time",
 }

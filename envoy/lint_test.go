@@ -35,6 +35,9 @@ func decode(t *testing.T, c Config) built {
 	}
 	b := built{boot: boot, outer: &hcmv3.HttpConnectionManager{}, inner: &hcmv3.HttpConnectionManager{}, filter: &extprocv3.ExternalProcessor{}}
 	into := map[string]*hcmv3.HttpConnectionManager{ListenerIn: b.outer, ListenerAttempt: b.inner}
+	if c.AdminSocket != "" {
+		into[ListenerAdmin] = &hcmv3.HttpConnectionManager{}
+	}
 	listeners := boot.GetStaticResources().GetListeners()
 	if len(listeners) != len(into) {
 		t.Fatalf("%d listeners, want %d", len(listeners), len(into))

@@ -21,7 +21,12 @@ import (
 // longestSilence is how long a provider may say nothing, holds included; both listeners must allow it.
 const longestSilence = 900 * time.Second
 
-var websocket = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
+// upgrades are the ones that are carried; at the outer listener on the routes that ask for it.
+func upgrades(everywhere bool) []*hcmv3.HttpConnectionManager_UpgradeConfig {
+	return []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: websocket, Enabled: truth(everywhere)}}
+}
+
+const websocket = "websocket"
 
 func (b *builder) outerListener() (*listenerv3.Listener, error) {
 	host, port, err := splitAddress(b.cfg.Listen)
@@ -40,10 +45,11 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 	hcm := &hcmv3.HttpConnectionManager{
 		StatPrefix: "llm", UseRemoteAddress: truth(true), SkipXffAppend: true, GenerateRequestId: truth(true), AlwaysSetRequestIdInResponse: true,
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, NormalizePath: truth(true), StreamIdleTimeout: durationpb.New(longestSilence),
-		UpgradeConfigs: websocket,
+		MergeSlashes: true, PathWithEscapedSlashesAction: b.escapedSlashes(),
+		UpgradeConfigs: upgrades(false),
 		HttpProtocolOptions: &corev3.Http1ProtocolOptions{
 			AcceptHttp_10: true, DefaultHostForHttp_10: b.cfg.Listen,
-			IgnoreHttp_11Upgrade: otherThan("websocket"), // RFC 9110 section 7.8: a server may ignore an upgrade
+			IgnoreHttp_11Upgrade: otherThan(websocket), // RFC 9110 section 7.8: a server may ignore an upgrade
 		},
 		Http2ProtocolOptions:          &corev3.Http2ProtocolOptions{InitialStreamWindowSize: u32(256 << 10), InitialConnectionWindowSize: u32(16 << 20), MaxConcurrentStreams: u32(100)},
 		EarlyHeaderMutationExtensions: b.early(early),
@@ -54,8 +60,9 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 		}), b.answerCounter()),
 		HttpFilters: []*hcmv3.HttpFilter{
 			b.filter("tokenward.response_scrub", &mutationfilterv3.HeaderMutation{Mutations: &mutationfilterv3.Mutations{
-				ResponseMutations:        []*mutationv3.HeaderMutation{removePrefix("x-tokenward-")},
-				RequestTrailersMutations: []*mutationv3.HeaderMutation{removeMatching(".*")}, // no header's rule would hold for them
+				ResponseMutations:         []*mutationv3.HeaderMutation{removePrefix("x-tokenward-"), removePrefix("x-envoy-")},
+				ResponseTrailersMutations: b.hiddenTrailers(),
+				RequestTrailersMutations:  []*mutationv3.HeaderMutation{removeMatching(".*")}, // no header's rule would hold for them
 			}}),
 			b.router(),
 		},
@@ -90,7 +97,7 @@ func (b *builder) attemptListener() *listenerv3.Listener {
 		StatPrefix: "attempt", GenerateRequestId: truth(false), PreserveExternalRequestId: true, SkipXffAppend: true,
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, StreamIdleTimeout: durationpb.New(longestSilence),
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{MaxHeadersCount: u32(innerHeaders)}, MaxRequestHeadersKb: u32(innerHeadersKB),
-		UpgradeConfigs:                websocket,
+		UpgradeConfigs:                upgrades(true),
 		Http2ProtocolOptions:          &corev3.Http2ProtocolOptions{AllowConnect: true, InitialStreamWindowSize: u32(64 << 10), InitialConnectionWindowSize: u32(16 << 20)},
 		InternalAddressConfig:         &hcmv3.HttpConnectionManager_InternalAddressConfig{UnixSockets: true},
 		LocalReplyConfig:              b.attemptReplies(),

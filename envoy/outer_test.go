@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -28,7 +29,12 @@ func startOuter(t *testing.T, routes []Route, inner http.Handler) (address strin
 	t.Cleanup(server.Close)
 
 	c := samples()["small"]
-	c.Listen, c.Admin, c.Routes = freeAddress(t), freeAddress(t), routes
+	c.Listen, c.Admin, c.Routes, c.AdminSocket = freeAddress(t), freeAddress(t), routes, filepath.Join(t.TempDir(), "a.sock")
+	for i := range c.Routes {
+		if c.Routes[i].Methods == nil {
+			c.Routes[i].Methods = usualMethods
+		}
+	}
 	boot, err := Build(c)
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +44,7 @@ func startOuter(t *testing.T, routes []Route, inner http.Handler) (address strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := NewChild(ChildConfig{Path: realEnvoy(t), Bootstrap: text, RunFolder: t.TempDir(), Admin: c.Admin, Output: io.Discard}, zap.NewNop())
+	child := NewChild(ChildConfig{Path: realEnvoy(t), Bootstrap: text, RunFolder: t.TempDir(), Admin: c.AdminSocket, Output: io.Discard}, zap.NewNop())
 	if err := child.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +71,7 @@ func leadHopTo(t *testing.T, boot *bootstrapv3.Bootstrap, target string) {
 	for _, c := range clusters {
 		if c.GetName() == ListenerAttempt {
 			c.GetLoadAssignment().GetEndpoints()[0].GetLbEndpoints()[0].GetEndpoint().Address = socket(host, port)
-			boot.StaticResources.Clusters = append(clusters[:0:0], c, clusters[1])
+			boot.StaticResources.Clusters = append(clusters[:0:0], c, clusters[1], clusters[len(clusters)-1])
 			return
 		}
 	}

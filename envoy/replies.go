@@ -20,6 +20,7 @@ import (
 // reply is the form of an answer of Envoy's own.
 type reply struct {
 	when    string // CEL
+	status  uint32 // instead of Envoy's, if not 0
 	reason  string // tokenward-reason
 	kind    string // error.type, of Anthropic's
 	message string
@@ -45,6 +46,18 @@ var (
 		when: "response.code == 413 || response.code == 431", reason: "too_large", kind: "request_too_large",
 		message: "the request is larger than the gateway takes: send fewer or shorter headers, or a smaller body",
 	}
+	wrongMethod = reply{
+		when: "response.code == 405", reason: "method_not_allowed", kind: "invalid_request_error",
+		headers: []*corev3.HeaderValueOption{notRepeated},
+		message: "the gateway does not serve this method here: use one that the answer's allow header lists, " +
+			"or have it added to the route's methods",
+	}
+	noUpgrade = reply{
+		when: "response.code_details == 'upgrade_failed'", status: 400,
+		reason: "bad_request", kind: "invalid_request_error", headers: []*corev3.HeaderValueOption{notRepeated},
+		message: "this route of the gateway carries no WebSocket: use plain requests, " +
+			"or have websocket: true set at the route",
+	}
 	timedOut = reply{
 		when: "response.code == 408 || response.code == 504", reason: "timeout", kind: "timeout_error",
 		message: "the request or its answer did not go on in time: try again",
@@ -67,7 +80,8 @@ func (b *builder) clientReplies() *hcmv3.LocalReplyConfig {
 		message: "the gateway has no room for the request: try again",
 	}
 	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{
-		b.when(unknownRoute), overloaded.mapper(flags("UF", "UH", "UO", "NC")),
+		b.when(unknownRoute), b.when(wrongMethod), b.when(noUpgrade),
+		overloaded.mapper(flags("UF", "UH", "UO", "NC")),
 		b.when(tooLarge), b.when(timedOut), b.when(badRequest), b.when(upstreamFailed),
 	}}
 }
@@ -111,8 +125,13 @@ func (r reply) mapper(f *accesslogv3.AccessLogFilter) *hcmv3.ResponseMapper {
 		}),
 		"tokenward": object(map[string]*structpb.Value{"reason": text(r.reason)}),
 	})
+	var status *wrapperspb.UInt32Value
+	if r.status != 0 {
+		status = u32(r.status)
+	}
 	return &hcmv3.ResponseMapper{
 		Filter:       f,
+		StatusCode:   status,
 		HeadersToAdd: append([]*corev3.HeaderValueOption{setHeader("tokenward-reason", r.reason)}, r.headers...),
 		BodyFormatOverride: &corev3.SubstitutionFormatString{
 			ContentType: "application/json",

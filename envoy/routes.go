@@ -8,7 +8,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -37,6 +36,7 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 			RequestBodyBufferLimit:  wrapperspb.UInt64(uint64(b.cfg.RetryBodyLimit)),
 			RequestHeadersToRemove:  slices.Clone(b.cfg.CredentialHeaders),
 			ResponseHeadersToRemove: clientMustNotSee,
+			Routes:                  []*routev3.Route{confusing()},
 		}
 		// Evaluated once per request, the same on every attempt.
 		for k, v := range map[string]string{
@@ -47,13 +47,14 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 		}
 		slices.SortFunc(vh.RequestHeadersToAdd, func(x, y *corev3.HeaderValueOption) int { return strings.Compare(x.Header.Key, y.Header.Key) })
 		for _, r := range rs {
-			vh.Routes = append(vh.Routes, outerRoute(r))
+			vh.Routes = append(vh.Routes, b.gate(r)...)
 			// Here and not at the route: Envoy removes before it adds, and goes from the route outwards. At the route the
 			// tenant would be read from a header that is already gone.
 			if h := r.TenantHeader; h != "" && !slices.Contains(vh.RequestHeadersToRemove, h) {
 				vh.RequestHeadersToRemove = append(vh.RequestHeadersToRemove, h)
 			}
 		}
+		vh.Routes = append(vh.Routes, reflecting(rs))
 		rc.VirtualHosts = append(rc.VirtualHosts, vh)
 	}
 	return rc, nil
@@ -96,13 +97,10 @@ const notWaited = "[^4]|..+"
 // call of a service that gave no answer ended: one that died is tried again, and the next attempt waits for its successor;
 // one that was waited for in vain is not.
 func retryPolicy(attempts int) *routev3.RetryPolicy {
-	header := func(name string, value *matcherv3.StringMatcher) *routev3.HeaderMatcher {
-		return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: value}}
-	}
 	return &routev3.RetryPolicy{
 		RetryOn: "retriable-headers",
 		RetriableHeaders: []*routev3.HeaderMatcher{
-			header("x-tokenward-retry", exact("1")), header("x-tokenward-status", exact("401")), header("x-tokenward-absent", regex(notWaited)),
+			withHeader("x-tokenward-retry", exact("1")), withHeader("x-tokenward-status", exact("401")), withHeader("x-tokenward-absent", regex(notWaited)),
 		},
 		NumRetries:   u32(uint32(attempts - 1 + restartReserve)), //nolint:gosec // attempts is 1 to 10
 		RetryBackOff: &routev3.RetryPolicy_RetryBackOff{BaseInterval: durationpb.New(time.Millisecond), MaxInterval: durationpb.New(10 * time.Millisecond)},

@@ -66,6 +66,11 @@ func (a *attempt) handle(m *extprocv3.ProcessingRequest) (more bool, err error) 
 func (a *attempt) onRequest(f requestFacts) (bool, error) {
 	started := time.Now()
 	a.facts = f
+	if reflects(f.headers.Get(":method")) {
+		a.count("refused")
+		a.picked = true
+		return false, a.stream.Send(refusalReply(&reflected, 0, a.requestMetadata("refuse")))
+	}
 	a.trail, a.blind = a.server.trails.take(f.id)
 	a.number = a.trail.Attempts() + 1 // Report adds to the trail
 	p, err := a.server.tokens.Pick(a.stream.Context(), tokenstore.PickRequest{Route: f.route, Tenant: f.tenant, Client: f.client, Path: f.path, RequestID: f.request, Trail: a.trail, Holder: a})

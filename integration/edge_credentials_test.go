@@ -157,7 +157,7 @@ func TestWhatTheConfigurationSetsWinsOverTheClient(t *testing.T) {
 }
 
 func TestAKeyAmongWebSocketProtocolsIsRemoved(t *testing.T) {
-	g := startWith(t, nil, one)
+	g := startWith(t, sockets, one)
 	for offered, want := range map[string]string{
 		"realtime, openai-insecure-api-key." + clientSecret + ", openai-beta.realtime-v1": "realtime, openai-beta.realtime-v1",
 		"token, " + clientSecret: "",

@@ -206,7 +206,7 @@ func TestABrokenConnectionToTheProviderIsToldAsOne(t *testing.T) {
 }
 
 func TestAWebSocketThatTheConnectionCannotCarryIsToldSo(t *testing.T) {
-	g := startWith(t, func(o *Options) { o.HTTP2 = true }, one) // the simulated provider knows no extended CONNECT
+	g := startWith(t, func(o *Options) { sockets(o); o.HTTP2 = true }, one) // the simulated provider knows no extended CONNECT
 	ownAnswer(t, g.askUpgrade(t, t.Name()), 502, "upstream_failed")
 }
 

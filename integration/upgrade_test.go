@@ -14,6 +14,9 @@ import (
 	"github.com/tokenward/tokenward/integration/provider"
 )
 
+// sockets are carried by routes that ask for it.
+func sockets(o *Options) { o.Route = "    websocket: true" }
+
 // upgrade asks for a WebSocket the way a browser does.
 func (g *Gateway) upgrade(t *testing.T, test, sim string) (*websocket.Conn, error) {
 	t.Helper()
@@ -28,7 +31,7 @@ func (g *Gateway) upgrade(t *testing.T, test, sim string) (*websocket.Conn, erro
 }
 
 func TestAWebSocketUpgradeCarriesTheTokenAndARefusedOneIsRetried(t *testing.T) {
-	g := start(t, nil)
+	g := start(t, sockets)
 	for sim, attempts := range map[string]int{"": 1, "status=401; times=1": 2, "status=401; times=2": 3} {
 		test := t.Name() + sim
 		c, err := g.upgrade(t, test, sim)
@@ -75,7 +78,7 @@ func (g *Gateway) askUpgrade(t *testing.T, test string) Answer {
 }
 
 func TestAWebSocketUpgradeWhoseRefusalStaysIsAnsweredByUs(t *testing.T) {
-	g := start(t, nil)
+	g := start(t, sockets)
 	g.scriptAll(provider.Script{Status: 401, Body: `{"type":"error","error":{"type":"authentication_error","message":"no sockets"}}`}, "claude-1", "claude-2", "backup-1")
 	r := refused(t, g.askUpgrade(t, t.Name()), 503, "credentials_refused", "api_error")
 	if !strings.Contains(r.Error.Message, "no sockets") {
@@ -92,7 +95,7 @@ func TestAWebSocketUpgradeWhoseRefusalStaysIsAnsweredByUs(t *testing.T) {
 }
 
 func TestAWebSocketUpgradeThatTheProviderDoesNotAllowPassesVerbatim(t *testing.T) {
-	g := start(t, nil)
+	g := start(t, sockets)
 	no := provider.Script{Status: 403, Headers: map[string]string{"x-vendor": "kept"}, Body: `{"type":"error","error":{"type":"permission_error","message":"no sockets"}}`}
 	g.scriptAll(no, "claude-1", "claude-2")
 	verbatim(t, g.askUpgrade(t, t.Name()), no)
@@ -101,7 +104,7 @@ func TestAWebSocketUpgradeThatTheProviderDoesNotAllowPassesVerbatim(t *testing.T
 }
 
 func TestAWebSocketUpgradeOverHTTP2IsRefusedWithoutHarm(t *testing.T) {
-	g := start(t, func(o *Options) { o.HTTP2 = true }) // the simulated provider knows no extended CONNECT
+	g := start(t, func(o *Options) { sockets(o); o.HTTP2 = true }) // the simulated provider knows no extended CONNECT
 	expect(t, "status", g.askUpgrade(t, t.Name()).Status, 502)
 	served(t, g.post(t, ""), "") // Envoy is alive
 }

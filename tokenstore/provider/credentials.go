@@ -23,6 +23,15 @@ var payerHeaders = []string{
 	"x-goog-user-project", "x-goog-iam-authority-selector", "x-hf-bill-to",
 }
 
+// organisationHeaders are answers' headers that name the organisation, project or account that served, besides those
+// that clients could choose it by.
+var organisationHeaders = []string{
+	"anthropic-organization-id", "anthropic-workspace-id", "openai-organization-id", "openai-project-id",
+	"x-openai-organization", "x-openai-project", "x-organization-id", "x-org-id", "x-project-id", "x-account-id",
+	"x-groq-organization-id", "x-goog-project-id", "x-ms-subscription-id", "x-ms-tenant-id",
+	"x-hf-account-id", "x-user-id",
+}
+
 // credentialQueryKeys are query keys besides the names of the headers. Case, _ for -, and a $ in front make no
 // difference.
 var credentialQueryKeys = []string{
@@ -40,6 +49,9 @@ var credentialProtocols = []string{
 // CredentialHeaders lists the request headers that are removed from what clients send; names that end in -NAME and
 // spellings with _ are meant too. A driver's own headers are set later and stay.
 func CredentialHeaders() []string { return slices.Concat(credentialHeaders, payerHeaders) }
+
+// OrganisationHeaders lists the answers' headers that say whose account served. They do not concern clients.
+func OrganisationHeaders() []string { return slices.Concat(organisationHeaders, payerHeaders) }
 
 // CredentialQueryKeys lists the query keys that are removed from what clients send: in lower case, with -.
 func CredentialQueryKeys() []string { return slices.Concat(CredentialHeaders(), credentialQueryKeys) }

@@ -1,0 +1,46 @@
+package config
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// reflected are methods whose answer is the request itself (RFC 9110 section 9.3.8), our token in it.
+var reflected = []string{"TRACE", "TRACK"}
+
+// methodName is what methods look like; they are the same in no other case (RFC 9110 section 9.1).
+var methodName = regexp.MustCompile(`^[A-Z][A-Z-]{0,31}$`)
+
+func (k *checker) checkMethods(r Route, path string) {
+	path += ".methods"
+	if len(r.Methods) == 0 {
+		k.bad(r.line, path, "", "must name at least one method", "remove it for the usual ones")
+	}
+	for i, m := range r.Methods {
+		switch upper := strings.ToUpper(m); {
+		case slices.Contains(reflected, upper):
+			k.bad(r.line, path, m, "would give our token back to the client", "remove it")
+		case upper == "CONNECT":
+			k.bad(r.line, path, m, "opens tunnels, which the gateway does not carry", "remove it")
+		case !methodName.MatchString(m):
+			k.bad(r.line, path, m, "is no method", "use upper-case letters, e.g. GET")
+		case slices.Contains(r.Methods[:i], m):
+			k.bad(r.line, path, m, "is given twice", "keep one")
+		}
+	}
+}
+
+// checkRevealed takes only what is hidden: anything else is a slip that would go unnoticed.
+func (k *checker) checkRevealed(r Route, path string) {
+	path += ".reveal_headers"
+	for i, h := range r.RevealHeaders {
+		switch lower := strings.ToLower(h); {
+		case !slices.Contains(k.known.Hidden, lower):
+			k.bad(r.line, path, h, "is no header that the gateway hides",
+				meant(lower, k.known.Hidden, "hidden are "+strings.Join(k.known.Hidden, ", ")))
+		case slices.ContainsFunc(r.RevealHeaders[:i], func(o string) bool { return strings.EqualFold(o, h) }):
+			k.bad(r.line, path, h, "is given twice", "keep one")
+		}
+	}
+}
