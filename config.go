@@ -113,6 +113,7 @@ func bootstrap(c *config.Config) ([]byte, error) {
 		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "",
 		ForwardHeaders:    append(provider.RequestHeaders(), provider.LimitHeaders()...),
 		CredentialHeaders: provider.CredentialHeaders(), ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
+		LoopbackOnly: c.Clients.Anonymous == "loopback", Origins: c.Clients.Origins, TrustedProxies: c.Clients.TrustedProxies,
 	}
 	for _, r := range c.Routes {
 		e.LongestHold = max(e.LongestHold, r.RefreshWait)

@@ -105,3 +105,12 @@ func otherThan(word string) []*matcherv3.StringMatcher {
 func prefix(s string) *matcherv3.StringMatcher {
 	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: s}}
 }
+
+func suffix(s string) *matcherv3.StringMatcher {
+	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Suffix{Suffix: s}}
+}
+
+func anyCase(m *matcherv3.StringMatcher) *matcherv3.StringMatcher {
+	m.IgnoreCase = true
+	return m
+}

@@ -21,6 +21,14 @@ import (
 // half is seen alone: what it tells the inner half, and when it retries.
 func startOuter(t *testing.T, routes []Route, inner http.Handler) (address string) {
 	t.Helper()
+	return startOuterWith(t, func(c *Config) {
+		c.Routes, c.LoopbackOnly, c.TrustedProxies = routes, false, []string{"127.0.0.1/32"}
+	}, inner)
+}
+
+// startOuterWith does so with the smallest sample, changed.
+func startOuterWith(t *testing.T, change func(c *Config), inner http.Handler) (address string) {
+	t.Helper()
 	server := httptest.NewUnstartedServer(inner)
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetUnencryptedHTTP2(true)
@@ -28,7 +36,8 @@ func startOuter(t *testing.T, routes []Route, inner http.Handler) (address strin
 	t.Cleanup(server.Close)
 
 	c := samples()["small"]
-	c.Listen, c.Admin, c.Routes = freeAddress(t), freeAddress(t), routes
+	c.Listen, c.Admin = freeAddress(t), freeAddress(t)
+	change(&c)
 	boot, err := Build(c)
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 			byHost[h] = append(byHost[h], r)
 		}
 	}
-	rc := &routev3.RouteConfiguration{Name: "tokenward"}
+	rc := &routev3.RouteConfiguration{Name: "tokenward", TypedPerFilterConfig: b.cors()}
 	for _, h := range hosts {
 		rs := byHost[h]
 		slices.SortStableFunc(rs, func(x, y Route) int { return len(y.Prefix) - len(x.Prefix) })
