@@ -59,8 +59,7 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 		HttpFilters: append(
 			admission,
 			b.filter("tokenward.response_scrub", &mutationfilterv3.HeaderMutation{Mutations: &mutationfilterv3.Mutations{
-				// Answers pass the filters from the last to the first: what a provider lets pages read is gone when we say it.
-				ResponseMutations:        []*mutationv3.HeaderMutation{removePrefix("x-tokenward-"), removePrefix("access-control-")},
+				ResponseMutations:        []*mutationv3.HeaderMutation{removePrefix("x-tokenward-")},
 				RequestTrailersMutations: []*mutationv3.HeaderMutation{removeMatching(".*")}, // no header's rule would hold for them
 			}}),
 			b.router(),

@@ -36,7 +36,7 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 			Name: h, Domains: domains(h), IncludeRequestAttemptCount: true,
 			RequestBodyBufferLimit:  wrapperspb.UInt64(uint64(b.cfg.RetryBodyLimit)),
 			RequestHeadersToRemove:  slices.Clone(b.cfg.CredentialHeaders),
-			ResponseHeadersToRemove: clientMustNotSee,
+			ResponseHeadersToRemove: slices.Concat(clientMustNotSee, pagesMustNotBeTold),
 		}
 		// Evaluated once per request, the same on every attempt.
 		for k, v := range map[string]string{
