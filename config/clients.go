@@ -106,15 +106,21 @@ func Notes(c *Config) (notes []string) {
 		}
 	}
 	if len(tenants) > 0 {
-		notes = append(notes, strings.Join(tenants, ", ")+
-			": tenants are labels for accounting, no isolation: whoever may call chooses the route, and so the tenant, by Host and path")
+		notes = append(notes, strings.Join(tenants, ", ")+": tenants are labels for accounting, no isolation: "+
+			"whoever may call chooses the route, and so the tenant, by Host and path")
 	}
 	if len(patterns) > 0 && c.Clients.Anonymous == "loopback" {
 		notes = append(notes, "match.hosts "+strings.Join(patterns, ", ")+
 			": strangers can own names that fit, so a loopback gateway is not called by them: name the hosts, or use *.DOMAIN")
 	}
+	for _, p := range c.Clients.TrustedProxies {
+		if prefix, err := netip.ParsePrefix(p); err == nil && prefix.Addr().IsLoopback() {
+			notes = append(notes, "clients.trusted_proxies "+p+": every program on this host may name its tenant")
+		}
+	}
 	if slices.Contains(c.Clients.Origins, "*") {
-		notes = append(notes, "clients.origins *: every web page that somebody opens here may spend the accounts and read the answers")
+		notes = append(notes, "clients.origins *: every web page that somebody opens here may spend the accounts, "+
+			"and read the answers")
 	}
 	if slices.Contains(c.Clients.Origins, "null") {
 		notes = append(notes, "clients.origins null: every web page can call with this origin, from a sandboxed frame")

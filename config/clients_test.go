@@ -30,8 +30,9 @@ func TestATenantHeaderNeedsAProxyThatIsTrusted(t *testing.T) {
 	if !slices.Equal(c.Clients.TrustedProxies, want) {
 		t.Errorf("trusted are %q, want %q", c.Clients.TrustedProxies, want)
 	}
-	for _, who := range []string{"", "clients: { anonymous: always }\n", "clients: { anonymous: loopback, trusted_proxies: [] }\n"} {
-		if _, err := load(t, route+who, noEnvironment); err == nil || !strings.Contains(err.Error(), "clients.trusted_proxies") {
+	for _, who := range []string{"", "{ anonymous: always }", "{ anonymous: loopback, trusted_proxies: [] }"} {
+		_, err := load(t, route+"clients: "+who+"\n", noEnvironment)
+		if err == nil || !strings.Contains(err.Error(), "clients.trusted_proxies") {
 			t.Errorf("%q: %v", who, err)
 		}
 	}
@@ -46,11 +47,13 @@ func TestNotesTellWhatAValidFileMayNotBeMeantToSay(t *testing.T) {
 	}{
 		{route("{ prefix: / }", ""), nil},
 		{route("{ prefix: /, hosts: [llm.internal, '*', '*.corp.example'] }", ""), nil},
-		{route("{ prefix: / }", ", tenant: blue"), []string{"routes.r.tenant: tenants are labels for accounting, no isolation"}},
+		{route("{ prefix: / }", ", tenant: blue"), []string{"routes.r.tenant: tenants are labels for accounting, no iso"}},
 		{route("{ prefix: / }", ", tenant_header: x-team") + "clients: { trusted_proxies: [10.0.0.7] }", nil},
-		{route("{ prefix: /, hosts: ['llm.*', '*:80', '*x.example'] }", ""), []string{"match.hosts llm.*, *:80, *x.example: strangers"}},
+		{route("{ prefix: /, hosts: ['llm.*', '*:80', '*x.y'] }", ""), []string{"match.hosts llm.*, *:80, *x.y: strangers"}},
 		{route("{ prefix: /, hosts: ['llm.*'] }", "") + "clients: { anonymous: always }", nil},
-		{route("{ prefix: / }", "") + "clients: { origins: ['*', 'null'] }", []string{"clients.origins *: every", "clients.origins null: every"}},
+		{smallest + "clients: { trusted_proxies: [127.0.0.1] }", []string{"clients.trusted_proxies 127.0.0.1/32: every"}},
+		{smallest + "clients: { origins: ['*'] }", []string{"clients.origins *: every"}},
+		{smallest + "clients: { origins: ['null'] }", []string{"clients.origins null: every"}},
 	} {
 		got := Notes(mustLoad(t, tt.text))
 		if len(got) != len(tt.notes) {

@@ -16,7 +16,7 @@ import (
 )
 
 // Who may ask at all: the outer listener's first filters. A browser on this machine reaches the port whatever page it
-// shows, so a loopback address tells nothing about who calls. The name that it was called by and the page that calls do.
+// shows, so a loopback address says nothing about who calls. The name that is called and the page that calls do.
 
 // What refuses a request, as its answer's details name it.
 const (
@@ -185,8 +185,9 @@ func (b *builder) notTrusted() (*rbacv3.Principal, error) {
 		if err != nil {
 			return nil, fmt.Errorf("trusted proxy %q: use ADDRESS/BITS", p)
 		}
+		bits := u32(uint32(r.Bits())) //nolint:gosec // 0 to 128
 		set.Ids = append(set.Ids, &rbacv3.Principal{Identifier: &rbacv3.Principal_DirectRemoteIp{
-			DirectRemoteIp: &corev3.CidrRange{AddressPrefix: r.Addr().String(), PrefixLen: u32(uint32(r.Bits()))}, //nolint:gosec // 0 to 128
+			DirectRemoteIp: &corev3.CidrRange{AddressPrefix: r.Addr().String(), PrefixLen: bits},
 		}})
 	}
 	if len(set.GetIds()) == 0 {

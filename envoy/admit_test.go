@@ -64,18 +64,18 @@ func TestALoopbackGatewayIsCalledByItsOwnNamesOnly(t *testing.T) {
 		}
 	})
 	for _, h := range []string{
-		"127.0.0.1:{port}", "127.0.0.1", "127.0.0.1:1", "127.1.2.3", "localhost", "localhost:{port}", "LocalHost:80", "app.localhost",
-		"a.b.localhost:9", "[::1]", "[::1]:{port}", "llm.internal", "LLM.Internal", "llm.internal:9", "ported.internal:8443",
-		"a.corp.example", "[fd00::1]:80", strings.Repeat("long.", 40) + "example",
+		"127.0.0.1:{port}", "127.0.0.1", "127.0.0.1:1", "127.1.2.3", "localhost", "localhost:{port}", "LocalHost:80",
+		"app.localhost", "a.b.localhost:9", "[::1]", "[::1]:{port}", "llm.internal",
+		"LLM.Internal", "llm.internal:9", "ported.internal:8443", "a.corp.example", "[fd00::1]:80", strings.Repeat("long.", 40) + "example",
 	} {
 		call(t, asked{"Host " + h, only("host", h), ""})
 	}
 	for _, h := range []string{
-		"attacker.example", "attacker.example:{port}", "localhost.attacker.example", "127.0.0.1.attacker.example", "127.attacker.example",
-		"xlocalhost", "localhostx", "notlocalhost:80", "llm.internal.attacker.example", "xllm.internal", "ported.internal",
-		"corp.example", "corp.example.attacker.example", "llm.attacker.example", "attacker.example:8080", "evilloose.example",
-		"192.168.0.1", "0.0.0.0", "0.0.0.0:{port}", "[fd00::2]", "[::]", "128.0.0.1", "1127.0.0.1", "localhost:80.attacker.example",
-		"localhost.", "x",
+		"attacker.example", "attacker.example:{port}", "localhost.attacker.example", "127.0.0.1.attacker.example",
+		"127.attacker.example", "xlocalhost", "localhostx", "notlocalhost:80", "llm.internal.attacker.example", "xllm.internal",
+		"ported.internal", "corp.example", "corp.example.attacker.example", "llm.attacker.example", "attacker.example:8080", "evilloose.example",
+		"192.168.0.1", "0.0.0.0", "0.0.0.0:{port}", "[fd00::2]", "[::]", "128.0.0.1", "1127.0.0.1",
+		"localhost:80.attacker.example", "x",
 	} {
 		call(t, asked{"Host " + h, only("host", h), "host_refused"})
 	}
@@ -87,7 +87,8 @@ func TestAnOpenGatewayIsCalledByEveryName(t *testing.T) {
 		call(t, asked{"Host " + h, only("host", h), ""})
 	}
 	call(t, asked{"a page", only("origin", "http://attacker.example"), "origin_refused"})
-	call(t, asked{"a page of the same name", map[string]string{"host": "attacker.example", "origin": "http://attacker.example"}, "origin_refused"})
+	same := map[string]string{"host": "attacker.example", "origin": "http://attacker.example"}
+	call(t, asked{"a page of the same name", same, "origin_refused"})
 	call(t, asked{"a page of this host", only("origin", "http://localhost:{port}"), "origin_refused"})
 }
 
@@ -117,12 +118,14 @@ func TestWebPagesAreRefusedUnlessTheyAreNamed(t *testing.T) {
 	}
 	call(t, asked{"the gateway's own origin", site("http://localhost:{port}", ""), ""})
 	for _, h := range []map[string]string{
-		site("https://app.example", "cross-site"), site("HTTPS://App.example", ""), site("http://localhost:3000", "same-site"),
+		site("https://app.example", "cross-site"), site("HTTPS://App.example", ""),
+		site("http://localhost:3000", "same-site"),
 		site("vscode-webview://0a1b2c", "cross-site"), site("app://obsidian.md", ""), site("file://", "cross-site"),
 	} {
 		resp := call(t, asked{"a page that is named", h, ""})
 		for name, want := range map[string]string{
-			"allow-origin": h["origin"], "expose-headers": "*", "allow-credentials": "", "allow-methods": "", "allow-headers": "",
+			"allow-origin": h["origin"], "expose-headers": "*",
+			"allow-credentials": "", "allow-methods": "", "allow-headers": "",
 		} {
 			if got := strings.Join(resp.Header.Values("access-control-"+name), "|"); got != want {
 				t.Errorf("%v: access-control-%s is %q, want %q", h, name, got, want)
@@ -130,10 +133,12 @@ func TestWebPagesAreRefusedUnlessTheyAreNamed(t *testing.T) {
 		}
 	}
 	for _, h := range []map[string]string{
-		site("http://attacker.example", "cross-site"), site("http://attacker.example", ""), site("http://attacker.example", "same-origin"),
-		site("-", "cross-site"), site("-", "same-site"), site("-", "Same-Origin"), site("-", "anything"), site("-", "same-origin, cross-site"),
-		site("null", "cross-site"), site("null", ""), site("", ""), site("http://app.example", ""), site("https://app.example:8443", ""),
-		site("https://app.example.attacker.example", ""), site("https://xapp.example", ""), site("https://sub.app.example", ""),
+		site("http://attacker.example", "cross-site"), site("http://attacker.example", ""),
+		site("http://attacker.example", "same-origin"), site("-", "cross-site"), site("-", "same-site"),
+		site("-", "Same-Origin"), site("-", "anything"), site("-", "same-origin, cross-site"),
+		site("null", "cross-site"), site("null", ""), site("", ""), site("http://app.example", ""),
+		site("https://app.example:8443", ""), site("https://app.example.attacker.example", ""),
+		site("https://xapp.example", ""), site("https://sub.app.example", ""),
 		site("http://localhost", ""), site("https://localhost:3000", ""), site("http://127.0.0.1:3000", "same-site"),
 		site("http://localhost.attacker.example:3000", ""), site("app://obsidian.md.evil", ""), site("file:///etc", ""),
 		site("http://a.corp.example:{port}", ""), site("https://app.example, http://attacker.example", ""),

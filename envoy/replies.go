@@ -48,7 +48,8 @@ var (
 	)
 	originRefused = denied(
 		policyOrigin, "origin_refused",
-		"web pages may not call the gateway: if this one may, name its Origin in the gateway's configuration under clients.origins",
+		"web pages may not call the gateway: if this one may, name its Origin in the gateway's configuration "+
+			"under clients.origins",
 	)
 	tenantRefused = denied(
 		policyTenant, "tenant_denied",
