@@ -80,7 +80,7 @@ func (b *builder) hosts() []*matcherv3.StringMatcher {
 	}
 	for _, h := range b.namedHosts() {
 		if end, ok := strings.CutPrefix(h, "*"); ok {
-			out = append(out, anyCase(suffix(end)))
+			out = append(out, anyCase(suffix(end)), anyCase(contains(end+":"))) // nothing but a port can stand behind a colon
 			continue
 		}
 		for _, d := range domains(h) {

@@ -66,14 +66,16 @@ func TestALoopbackGatewayIsCalledByItsOwnNamesOnly(t *testing.T) {
 	for _, h := range []string{
 		"127.0.0.1:{port}", "127.0.0.1", "127.0.0.1:1", "127.1.2.3", "localhost", "localhost:{port}", "LocalHost:80",
 		"app.localhost", "a.b.localhost:9", "[::1]", "[::1]:{port}", "llm.internal",
-		"LLM.Internal", "llm.internal:9", "ported.internal:8443", "a.corp.example", "[fd00::1]:80", strings.Repeat("long.", 40) + "example",
+		"LLM.Internal", "llm.internal:9", "ported.internal:8443", "a.corp.example", "a.b.corp.example:{port}",
+		"[fd00::1]:80", strings.Repeat("long.", 40) + "example",
 	} {
 		call(t, asked{"Host " + h, only("host", h), ""})
 	}
 	for _, h := range []string{
 		"attacker.example", "attacker.example:{port}", "localhost.attacker.example", "127.0.0.1.attacker.example",
-		"127.attacker.example", "xlocalhost", "localhostx", "notlocalhost:80", "llm.internal.attacker.example", "xllm.internal",
-		"ported.internal", "corp.example", "corp.example.attacker.example", "llm.attacker.example", "attacker.example:8080", "evilloose.example",
+		"127.attacker.example", "xlocalhost", "localhostx", "notlocalhost:80", "llm.internal.attacker.example",
+		"xllm.internal", "ported.internal", "corp.example", "corp.example.attacker.example", "a.corp.example.attacker.example:80",
+		"llm.attacker.example", "attacker.example:8080", "evilloose.example",
 		"192.168.0.1", "0.0.0.0", "0.0.0.0:{port}", "[fd00::2]", "[::]", "128.0.0.1", "1127.0.0.1",
 		"localhost:80.attacker.example", "x",
 	} {

@@ -118,6 +118,10 @@ func suffix(s string) *matcherv3.StringMatcher {
 	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Suffix{Suffix: s}}
 }
 
+func contains(s string) *matcherv3.StringMatcher {
+	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Contains{Contains: s}}
+}
+
 func anyCase(m *matcherv3.StringMatcher) *matcherv3.StringMatcher {
 	m.IgnoreCase = true
 	return m
