@@ -118,7 +118,7 @@ func (b *builder) foreign() *rbacv3.Permission {
 	if len(may) == 0 {
 		return page
 	}
-	return allRules(not(headerIs("origin", may)), page)
+	return allRules(page, not(headerIs("origin", may))) // most requests are no page's
 }
 
 // ownOrigins are those of the listener itself: many WebSocket clients, which are no browsers, send them.
