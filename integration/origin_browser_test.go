@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
 	"github.com/tokenward/tokenward/integration/provider"
@@ -83,9 +82,10 @@ func strange(t *testing.T) context.Context {
 // run evaluates a function's call in the open page, and waits for its promise.
 func run(ctx context.Context, t *testing.T, call string, result any) {
 	t.Helper()
-	await := func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
 	do(ctx, t, chromedp.Evaluate(call, result, await))
 }
+
+func await[P interface{ WithAwaitPromise(wait bool) P }](p P) P { return p.WithAwaitPromise(true) }
 
 // reached are the doors at which something came through to the provider.
 func (g *Gateway) reached() (found []string) {
