@@ -113,7 +113,6 @@ func bootstrap(c *config.Config) ([]byte, error) {
 		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "",
 		ForwardHeaders:    append(provider.RequestHeaders(), provider.LimitHeaders()...),
 		CredentialHeaders: provider.CredentialHeaders(), ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
-		LoopbackOnly: c.Clients.Anonymous == "loopback", Origins: c.Clients.Origins, TrustedProxies: c.Clients.TrustedProxies,
 	}
 	for _, r := range c.Routes {
 		e.LongestHold = max(e.LongestHold, r.RefreshWait)
@@ -123,6 +122,8 @@ func bootstrap(c *config.Config) ([]byte, error) {
 			e.Upstreams = appendOnce(e.Upstreams, envoy.Upstream{Name: u.Cluster(name), URL: u.URL, CAFile: u.CAFile, Protocol: u.Protocol})
 		}
 	}
+	e.LoopbackOnly = c.Clients.Anonymous == "loopback"
+	e.Origins, e.TrustedProxies = c.Clients.Origins, c.Clients.TrustedProxies
 	b, err := envoy.Build(e)
 	if err != nil {
 		return nil, fmt.Errorf("generating Envoy's configuration: %w", err)
