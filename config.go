@@ -128,6 +128,8 @@ func bootstrap(c *config.Config, adminSocket string) ([]byte, error) {
 			e.Upstreams = appendOnce(e.Upstreams, envoy.Upstream{Name: u.Cluster(name), URL: u.URL, CAFile: u.CAFile, Protocol: u.Protocol})
 		}
 	}
+	e.LoopbackOnly = c.Clients.Anonymous == "loopback"
+	e.Origins, e.TrustedProxies = c.Clients.Origins, c.Clients.TrustedProxies
 	b, err := envoy.Build(e)
 	if err != nil {
 		return nil, fmt.Errorf("generating Envoy's configuration: %w", err)

@@ -31,6 +31,7 @@ func (k *checker) check() {
 	k.checkProviders()
 	k.checkUpstreams()
 	k.checkRoutes()
+	k.checkTenants()
 }
 
 func (k *checker) checkListeners() {

@@ -73,7 +73,8 @@ func noYAML(file string, err error) Problems {
 func (r *reader) sections(c *Config) keys {
 	clients := keys{
 		"anonymous": r.oneOf(&c.Clients.Anonymous, "loopback", "always", "never"),
-		"keys":      r.later("remove it until client keys land", "false"), "mtls_ca_file": r.later("remove it", ""), "trusted_header": r.later("remove it", ""),
+		"origins":   r.origins(&c.Clients.Origins), "trusted_proxies": r.proxies(&c.Clients.TrustedProxies),
+		"keys": r.later("remove it until client keys land", "false"), "mtls_ca_file": r.later("remove it", ""), "trusted_header": r.later("remove it", ""),
 	}
 	return keys{
 		"extproc": r.object(keys{"listen": r.text(&c.ExtProc.Listen), "tls": r.tls(&c.ExtProc.TLS)}),

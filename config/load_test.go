@@ -135,7 +135,8 @@ routes:
     methods: [GET, PROPFIND]
     escaped_slashes: keep
     websocket: true
-clients: { anonymous: always, keys: false, mtls_ca_file: "", trusted_header: "" }
+clients:
+  { anonymous: always, origins: ["https://App.example:443", "*"], trusted_proxies: [10.0.0.7, 2001:db8::7/64], keys: false, mtls_ca_file: "", trusted_header: "" }
 envoy: { listen: "0.0.0.0:443", admin: "localhost:9902", retry_body_limit: 1.5MiB, service_wait: 700ms, retry_after: 1m, tls: { cert_file: v.crt, key_file: v.key } }
 log: { level: debug, format: console }
 `
@@ -188,9 +189,11 @@ func TestEveryKeyReachesItsField(t *testing.T) {
 				Methods: []string{"GET", "PROPFIND"}, EscapedSlashes: "keep", WebSocket: true,
 			},
 		},
-		Clients: Clients{Anonymous: "always"},
-		Envoy:   Envoy{Listen: "0.0.0.0:443", Admin: "localhost:9902", RetryBodyLimit: 3 << 19, ServiceWait: 700 * time.Millisecond, RetryAfter: time.Minute, TLS: TLS{CertFile: in("v.crt"), KeyFile: in("v.key")}},
-		Log:     Log{Level: "debug", Format: "console"},
+		Clients: Clients{
+			Anonymous: "always", Origins: []string{"https://app.example", "*"}, TrustedProxies: []string{"10.0.0.7/32", "2001:db8::/64"},
+		},
+		Envoy: Envoy{Listen: "0.0.0.0:443", Admin: "localhost:9902", RetryBodyLimit: 3 << 19, ServiceWait: 700 * time.Millisecond, RetryAfter: time.Minute, TLS: TLS{CertFile: in("v.crt"), KeyFile: in("v.key")}},
+		Log:   Log{Level: "debug", Format: "console"},
 	}
 	if diff := cmp.Diff(want, got, sameMeaning); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)

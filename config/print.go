@@ -63,7 +63,9 @@ func Print(c *Config) ([]byte, error) {
 			"claim_lease": d(c.Renewal.ClaimLease), "backoff": map[string]any{"min": d(c.Renewal.BackoffMin), "max": d(c.Renewal.BackoffMax)},
 		},
 		"providers": providers, "pools": pools, "upstreams": upstreams, "routes": routes,
-		"clients": map[string]any{"anonymous": c.Clients.Anonymous},
+		"clients": map[string]any{
+			"anonymous": c.Clients.Anonymous, "origins": c.Clients.Origins, "trusted_proxies": c.Clients.TrustedProxies,
+		},
 		"envoy": map[string]any{
 			"listen": c.Envoy.Listen, "admin": c.Envoy.Admin, "retry_body_limit": c.Envoy.RetryBodyLimit, "service_wait": d(c.Envoy.ServiceWait),
 			"retry_after": d(c.Envoy.RetryAfter), "tls": envoyTLS,

@@ -217,6 +217,11 @@ func (r *reader) size(dst *uint32) read {
 }
 
 func (r *reader) texts(dst *[]string) read {
+	return r.list(dst, func(s string) (string, string, string) { return s, "", "" })
+}
+
+// list reads texts, each into the form that one gives it unless it breaks a rule.
+func (r *reader) list(dst *[]string, one func(s string) (value, rule, remedy string)) read {
 	return func(n *yaml.Node, path string) {
 		n = resolve(n)
 		if n.Kind != yaml.SequenceNode {
@@ -227,9 +232,15 @@ func (r *reader) texts(dst *[]string) read {
 		for i, e := range n.Content {
 			at := fmt.Sprintf("%s[%d]", path, i)
 			r.values[at] = e
-			if v, ok := r.scalar(e, at, "a text"); ok {
-				*dst = append(*dst, v)
+			v, ok := r.scalar(e, at, "a text")
+			if !ok {
+				continue
 			}
+			value, rule, remedy := one(v)
+			if rule != "" {
+				r.report(e, at, v, rule, remedy)
+			}
+			*dst = append(*dst, value)
 		}
 	}
 }

@@ -93,7 +93,11 @@ type Route struct {
 }
 
 // Clients says who may call the gateway.
-type Clients struct{ Anonymous string }
+type Clients struct {
+	Anonymous      string
+	Origins        []string // of web pages that may call; one * at the end stands for anything
+	TrustedProxies []string // ADDRESS/BITS of those who may name a tenant
+}
 
 // Envoy is for the generated bootstrap.
 type Envoy struct {

@@ -57,6 +57,14 @@ type Config struct {
 	RetryAfter        time.Duration // what a client is told then
 	LongestHold       time.Duration // the longest time the service holds an answer
 	SystemCAFile      string        // trust anchor of upstreams without their own; "": the usual places are searched
+	// LoopbackOnly says that clients are of this host, and nothing else is known of them: only Host names that lead here
+	// from nowhere else are served, and those that a route names.
+	LoopbackOnly bool
+	// Origins are the web pages that may call, besides the listener's own: an Origin, one that ends in * for all that
+	// begin so, or * for all.
+	Origins []string
+	// TrustedProxies, as ADDRESS/BITS, are the only ones whose TenantHeader is believed.
+	TrustedProxies []string
 }
 
 // Upstream becomes a cluster.

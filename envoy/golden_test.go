@@ -33,6 +33,7 @@ func samples() map[string]Config {
 			Upstreams:      []Upstream{{Name: "anthropic", URL: "https://api.anthropic.com", Protocol: "auto"}},
 			Routes:         []Route{{Name: "messages", Prefix: "/v1/", Hosts: []string{"*"}, Attempts: 4, Methods: usualMethods}},
 			ForwardHeaders: []string{"anthropic-beta"}, CredentialHeaders: clientCredentials, HiddenHeaders: hiddenHeaders, ServiceWait: 2500 * time.Millisecond, RetryAfter: 2 * time.Second, LongestHold: 15 * time.Second, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
+			LoopbackOnly: true,
 		},
 		"everything": {
 			Listen: "0.0.0.0:8443", Admin: "localhost:9901", CertFile: "/etc/tokenward/tls.crt", KeyFile: "/etc/tokenward/tls.key", RetryBodyLimit: 1 << 20,
@@ -51,6 +52,8 @@ func samples() map[string]Config {
 				{Name: "team", Prefix: "/", Hosts: []string{"team-b.example", "*.teams.example"}, Attempts: 10, TenantHeader: "x-team", Methods: usualMethods, KeepEscapedSlashes: true},
 			},
 			ForwardHeaders: []string{"anthropic-beta", "x-session-id"}, CredentialHeaders: clientCredentials, HiddenHeaders: hiddenHeaders, ServiceWait: 10 * time.Second, RetryAfter: 1500 * time.Millisecond, LongestHold: 2 * time.Minute, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
+			Origins:        []string{"https://app.example", "http://localhost:*", "vscode-webview://*", "null"},
+			TrustedProxies: []string{"10.0.0.7/32", "2001:db8::/64"},
 		},
 	}
 }

@@ -76,6 +76,14 @@ var clientMustNotSee = []string{
 	"x-tokenward-retry", "x-tokenward-after", "x-tokenward-absent", "x-tokenward-status", "x-envoy-upstream-service-time",
 }
 
+// pagesMustNotBeTold is how a provider lets web pages read its answers (Fetch standard, CORS protocol): here the gateway
+// says which. By name and at the route, because a filter would remove the gateway's own words too.
+var pagesMustNotBeTold = []string{
+	"access-control-allow-origin", "access-control-allow-credentials", "access-control-allow-methods",
+	"access-control-allow-headers", "access-control-expose-headers", "access-control-max-age",
+	"access-control-allow-private-network", "access-control-allow-local-network",
+}
+
 func removePrefix(prefix string) *mutationv3.HeaderMutation {
 	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
 		KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}},
@@ -115,4 +123,17 @@ func otherThan(word string) []*matcherv3.StringMatcher {
 
 func prefix(s string) *matcherv3.StringMatcher {
 	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: s}}
+}
+
+func suffix(s string) *matcherv3.StringMatcher {
+	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Suffix{Suffix: s}}
+}
+
+func contains(s string) *matcherv3.StringMatcher {
+	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Contains{Contains: s}}
+}
+
+func anyCase(m *matcherv3.StringMatcher) *matcherv3.StringMatcher {
+	m.IgnoreCase = true
+	return m
 }

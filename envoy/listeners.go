@@ -37,6 +37,10 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	admission, err := b.admission()
+	if err != nil {
+		return nil, err
+	}
 	early := &earlyv3.HeaderMutation{}
 	for _, p := range internalPrefixes {
 		early.Mutations = append(early.Mutations, removePrefix(p))
@@ -58,14 +62,15 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 			"method": "%REQ(:METHOD)%", "code": "%RESPONSE_CODE%", "details": "%RESPONSE_CODE_DETAILS%", "flags": "%RESPONSE_FLAGS%",
 			"attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "ms": "%DURATION%",
 		}), b.answerCounter()),
-		HttpFilters: []*hcmv3.HttpFilter{
+		HttpFilters: append(
+			admission,
 			b.filter("tokenward.response_scrub", &mutationfilterv3.HeaderMutation{Mutations: &mutationfilterv3.Mutations{
 				ResponseMutations:         []*mutationv3.HeaderMutation{removePrefix("x-tokenward-"), removePrefix("x-envoy-")},
 				ResponseTrailersMutations: b.hiddenTrailers(),
 				RequestTrailersMutations:  []*mutationv3.HeaderMutation{removeMatching(".*")}, // no header's rule would hold for them
 			}}),
 			b.router(),
-		},
+		),
 		LocalReplyConfig: b.clientReplies(),
 		RouteSpecifier:   &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes},
 	}

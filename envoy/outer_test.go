@@ -22,6 +22,14 @@ import (
 // half is seen alone: what it tells the inner half, and when it retries.
 func startOuter(t *testing.T, routes []Route, inner http.Handler) (address string) {
 	t.Helper()
+	return startOuterWith(t, func(c *Config) {
+		c.Routes, c.LoopbackOnly, c.TrustedProxies = routes, false, []string{"127.0.0.1/32"}
+	}, inner)
+}
+
+// startOuterWith does so with the smallest sample, changed.
+func startOuterWith(t *testing.T, change func(c *Config), inner http.Handler) (address string) {
+	t.Helper()
 	server := httptest.NewUnstartedServer(inner)
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetUnencryptedHTTP2(true)
@@ -29,7 +37,8 @@ func startOuter(t *testing.T, routes []Route, inner http.Handler) (address strin
 	t.Cleanup(server.Close)
 
 	c := samples()["small"]
-	c.Listen, c.Admin, c.Routes, c.AdminSocket = freeAddress(t), freeAddress(t), routes, filepath.Join(t.TempDir(), "a.sock")
+	c.Listen, c.Admin, c.AdminSocket = freeAddress(t), freeAddress(t), filepath.Join(t.TempDir(), "a.sock")
+	change(&c)
 	for i := range c.Routes {
 		if c.Routes[i].Methods == nil {
 			c.Routes[i].Methods = usualMethods

@@ -104,6 +104,12 @@ func TestARealEnvoyAcceptsWhatIsGenerated(t *testing.T) {
 	hosts := samples()["small"] // the forms that the configuration file allows
 	hosts.Routes[0].Hosts = []string{"*", "*.example", "llm.*", "llm.example", "llm.example:8443", "*:8443", "*.llm.example:80", "[::1]", "localhost"}
 	all["every form of host"] = hosts
+	everyPage := samples()["small"]
+	everyPage.Origins = []string{"*"}
+	all["every web page"] = everyPage
+	open := samples()["small"]
+	open.LoopbackOnly, open.Listen = false, "[::]:443"
+	all["open, on every name"] = open
 	for name, c := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

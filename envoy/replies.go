@@ -42,6 +42,21 @@ var (
 		headers: []*corev3.HeaderValueOption{notRepeated},
 		message: "no route of the gateway matches this host and path: call one that its configuration names under routes",
 	}
+	hostRefused = denied(
+		policyHost, "host_refused",
+		"the gateway is not called by this Host name: call it as localhost or 127.0.0.1, "+
+			"or name the host in its configuration under match.hosts of a route",
+	)
+	originRefused = denied(
+		policyOrigin, "origin_refused",
+		"web pages may not call the gateway: if this one may, name its Origin in the gateway's configuration "+
+			"under clients.origins",
+	)
+	tenantRefused = denied(
+		policyTenant, "tenant_denied",
+		"only a proxy in front of the gateway may name a tenant: leave the header out, "+
+			"or name the proxy's address in the gateway's configuration under clients.trusted_proxies",
+	)
 	tooLarge = reply{
 		when: "response.code == 413 || response.code == 431", reason: "too_large", kind: "request_too_large",
 		message: "the request is larger than the gateway takes: send fewer or shorter headers, or a smaller body",
@@ -73,6 +88,14 @@ var (
 	}
 )
 
+// denied is the answer to what a policy refuses before a route is looked for.
+func denied(policy, reason, message string) reply {
+	return reply{
+		when:   "response.code_details == 'rbac_access_denied_matched_policy[" + policy + "]'",
+		reason: reason, kind: "permission_error", message: message, headers: []*corev3.HeaderValueOption{notRepeated},
+	}
+}
+
 // clientReplies are those of the outer listener.
 func (b *builder) clientReplies() *hcmv3.LocalReplyConfig {
 	overloaded := reply{
@@ -80,6 +103,7 @@ func (b *builder) clientReplies() *hcmv3.LocalReplyConfig {
 		message: "the gateway has no room for the request: try again",
 	}
 	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{
+		b.when(hostRefused), b.when(originRefused), b.when(tenantRefused),
 		b.when(unknownRoute), b.when(wrongMethod), b.when(noUpgrade),
 		overloaded.mapper(flags("UF", "UH", "UO", "NC")),
 		b.when(tooLarge), b.when(timedOut), b.when(badRequest), b.when(upstreamFailed),

@@ -27,7 +27,7 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 			byHost[h] = append(byHost[h], r)
 		}
 	}
-	rc := &routev3.RouteConfiguration{Name: "tokenward"}
+	rc := &routev3.RouteConfiguration{Name: "tokenward", TypedPerFilterConfig: b.cors()}
 	for _, h := range hosts {
 		rs := byHost[h]
 		slices.SortStableFunc(rs, func(x, y Route) int { return len(y.Prefix) - len(x.Prefix) })
@@ -35,7 +35,7 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 			Name: h, Domains: domains(h), IncludeRequestAttemptCount: true,
 			RequestBodyBufferLimit:  wrapperspb.UInt64(uint64(b.cfg.RetryBodyLimit)),
 			RequestHeadersToRemove:  slices.Clone(b.cfg.CredentialHeaders),
-			ResponseHeadersToRemove: clientMustNotSee,
+			ResponseHeadersToRemove: slices.Concat(clientMustNotSee, pagesMustNotBeTold),
 			Routes:                  []*routev3.Route{confusing()},
 		}
 		// Evaluated once per request, the same on every attempt.

@@ -9,8 +9,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// page opens headless Chromium on the admin page; nothing is on it but the sign-in.
-func (g *Gateway) page(t *testing.T) context.Context {
+// chromium starts a headless browser with further flags.
+func chromium(t *testing.T, flags ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "chromium") //nolint:usetesting // a browser that is being killed writes once more, which is no reason to fail
 	if err != nil {
@@ -18,12 +18,20 @@ func (g *Gateway) page(t *testing.T) context.Context {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser(t)), chromedp.NoSandbox, chromedp.UserDataDir(folder))
+	options = append(options, flags...)
 	alloc, stop := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(stop)
 	ctx, end := chromedp.NewContext(alloc)
 	t.Cleanup(end)
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	t.Cleanup(cancel)
+	return ctx
+}
+
+// page opens headless Chromium on the admin page; nothing is on it but the sign-in.
+func (g *Gateway) page(t *testing.T) context.Context {
+	t.Helper()
+	ctx := chromium(t)
 	do(ctx, t, chromedp.Navigate(g.AdminURL+"/"), chromedp.WaitVisible("#signin"))
 	return ctx
 }
