@@ -150,6 +150,7 @@ func checkCommand() *cobra.Command {
 		if _, err := bootstrap(cfg); err != nil {
 			return cli.Usagef("%w", err)
 		}
+		warn(cmd, insecure(cfg))
 		if bin, err := envoy.Find(""); err == nil { // the configuration is as good where there is none
 			v, err := envoy.CheckVersion(cmd.Context(), bin)
 			if err != nil {
