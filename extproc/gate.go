@@ -69,13 +69,19 @@ func (g *gate) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, erro
 // Clone implements credentials.TransportCredentials.
 func (g *gate) Clone() credentials.TransportCredentials { return g }
 
+// broken is the other side's no: it does not trust our certificate. Nobody was refused, but Envoy does not say why either.
+const broken = "handshake"
+
 // refusal is why a handshake failed; "": the peer left, or the network did.
 func refusal(err error) string {
 	var name *nameError
 	var network net.Error
+	var alert *net.OpError
 	switch {
 	case errors.As(err, &name):
 		return refusedName
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		return broken
 	case errors.Is(err, io.EOF), errors.As(err, &network):
 		return ""
 	}
@@ -84,14 +90,19 @@ func refusal(err error) string {
 
 // refuse counts and, not too often, logs a peer that gets nothing.
 func (g *gate) refuse(reason, from string, err error) error {
-	if reason == "" {
+	said := "refused a connection to extproc.listen: it is not our Envoy's"
+	switch reason {
+	case "":
 		return err
+	case broken:
+		said = "a connection to extproc.listen broke off: if it was Envoy's, it does not trust extproc.tls.cert_file " +
+			"(extproc.tls.server_ca_file and server_san are what it looks at)"
+	default:
+		g.refused.WithLabelValues(reason).Inc()
 	}
-	g.refused.WithLabelValues(reason).Inc()
 	last, now := g.said.Load(), time.Now().UnixNano()
 	if now-last >= int64(sayEvery) && g.said.CompareAndSwap(last, now) {
-		g.log.Warn("refused a connection to extproc.listen: it is not our Envoy's",
-			zap.String("reason", reason), zap.String("from", from), zap.Error(err))
+		g.log.Warn(said, zap.String("reason", reason), zap.String("from", from), zap.Error(err))
 	}
 	return err
 }
