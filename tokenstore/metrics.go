@@ -47,7 +47,7 @@ func NewMetrics(reg prometheus.Registerer, backend string, accountLabel bool) *M
 		ambiguous:       prometheus.NewCounter(c("ambiguous_refreshes_total", "Refreshes that were sent and got no readable answer.")),
 		requestFaults:   prometheus.NewCounterVec(c("request_faults_total", "Requests whose refusals proved to be their own fault: several healthy accounts refused them. No account was blamed."), []string{"route"}),
 		withheld:        prometheus.NewCounterVec(c("refreshes_withheld_total", "Refreshes that a refusal did not cause since another had within the last minute."), []string{"provider"}),
-		panics:          prometheus.NewCounter(c("panics_total", "Panics caught in background work.")),
+		panics:          prometheus.NewCounter(c("panics_total", "Panics caught. Each cost one refresh or one ext_proc stream.")),
 		storeSeconds:    prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tokenward", Name: "store_operation_seconds", Help: "Calls of the backend.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}, []string{"backend", "op", "result"}),
 		accountLabel:    accountLabel, reg: reg, backend: backend,
 	}
