@@ -17,8 +17,9 @@ func (r *reader) extproc(e *ExtProc) read {
 		"listen": r.text(&e.Listen), "connect": r.text(&e.Connect), "insecure_loopback": r.boolean(&e.InsecureLoopback),
 		"socket_gid": r.optional(&e.SocketGID, 0, math.MaxInt32),
 		"tls": r.object(keys{
-			"cert_file": r.text(&e.TLS.CertFile), "key_file": r.text(&e.TLS.KeyFile), "client_ca_file": r.text(&e.TLS.ClientCAFile),
-			"client_san": r.texts(&e.ClientSANs), "envoy_cert_file": r.text(&e.EnvoyCertFile), "envoy_key_file": r.text(&e.EnvoyKeyFile),
+			"cert_file": r.text(&e.TLS.CertFile), "key_file": r.text(&e.TLS.KeyFile),
+			"client_ca_file": r.text(&e.TLS.ClientCAFile), "client_san": r.texts(&e.ClientSANs),
+			"envoy_cert_file": r.text(&e.EnvoyCertFile), "envoy_key_file": r.text(&e.EnvoyKeyFile),
 			"server_ca_file": r.text(&e.ServerCAFile), "server_san": r.text(&e.ServerSAN),
 		}),
 	})
@@ -43,7 +44,8 @@ func (e ExtProc) printed() map[string]any {
 	return map[string]any{
 		"listen": e.Listen, "connect": e.Connect, "insecure_loopback": e.InsecureLoopback, "socket_gid": gid,
 		"tls": map[string]any{
-			"cert_file": e.TLS.CertFile, "key_file": e.TLS.KeyFile, "client_ca_file": e.TLS.ClientCAFile, "client_san": e.ClientSANs,
+			"cert_file": e.TLS.CertFile, "key_file": e.TLS.KeyFile,
+			"client_ca_file": e.TLS.ClientCAFile, "client_san": e.ClientSANs,
 			"envoy_cert_file": e.EnvoyCertFile, "envoy_key_file": e.EnvoyKeyFile, "server_ca_file": e.ServerCAFile,
 			"server_san": e.ServerSAN,
 		},
@@ -79,7 +81,8 @@ func (k *checker) checkExtProc(address func(path, a string, secured bool, remedy
 // checkPeers checks how Envoy is told from others over TCP.
 func (k *checker) checkPeers(listen string) {
 	e := k.config.ExtProc
-	const mutual = "give extproc.tls with cert_file, key_file, client_ca_file, client_san, envoy_cert_file and envoy_key_file"
+	const mutual = "give extproc.tls with cert_file, key_file, client_ca_file, client_san, envoy_cert_file and " +
+		"envoy_key_file"
 	switch {
 	case e.InsecureLoopback && !loopback(listen):
 		k.bad(0, "extproc.insecure_loopback", "true", "is for a loopback address alone", mutual+", or use unix:PATH")
@@ -111,15 +114,17 @@ func (k *checker) checkMutual() {
 	e := k.config.ExtProc
 	if len(e.ClientSANs) == 0 {
 		k.bad(0, "extproc.tls.client_san", "", "must list the names of which Envoy's certificate carries one",
-			"e.g. [envoy.internal] or [spiffe://example.org/envoy]: not everybody whom client_ca_file signs for is to get tokens")
+			"e.g. [envoy.internal] or [spiffe://example.org/envoy]: not all whom client_ca_file signs for are to get tokens")
 	}
 	for _, name := range e.ClientSANs {
-		if u, err := url.Parse(name); name == "" || strings.ContainsAny(name, "*, ") || strings.Contains(name, "://") && (err != nil || u.Host == "") {
+		u, err := url.Parse(name)
+		if name == "" || strings.ContainsAny(name, "*, ") || strings.Contains(name, "://") && (err != nil || u.Host == "") {
 			k.bad(0, "extproc.tls.client_san", name, "must be DNS names, IP addresses or URIs, without wildcards", "")
 		}
 	}
 	if e.EnvoyCertFile == "" || e.EnvoyKeyFile == "" {
-		k.bad(0, "extproc.tls", "", "needs envoy_cert_file and envoy_key_file, as client_ca_file asks Envoy for a certificate",
+		k.bad(0, "extproc.tls", "",
+			"needs envoy_cert_file and envoy_key_file, as client_ca_file asks Envoy for a certificate",
 			"give their paths as Envoy sees them")
 	}
 }

@@ -7,7 +7,8 @@ import (
 
 // mutual is a complete tls for extproc, less the keys that are left out.
 func mutual(without ...string) string {
-	keys := "cert_file: e.crt, key_file: e.key, client_ca_file: e.ca, client_san: [envoy.example], envoy_cert_file: c.crt, envoy_key_file: c.key"
+	keys := "cert_file: e.crt, key_file: e.key, client_ca_file: e.ca, client_san: [envoy.example], " +
+		"envoy_cert_file: c.crt, envoy_key_file: c.key"
 	var kept []string
 next:
 	for key := range strings.SplitSeq(keys, ", ") {
@@ -57,7 +58,7 @@ func TestTokensGoToNobodyButOurEnvoy(t *testing.T) {
 		{anywhere + ", " + strings.Replace(mutual(), "[envoy.example]", "[]", 1), "must list the names"},
 		{anywhere + ", " + strings.Replace(mutual(), "c.key", "e.ca", 1), ""}, // c.crt is on Envoy's machine
 		{anywhere + ", " + strings.Replace(mutual(), "c.crt", "e.crt", 1), ""},
-		{anywhere + ", " + strings.Replace(strings.Replace(mutual(), "c.crt", "e.crt", 1), "c.key", "a.ca", 1), "are no pair"},
+		{anywhere + ", " + strings.NewReplacer("c.crt", "e.crt", "c.key", "a.ca").Replace(mutual()), "are no pair"},
 
 		{local, "would give tokens to every user of this machine"},
 		{"listen: 'tcp://localhost:9002'", "would give tokens to every user of this machine"},
@@ -79,7 +80,8 @@ func TestTokensGoToNobodyButOurEnvoy(t *testing.T) {
 
 func TestWhatIsPrintedOfExtProcLoadsToTheSame(t *testing.T) {
 	for _, section := range []string{
-		"socket_gid: 7", "listen: 'tcp://127.0.0.1:9002', insecure_loopback: true", "listen: 'tcp://127.0.0.1:9002', " + mutual(),
+		"socket_gid: 7", "listen: 'tcp://127.0.0.1:9002', insecure_loopback: true",
+		"listen: 'tcp://127.0.0.1:9002', " + mutual(),
 	} {
 		a := mustLoad(t, smallest+"extproc: { "+section+" }")
 		text, err := Print(a)

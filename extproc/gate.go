@@ -23,8 +23,8 @@ const (
 // sayEvery is how often refused peers are logged at most.
 const sayEvery = 10 * time.Second
 
-// gate lets in who may have tokens: on a Unix socket by the peer's user and groups, over TCP by its certificate. It stands
-// where gRPC takes its credentials, before a byte of the peer is read.
+// gate lets in who may have tokens: on a Unix socket by the peer's user and groups, over TCP by its certificate. It
+// stands where gRPC takes its credentials, before a byte of the peer is read.
 type gate struct {
 	credentials.TransportCredentials
 	users   users
@@ -43,7 +43,8 @@ func newGate(cfg Config, reg prometheus.Registerer, log *zap.Logger) (*gate, err
 		g.TransportCredentials = credentials.NewTLS(c)
 	}
 	g.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "tokenward", Name: "peers_refused_total", Help: "Connections to extproc.listen of somebody who is not our Envoy.",
+		Namespace: "tokenward", Name: "peers_refused_total",
+		Help: "Connections to extproc.listen of somebody who is not our Envoy.",
 	}, []string{"reason"})
 	for _, reason := range []string{refusedUser, refusedCertificate, refusedName} {
 		g.refused.WithLabelValues(reason)
@@ -69,7 +70,7 @@ func (g *gate) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, erro
 // Clone implements credentials.TransportCredentials.
 func (g *gate) Clone() credentials.TransportCredentials { return g }
 
-// broken is the other side's no: it does not trust our certificate. Nobody was refused, but Envoy does not say why either.
+// broken is the other side's no: it does not trust our certificate. Nobody was refused, but Envoy does not say why.
 const broken = "handshake"
 
 // refusal is why a handshake failed; "": the peer left, or the network did.

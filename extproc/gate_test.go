@@ -73,7 +73,9 @@ func (a *authority) sign(name string, c *x509.Certificate) tls.Certificate {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	for suffix, b := range map[string]*pem.Block{".crt": {Type: "CERTIFICATE", Bytes: der}, ".key": {Type: "PRIVATE KEY", Bytes: pkcs8}} {
+	for suffix, b := range map[string]*pem.Block{
+		".crt": {Type: "CERTIFICATE", Bytes: der}, ".key": {Type: "PRIVATE KEY", Bytes: pkcs8},
+	} {
 		if err := os.WriteFile(a.file(name+suffix), pem.EncodeToMemory(b), 0o600); err != nil {
 			a.t.Fatal(err)
 		}
@@ -100,14 +102,17 @@ func uris(t *testing.T, list ...string) (out []*url.URL) {
 }
 
 // guardedServer serves on loopback TCP whoever has a certificate of the authority.
-func guardedServer(t *testing.T, a *authority, names ...string) (address string, reg *prometheus.Registry, logs *observer.ObservedLogs) {
+func guardedServer(
+	t *testing.T, a *authority, names ...string,
+) (address string, reg *prometheus.Registry, logs *observer.ObservedLogs) {
 	t.Helper()
 	a.sign("server", &x509.Certificate{
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"envoy"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"envoy"},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
 	cfg := Config{
-		Listen: "tcp://127.0.0.1:0", CertFile: a.file("server.crt"), KeyFile: a.file("server.key"), ClientCAFile: a.file("ca.crt"),
-		ClientSANs: names, TrailAge: time.Minute,
+		Listen: "tcp://127.0.0.1:0", CertFile: a.file("server.crt"), KeyFile: a.file("server.key"),
+		ClientCAFile: a.file("ca.crt"), ClientSANs: names, TrailAge: time.Minute,
 	}
 	core, logs := observer.New(zap.WarnLevel)
 	reg = prometheus.NewRegistry()

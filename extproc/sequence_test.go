@@ -63,7 +63,8 @@ func realStore(t *testing.T, driver string) (s *tokenstore.Store, stop func()) {
 		Pools:     map[string]tokenstore.PoolConfig{"p": {Provider: "p", Select: tokenstore.LeastLoaded}},
 		Drivers:   map[string]tokenstore.Driver{"p": offline{d, tokenstoretest.NewDriver()}},
 		Renewal: tokenstore.RenewalConfig{
-			TokenEndpointTimeout: 10 * time.Second, ClaimLease: 45 * time.Second, BackoffMin: time.Second, BackoffMax: time.Minute,
+			TokenEndpointTimeout: 10 * time.Second, ClaimLease: 45 * time.Second,
+			BackoffMin: time.Second, BackoffMax: time.Minute,
 		},
 	}, m, tokenstore.NewMetrics(prometheus.NewRegistry(), "memory", true), zap.NewNop())
 	if err == nil {
@@ -102,7 +103,9 @@ func (p *tape) raw() string {
 }
 
 var (
-	statuses  = []string{"200", "401", "403", "400", "429", "402", "503", "529", "101", "", "x", "-1", "99999999999999999999"}
+	statuses = []string{
+		"200", "401", "403", "400", "429", "402", "503", "529", "101", "", "x", "-1", "99999999999999999999",
+	}
 	lengths   = []string{"", "0", "40", "-1", "99999999", "10, 10"}
 	encodings = []string{"", "gzip", "br", "deflate, gzip", "zstd", "unheard-of"}
 	bodies    = []string{
@@ -116,11 +119,20 @@ func (p *tape) message() *extprocv3.ProcessingRequest {
 	m := &extprocv3.ProcessingRequest{}
 	switch p.next() % 9 {
 	case 0:
-		h := headers("x-tokenward-id", oneOf(p, "1", "2", "", "\xff"), "x-tokenward-route", oneOf(p, "r", "", "nowhere", "r\xff", p.raw()),
-			"x-tokenward-tenant", oneOf(p, "", "x", "\xff"), ":path", oneOf(p, "/v1/x", "", "?key=1", p.raw()), "x-tokenward-client", p.raw())
+		h := headers(
+			"x-tokenward-id", oneOf(p, "1", "2", "", "\xff"),
+			"x-tokenward-route", oneOf(p, "r", "", "nowhere", "r\xff", p.raw()),
+			"x-tokenward-tenant", oneOf(p, "", "x", "\xff"),
+			":path", oneOf(p, "/v1/x", "", "?key=1", p.raw()),
+			"x-tokenward-client", p.raw(),
+		)
 		m.Request = &extprocv3.ProcessingRequest_RequestHeaders{RequestHeaders: h}
 	case 1:
-		h := headers(":status", oneOf(p, statuses...), "content-encoding", oneOf(p, encodings...), "retry-after", oneOf(p, "", "3", "-3", p.raw()))
+		h := headers(
+			":status", oneOf(p, statuses...),
+			"content-encoding", oneOf(p, encodings...),
+			"retry-after", oneOf(p, "", "3", "-3", p.raw()),
+		)
 		if n := oneOf(p, lengths...); n != "" {
 			h.Headers.Headers = append(h.Headers.Headers, headers("content-length", n).Headers.Headers...)
 		}
@@ -131,7 +143,8 @@ func (p *tape) message() *extprocv3.ProcessingRequest {
 			m.Attributes = map[string]*structpb.Struct{"envoy.filters.http.ext_proc": s, "nil": nil}
 		}
 	case 2:
-		m.Request = &extprocv3.ProcessingRequest_ResponseBody{ResponseBody: &extprocv3.HttpBody{Body: []byte(oneOf(p, bodies...) + p.raw())}}
+		body := []byte(oneOf(p, bodies...) + p.raw())
+		m.Request = &extprocv3.ProcessingRequest_ResponseBody{ResponseBody: &extprocv3.HttpBody{Body: body}}
 	case 3:
 		m.Request = &extprocv3.ProcessingRequest_RequestBody{RequestBody: &extprocv3.HttpBody{}}
 	case 4:
@@ -139,8 +152,14 @@ func (p *tape) message() *extprocv3.ProcessingRequest {
 	case 5:
 		m.Request = &extprocv3.ProcessingRequest_ResponseTrailers{}
 	case 6: // what a peer leaves out
-		oneOf(p, func() { m.Request = &extprocv3.ProcessingRequest_RequestHeaders{} }, func() { m.Request = &extprocv3.ProcessingRequest_ResponseHeaders{} },
-			func() { m.Request = &extprocv3.ProcessingRequest_ResponseBody{} }, func() {})()
+		switch p.next() % 4 {
+		case 0:
+			m.Request = &extprocv3.ProcessingRequest_RequestHeaders{}
+		case 1:
+			m.Request = &extprocv3.ProcessingRequest_ResponseHeaders{}
+		case 2:
+			m.Request = &extprocv3.ProcessingRequest_ResponseBody{}
+		}
 	case 7:
 		list := &corev3.HeaderMap{Headers: []*corev3.HeaderValue{nil, {}, {Key: "x-tokenward-route", Value: "r"}}}
 		m.Request = &extprocv3.ProcessingRequest_RequestHeaders{RequestHeaders: &extprocv3.HttpHeaders{Headers: list}}
@@ -192,7 +211,8 @@ func FuzzAnySequenceOfMessagesIsAnsweredOrRefused(f *testing.F) {
 		"\x02\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00", // a whole attempt
 		"\x03\x00\x00\x00\x00\x00\x00\x00\x00\x01\x01\x00\x00\x02\x00\x00\x00\x00\x02\x01\x00",     // with a peeked body
 		"\x05\x00\x00\x00\x00\x00\x00\x00\x00\x01\x01\x00\x00\x02\x00\x00\x00\x00\x01\x01\x00\x00", // headers for a body
-		"\x00\x00\x00\x03\x00\x00\x00\x00\x00", "\x00\x00\x03\x03\x00\x00\x00\x00\x00", "\x01\x07\x07\x00", "\x00\x06\x02\x00", "\x02\x03\x04\x05",
+		"\x00\x00\x00\x03\x00\x00\x00\x00\x00", "\x00\x00\x03\x03\x00\x00\x00\x00\x00", "\x01\x07\x07\x00",
+		"\x00\x06\x02\x00", "\x02\x03\x04\x05",
 		"\x00\x08\x04\x12\x02\x0a\x00", "\x01\x07\x06\x01\x00",
 	} {
 		f.Add([]byte(seed), false)
@@ -204,7 +224,8 @@ func FuzzAnySequenceOfMessagesIsAnsweredOrRefused(f *testing.F) {
 			tokens, stop := realStore(t, driver)
 			defer stop()
 			reg := prometheus.NewRegistry()
-			s, err := New(Config{TrailAge: time.Minute, Upstreams: map[string][]string{"r": {"u", "v"}}}, &Socket{}, tokens, reg, zap.NewNop())
+			cfg := Config{TrailAge: time.Minute, Upstreams: map[string][]string{"r": {"u", "v"}}}
+			s, err := New(cfg, &Socket{}, tokens, reg, zap.NewNop())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -91,7 +91,8 @@ func TestAPanicEndsItsStreamAloneAndIsCounted(t *testing.T) {
 
 func TestWhatIsOutOfOrderIsRefusedAndHoldsNoPlace(t *testing.T) {
 	body := &extprocv3.ProcessingRequest{Request: &extprocv3.ProcessingRequest_ResponseBody{}}
-	request, response := message("x-tokenward-id", "1", "x-tokenward-route", "r"), answer(":status", "401", "content-length", "9")
+	request := message("x-tokenward-id", "1", "x-tokenward-route", "r")
+	response := answer(":status", "401", "content-length", "9")
 	for name, in := range map[string][]*extprocv3.ProcessingRequest{
 		"a body first":                 {body},
 		"response headers first":       {response},

@@ -32,7 +32,8 @@ func (u users) admit(c *net.UnixConn) error {
 	var groups []uint32
 	var failure error
 	if err := raw.Control(func(fd uintptr) {
-		if peer, failure = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); failure == nil && u.gid >= 0 { //nolint:gosec // a file descriptor fits
+		peer, failure = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if failure == nil && u.gid >= 0 {
 			groups = peerGroups(fd)
 		}
 	}); err != nil {
@@ -44,13 +45,15 @@ func (u users) admit(c *net.UnixConn) error {
 	if u.match(peer, groups) {
 		return nil
 	}
-	return fmt.Errorf("the peer is process %d of user %d, group %d: run Envoy as user %d, or name a group of its in extproc.socket_gid",
-		peer.Pid, peer.Uid, peer.Gid, u.uid)
+	return fmt.Errorf("the peer is process %d of user %d, group %d: "+
+		"run Envoy as user %d, or name a group of its in extproc.socket_gid", peer.Pid, peer.Uid, peer.Gid, u.uid)
 }
 
 func (u users) match(peer *unix.Ucred, groups []uint32) bool {
-	return int64(peer.Uid) == int64(u.uid) ||
-		u.gid >= 0 && (int64(peer.Gid) == int64(u.gid) || slices.Contains(groups, uint32(u.gid))) //nolint:gosec // not negative
+	if int64(peer.Uid) == int64(u.uid) {
+		return true
+	}
+	return u.gid >= 0 && slices.Contains(append(groups, peer.Gid), uint32(u.gid)) //nolint:gosec // it is not negative
 }
 
 // peerGroups are the peer's supplementary groups (SO_PEERGROUPS, Linux 4.13); none where the kernel does not tell.

