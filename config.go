@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -89,6 +90,7 @@ func domainConfig(c *config.Config) (tokenstore.Config, error) {
 func extprocConfig(c *config.Config) extproc.Config {
 	out := extproc.Config{
 		Listen: c.ExtProc.Listen, CertFile: c.ExtProc.TLS.CertFile, KeyFile: c.ExtProc.TLS.KeyFile, ClientCAFile: c.ExtProc.TLS.ClientCAFile,
+		ClientSANs: c.ExtProc.ClientSANs, InsecureLoopback: c.ExtProc.InsecureLoopback, SocketGID: c.ExtProc.SocketGID,
 		RevealAttempts: map[string]bool{}, Upstreams: map[string][]string{},
 		CredentialQueryKeys: provider.CredentialQueryKeys(), CredentialProtocols: provider.CredentialProtocols(),
 	}
@@ -116,6 +118,13 @@ func bootstrap(c *config.Config, adminSocket string) ([]byte, error) {
 		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "",
 		ForwardHeaders:    append(provider.RequestHeaders(), provider.LimitHeaders()...),
 		CredentialHeaders: provider.CredentialHeaders(), HiddenHeaders: hidden(), ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
+	}
+	if x := c.ExtProc; x.Connect != "" {
+		e.ExtProc = "tcp://" + x.Connect
+	}
+	if x := c.ExtProc; e.ExtProcTLS {
+		e.ExtProcCAFile = cmp.Or(x.ServerCAFile, x.TLS.ClientCAFile)
+		e.ExtProcCertFile, e.ExtProcKeyFile, e.ExtProcSAN = x.EnvoyCertFile, x.EnvoyKeyFile, x.ServerSAN
 	}
 	for _, r := range c.Routes {
 		e.LongestHold = max(e.LongestHold, r.RefreshWait)

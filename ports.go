@@ -36,7 +36,7 @@ func bindPorts(ctx context.Context, c *config.Config, withEnvoy, succeeds bool) 
 		err = nil
 	}
 	if err == nil {
-		p.extproc, err = bindExtProc(ctx, c.ExtProc.Listen)
+		p.extproc, err = bindExtProc(ctx, extprocConfig(c))
 	}
 	if err == nil && withEnvoy {
 		err = envoyBlocked(ctx, c)
@@ -47,11 +47,11 @@ func bindPorts(ctx context.Context, c *config.Config, withEnvoy, succeeds bool) 
 	return p, err
 }
 
-func bindExtProc(ctx context.Context, address string) (net.Listener, error) {
-	if tcp, ok := strings.CutPrefix(address, "tcp://"); ok {
+func bindExtProc(ctx context.Context, cfg extproc.Config) (net.Listener, error) {
+	if tcp, ok := strings.CutPrefix(cfg.Listen, "tcp://"); ok {
 		return port{"Envoy", "extproc.listen", tcp}.bind(ctx)
 	}
-	return nil, extproc.Check(ctx, address)
+	return nil, extproc.Check(ctx, cfg)
 }
 
 // close gives back what nobody serves on. Closing twice does no harm.

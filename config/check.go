@@ -59,12 +59,7 @@ func (k *checker) checkListeners() {
 		}
 		seen = append(seen, l)
 	}
-	switch tcp, isTCP := strings.CutPrefix(c.ExtProc.Listen, "tcp://"); {
-	case isTCP:
-		address("extproc.listen", tcp, c.ExtProc.TLS.CertFile != "", "give extproc.tls, or use unix:PATH")
-	case !strings.HasPrefix(c.ExtProc.Listen, "unix:") || len(c.ExtProc.Listen) == len("unix:"):
-		k.bad(0, "extproc.listen", c.ExtProc.Listen, "must be unix:PATH or tcp://HOST:PORT", "")
-	}
+	k.checkExtProc(address)
 	address("admin.listen", c.Admin.Listen, c.Admin.TLS.CertFile != "", "give admin.tls")
 	address("envoy.admin", c.Envoy.Admin, false, "Envoy's admin port has no authentication: keep it on loopback")
 	address("envoy.listen", c.Envoy.Listen, c.Clients.Anonymous == "always", "clients cannot be authenticated yet: use a loopback address, or say clients.anonymous: always")

@@ -118,6 +118,9 @@ func Notes(c *Config) (notes []string) {
 			notes = append(notes, "clients.trusted_proxies "+p+": every program on this host may name its tenant")
 		}
 	}
+	if c.ExtProc.InsecureLoopback {
+		notes = append(notes, "extproc.insecure_loopback: every user of this machine gets tokens at "+c.ExtProc.Listen)
+	}
 	if slices.Contains(c.Clients.Origins, "*") {
 		notes = append(notes, "clients.origins *: every web page that somebody opens here may spend the accounts, "+
 			"and read the answers")

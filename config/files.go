@@ -24,12 +24,7 @@ func (k *checker) checkFiles() {
 	pairs := map[string]TLS{"extproc.tls": c.ExtProc.TLS, "admin.tls": c.Admin.TLS, "envoy.tls": c.Envoy.TLS}
 	for _, path := range slices.Sorted(maps.Keys(pairs)) {
 		t := pairs[path]
-		cert, key := k.readable(0, path+".cert_file", t.CertFile), k.readable(0, path+".key_file", t.KeyFile)
-		if cert != nil && key != nil {
-			if _, err := tls.X509KeyPair(cert, key); err != nil {
-				k.bad(0, path, "", "cert_file and key_file are no pair of PEM files: "+strings.TrimPrefix(err.Error(), "tls: "), "give the chain's and its private key's file")
-			}
-		}
+		k.pair(path, "cert_file", "key_file", t.CertFile, t.KeyFile)
 		k.authority(0, path+".client_ca_file", t.ClientCAFile)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
@@ -38,10 +33,34 @@ func (k *checker) checkFiles() {
 	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
 		k.authority(c.Upstreams[name].line, "upstreams."+name+".ca_file", c.Upstreams[name].CAFile)
 	}
+	if e := c.ExtProc; present(e.EnvoyCertFile) && present(e.EnvoyKeyFile) { // they may be on Envoy's machine alone
+		k.pair("extproc.tls", "envoy_cert_file", "envoy_key_file", e.EnvoyCertFile, e.EnvoyKeyFile)
+	}
+	if present(c.ExtProc.ServerCAFile) {
+		k.authority(0, "extproc.tls.server_ca_file", c.ExtProc.ServerCAFile)
+	}
 	if path, ok := strings.CutPrefix(c.ExtProc.Listen, "unix:"); ok {
 		if n := max(len(path), len(filepath.Join(filepath.Dir(path), temporarySocket))); n > longestSocketPath {
 			k.bad(0, "extproc.listen", c.ExtProc.Listen, fmt.Sprintf("is %d bytes too long for a Unix socket", n-longestSocketPath), "use a shorter path, e.g. unix:/run/tokenward/extproc.sock")
 		}
+	}
+}
+
+// present reports whether a file is on this machine.
+func present(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
+
+// pair checks a certificate and its key.
+func (k *checker) pair(path, certKey, keyKey, certFile, keyFile string) {
+	cert, key := k.readable(0, path+"."+certKey, certFile), k.readable(0, path+"."+keyKey, keyFile)
+	if cert == nil || key == nil {
+		return
+	}
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
+		k.bad(0, path, "", certKey+" and "+keyKey+" are no pair of PEM files: "+strings.TrimPrefix(err.Error(), "tls: "),
+			"give the chain's and its private key's file")
 	}
 }
 

@@ -77,7 +77,7 @@ func (r *reader) sections(c *Config) keys {
 		"keys": r.later("remove it until client keys land", "false"), "mtls_ca_file": r.later("remove it", ""), "trusted_header": r.later("remove it", ""),
 	}
 	return keys{
-		"extproc": r.object(keys{"listen": r.text(&c.ExtProc.Listen), "tls": r.tls(&c.ExtProc.TLS)}),
+		"extproc": r.extproc(&c.ExtProc),
 		"admin": r.object(keys{
 			"listen": r.text(&c.Admin.Listen), "token_file": r.text(&c.Admin.TokenFile), "tls": r.tls(&c.Admin.TLS),
 			"metrics_auth": r.boolean(&c.Admin.MetricsAuth), "metrics": r.object(keys{"account_label": r.boolean(&c.Admin.AccountLabel)}),
@@ -186,6 +186,9 @@ func (c *Config) resolvePaths(folder string) {
 		}
 	}
 	for _, p := range append(c.Store.paths(), &c.Admin.TokenFile) {
+		fix(p)
+	}
+	for _, p := range []*string{&c.ExtProc.EnvoyCertFile, &c.ExtProc.EnvoyKeyFile, &c.ExtProc.ServerCAFile} {
 		fix(p)
 	}
 	for _, t := range []*TLS{&c.ExtProc.TLS, &c.Admin.TLS, &c.Envoy.TLS} {

@@ -94,7 +94,8 @@ func TestTheSmallestFileHasTheDocumentedDefaults(t *testing.T) {
 
 // whole gives every key a value that is not its default.
 const whole = `
-extproc: { listen: "tcp://192.0.2.1:9002", tls: { cert_file: e.crt, key_file: e.key, client_ca_file: e.ca } }
+extproc: { listen: "tcp://192.0.2.1:9002", tls: { cert_file: e.crt, key_file: e.key, client_ca_file: e.ca, client_san: [envoy.example, "spiffe://x.example/envoy"],
+  envoy_cert_file: c.crt, envoy_key_file: c.key, server_ca_file: s.ca, server_san: tokenward.example }, connect: "tw.example:9002" }
 admin:
   listen: 192.0.2.1:8981
   token_file: a.token
@@ -154,9 +155,13 @@ func TestEveryKeyReachesItsField(t *testing.T) {
 	}
 	in := func(name string) string { return filepath.Join(folder, name) }
 	want := &Config{
-		ExtProc: ExtProc{Listen: "tcp://192.0.2.1:9002", TLS: TLS{in("e.crt"), in("e.key"), in("e.ca")}},
-		Admin:   Admin{Listen: "192.0.2.1:8981", TokenFile: in("a.token"), TLS: TLS{in("a.crt"), in("a.key"), in("a.ca")}, MetricsAuth: true},
-		Store:   Store{SQLite: SQLite{Path: in("s.db"), KeyFile: in("s.key")}},
+		ExtProc: ExtProc{
+			Listen: "tcp://192.0.2.1:9002", Connect: "tw.example:9002",
+			TLS: TLS{in("e.crt"), in("e.key"), in("e.ca")}, ClientSANs: []string{"envoy.example", "spiffe://x.example/envoy"},
+			EnvoyCertFile: in("c.crt"), EnvoyKeyFile: in("c.key"), ServerCAFile: in("s.ca"), ServerSAN: "tokenward.example",
+		},
+		Admin: Admin{Listen: "192.0.2.1:8981", TokenFile: in("a.token"), TLS: TLS{in("a.crt"), in("a.key"), in("a.ca")}, MetricsAuth: true},
+		Store: Store{SQLite: SQLite{Path: in("s.db"), KeyFile: in("s.key")}},
 		Renewal: Renewal{
 			Sweep: time.Hour, Lead: 5 * time.Minute, Workers: 3, TokenEndpointTimeout: 4 * time.Second, ClaimLease: 9 * time.Second,
 			BackoffMin: time.Second, BackoffMax: 2 * time.Second,
@@ -339,7 +344,7 @@ routes: { r: { upstreams: [a, b, c] } }
 
 func TestSeveralListenersMayAskForAnyFreePort(t *testing.T) {
 	mustLoad(t, smallest+`
-extproc: { listen: "tcp://127.0.0.1:0" }
+extproc: { listen: "tcp://127.0.0.1:0", insecure_loopback: true }
 admin: { listen: "127.0.0.1:0" }
 `)
 }

@@ -52,7 +52,7 @@ func Print(c *Config) ([]byte, error) {
 	}
 	envoyTLS := map[string]any{"cert_file": c.Envoy.TLS.CertFile, "key_file": c.Envoy.TLS.KeyFile}
 	all := map[string]any{
-		"extproc": map[string]any{"listen": c.ExtProc.Listen, "tls": tls(c.ExtProc.TLS)},
+		"extproc": c.ExtProc.printed(),
 		"admin": map[string]any{
 			"listen": c.Admin.Listen, "token_file": c.Admin.TokenFile, "tls": tls(c.Admin.TLS), "metrics_auth": c.Admin.MetricsAuth,
 			"metrics": map[string]any{"account_label": c.Admin.AccountLabel},

@@ -20,10 +20,17 @@ type Config struct {
 // TLS names certificate files; all empty: no TLS.
 type TLS struct{ CertFile, KeyFile, ClientCAFile string }
 
-// ExtProc is where Envoy finds the service.
+// ExtProc is where Envoy finds the service, and how each knows the other.
 type ExtProc struct {
-	Listen string // unix:PATH or tcp://HOST:PORT
-	TLS    TLS
+	Listen           string // unix:PATH or tcp://HOST:PORT
+	Connect          string // HOST:PORT where Envoy reaches it over TCP; "": as in Listen
+	InsecureLoopback bool   // a loopback address gives tokens to every local user
+	SocketGID        *int   // members of this group may connect to the Unix socket; nil: our own user alone
+	TLS              TLS
+	// What is more in its tls: names of which Envoy's certificate carries one, and files as Envoy sees them.
+	ClientSANs                                []string
+	EnvoyCertFile, EnvoyKeyFile, ServerCAFile string // ServerCAFile "": TLS.ClientCAFile
+	ServerSAN                                 string // in the service's certificate; "": the host that Envoy connects to
 }
 
 // Admin is the operator's edge.

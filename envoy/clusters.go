@@ -90,12 +90,18 @@ func (b *builder) serviceCluster() (*clusterv3.Cluster, error) {
 	if !e.ip {
 		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
 	}
-	if b.cfg.ExtProcTLS {
-		if c.TransportSocket, err = b.tls(e, b.cfg.ExtProcCAFile, []string{"h2"}); err != nil {
-			return nil, err
-		}
+	if !b.cfg.ExtProcTLS {
+		return c, nil
 	}
-	return c, nil
+	if name := b.cfg.ExtProcSAN; name != "" {
+		e = endpoint{host: name, ip: net.ParseIP(name) != nil}
+	}
+	var own []*tlsv3.TlsCertificate
+	if b.cfg.ExtProcCertFile != "" {
+		own = []*tlsv3.TlsCertificate{{CertificateChain: file(b.cfg.ExtProcCertFile), PrivateKey: file(b.cfg.ExtProcKeyFile)}}
+	}
+	c.TransportSocket, err = b.tls(e, b.cfg.ExtProcCAFile, []string{"h2"}, own...)
+	return c, err
 }
 
 func (b *builder) upstreamCluster(u Upstream) (*clusterv3.Cluster, error) {
@@ -146,8 +152,8 @@ func protocol(p string, tls bool) *httpv3.HttpProtocolOptions {
 	return &httpv3.HttpProtocolOptions{UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_AutoConfig{AutoConfig: &httpv3.HttpProtocolOptions_AutoHttpConfig{Http2ProtocolOptions: h2}}}
 }
 
-// tls verifies the peer's name, fixed per cluster and independent of what the client asked for.
-func (b *builder) tls(e endpoint, caFile string, alpn []string) (*corev3.TransportSocket, error) {
+// tls verifies the peer's name, fixed per cluster and independent of what the client asked for, and shows it own.
+func (b *builder) tls(e endpoint, caFile string, alpn []string, own ...*tlsv3.TlsCertificate) (*corev3.TransportSocket, error) {
 	if caFile == "" {
 		caFile = b.cfg.SystemCAFile
 	}
@@ -158,12 +164,15 @@ func (b *builder) tls(e endpoint, caFile string, alpn []string) (*corev3.Transpo
 		}
 	}
 	san, sni := tlsv3.SubjectAltNameMatcher_DNS, e.host
-	if e.ip {
+	switch {
+	case e.ip:
 		san, sni = tlsv3.SubjectAltNameMatcher_IP_ADDRESS, ""
+	case strings.Contains(e.host, "://"): // a workload's identity
+		san, sni = tlsv3.SubjectAltNameMatcher_URI, ""
 	}
 	return &corev3.TransportSocket{Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: b.any(&tlsv3.UpstreamTlsContext{
 		Sni: sni,
-		CommonTlsContext: &tlsv3.CommonTlsContext{AlpnProtocols: alpn, ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{
+		CommonTlsContext: &tlsv3.CommonTlsContext{AlpnProtocols: alpn, TlsCertificates: own, ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{
 			ValidationContext: &tlsv3.CertificateValidationContext{
 				TrustedCa:                 file(caFile),
 				MatchTypedSubjectAltNames: []*tlsv3.SubjectAltNameMatcher{{SanType: san, Matcher: exact(e.host)}},

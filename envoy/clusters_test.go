@@ -112,15 +112,18 @@ func TestEveryClusterIsAnUpstreamOrOneOfOurOwn(t *testing.T) {
 }
 
 func TestTheServiceIsReachedWhereItListens(t *testing.T) {
-	for _, tt := range []struct{ listen, kind, want, san string }{
-		{"unix:/run/x.sock", "STATIC", "/run/x.sock", ""},
-		{"tcp://127.0.0.1:9002", "STATIC", "127.0.0.1:9002", "IP_ADDRESS:127.0.0.1"},
-		{"tcp://localhost:9002", "STATIC", "127.0.0.1:9002", "IP_ADDRESS:127.0.0.1"},
-		{"tcp://tokenward.example:9002", "STRICT_DNS", "tokenward.example:9002", "DNS:tokenward.example"},
+	for _, tt := range []struct{ listen, name, kind, want, san string }{
+		{"unix:/run/x.sock", "", "STATIC", "/run/x.sock", ""},
+		{"tcp://127.0.0.1:9002", "", "STATIC", "127.0.0.1:9002", "IP_ADDRESS:127.0.0.1"},
+		{"tcp://localhost:9002", "", "STATIC", "127.0.0.1:9002", "IP_ADDRESS:127.0.0.1"},
+		{"tcp://tokenward.example:9002", "", "STRICT_DNS", "tokenward.example:9002", "DNS:tokenward.example"},
+		{"tcp://127.0.0.1:9002", "tw.internal", "STATIC", "127.0.0.1:9002", "DNS:tw.internal"},
+		{"tcp://tw.example:9002", "192.0.2.1", "STRICT_DNS", "tw.example:9002", "IP_ADDRESS:192.0.2.1"},
+		{"tcp://127.0.0.1:9002", "spiffe://x.example/tw", "STATIC", "127.0.0.1:9002", "URI:spiffe://x.example/tw"},
 	} {
-		t.Run(tt.listen, func(t *testing.T) {
+		t.Run(tt.listen+" "+tt.name, func(t *testing.T) {
 			c := samples()["small"]
-			c.ExtProc, c.ExtProcTLS = tt.listen, tt.san != ""
+			c.ExtProc, c.ExtProcTLS, c.ExtProcSAN = tt.listen, tt.san != "", tt.name
 			cluster := clusterNamed(t, c, clusterService)
 			a := cluster.GetLoadAssignment().GetEndpoints()[0].GetLbEndpoints()[0].GetEndpoint().GetAddress()
 			got := a.GetPipe().GetPath()

@@ -47,9 +47,11 @@ type Config struct {
 	ExtProc        string // unix:/absolute/path or tcp://HOST:PORT
 	ExtProcTLS     bool   // TLS towards the service
 	ExtProcCAFile  string
-	Upstreams      []Upstream
-	Routes         []Route
-	ForwardHeaders []string // headers of requests and answers that the service must see, besides its own
+	// What Envoy shows to the service, and the name that it wants in the service's certificate; "": the host of ExtProc.
+	ExtProcCertFile, ExtProcKeyFile, ExtProcSAN string
+	Upstreams                                   []Upstream
+	Routes                                      []Route
+	ForwardHeaders                              []string // headers of requests and answers that the service must see, besides its own
 	// CredentialHeaders are removed from what clients send; so are names that end in -NAME, and spellings with _ for -.
 	CredentialHeaders []string
 	HiddenHeaders     []string      // of answers, which clients do not see unless the route reveals them

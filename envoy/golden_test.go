@@ -38,6 +38,7 @@ func samples() map[string]Config {
 		"everything": {
 			Listen: "0.0.0.0:8443", Admin: "localhost:9901", CertFile: "/etc/tokenward/tls.crt", KeyFile: "/etc/tokenward/tls.key", RetryBodyLimit: 1 << 20,
 			ExtProc: "tcp://tokenward.example:9002", ExtProcTLS: true, ExtProcCAFile: "/etc/tokenward/ca.crt",
+			ExtProcCertFile: "/etc/envoy/client.crt", ExtProcKeyFile: "/etc/envoy/client.key", ExtProcSAN: "tokenward.internal",
 			Upstreams: []Upstream{
 				{Name: "anthropic", URL: "https://api.anthropic.com", Protocol: "auto"},
 				{Name: "own-ca", URL: "https://llm.example:8443/", CAFile: "/etc/tokenward/llm-ca.crt", Protocol: "http1"},

@@ -119,7 +119,7 @@ func TestARealEnvoyAcceptsWhatIsGenerated(t *testing.T) {
 				c.CertFile, c.KeyFile = cert, key
 			}
 			if c.ExtProcCAFile != "" {
-				c.ExtProcCAFile = cert
+				c.ExtProcCAFile, c.ExtProcCertFile, c.ExtProcKeyFile = cert, cert, key
 			}
 			c.SystemCAFile = cert
 			for i := range c.Upstreams {

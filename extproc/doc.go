@@ -6,6 +6,9 @@
 //
 // # Invariants
 //
+//   - Nothing of a peer is read before the gate has let it in: on a Unix socket by its user, over TCP by its certificate.
+//   - Whatever a peer sends, in whatever order, is answered or refused. A panic ends its stream alone.
+//   - A metric's label is a name of the configuration.
 //   - A stream never ends cleanly before the request headers are answered: Envoy would send the request on without a token.
 //   - Every final reply to response headers removes x-tokenward-status: what is left of it tells the outer listener that
 //     we died while we held a refusal.

@@ -186,9 +186,9 @@ func refusalReply(ref *tokenstore.Refusal, attempts int, meta *structpb.Struct) 
 
 func (a *attempt) requestMetadata(decision string) *structpb.Struct {
 	fields := map[string]*structpb.Value{
-		"id":      structpb.NewStringValue(a.facts.id),
-		"account": structpb.NewStringValue(string(a.pick.Account)),
-		"attempt": structpb.NewStringValue(a.facts.attempt),
+		"id":      text(a.facts.id),
+		"account": text(string(a.pick.Account)),
+		"attempt": text(a.facts.attempt),
 	}
 	if decision != "" {
 		fields["decision"] = structpb.NewStringValue(decision)
@@ -206,6 +206,9 @@ func (a *attempt) responseMetadata(d tokenstore.Decision) *structpb.Struct {
 	}
 	return inNamespace(fields)
 }
+
+// text is a value of metadata, which must be UTF-8 or is not sent at all.
+func text(s string) *structpb.Value { return structpb.NewStringValue(strings.ToValidUTF8(s, "\ufffd")) }
 
 func inNamespace(fields map[string]*structpb.Value) *structpb.Struct {
 	return &structpb.Struct{Fields: map[string]*structpb.Value{metadataNamespace: structpb.NewStructValue(&structpb.Struct{Fields: fields})}}

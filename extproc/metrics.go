@@ -8,6 +8,17 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
+// unknownRoute is the label of every route that is not in the configuration: peers must not make series at will.
+const unknownRoute = "unknown"
+
+// label is a route's label.
+func (s *Server) label(route string) string {
+	if _, ok := s.cfg.Upstreams[route]; !ok {
+		return unknownRoute
+	}
+	return route
+}
+
 type metrics struct {
 	requests *prometheus.CounterVec
 	attempts *prometheus.CounterVec

@@ -19,6 +19,7 @@ const peekTimeout = time.Second
 // decide. Then the stream ends cleanly, and what Envoy holds goes on as it came: x-tokenward-status is still in place,
 // so that the outer listener retries a 401 and passes the rest.
 func (a *attempt) peek() (bool, error) {
+	a.next = responseBody
 	if err := a.stream.Send(peekReply(a.response.mode)); err != nil {
 		a.cut()
 		return false, a.ended(err)
@@ -87,6 +88,6 @@ func (a *attempt) cut() {
 // missed counts evidence that went unread, and why.
 func (a *attempt) missed(why unread) {
 	if why != "" {
-		a.server.metrics.unread.WithLabelValues(a.facts.route, a.pick.Upstream, string(why)).Inc()
+		a.server.metrics.unread.WithLabelValues(a.route, a.pick.Upstream, string(why)).Inc()
 	}
 }

@@ -42,6 +42,8 @@ func (j *judge) Report(
 	return d, ctx.Err()
 }
 
+func (j *judge) Panicked(string, any, []byte) {}
+
 // silent is an exchange in which nothing comes after the prepared messages, until its end.
 type silent struct {
 	exchange

@@ -2,12 +2,9 @@ package extproc
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -16,26 +13,32 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 )
 
 const (
 	trailsMost = 100_000
 	drainTime  = 15 * time.Second
+	// handshakeTime is how long a peer may take to show who it is.
+	handshakeTime = 10 * time.Second
 )
 
 // Config says where the service listens.
 type Config struct {
-	Listen         string              // unix:PATH or tcp://HOST:PORT
-	CertFile       string              // with KeyFile: TLS, for TCP
-	KeyFile        string              //
-	ClientCAFile   string              // clients must show a certificate of this authority
-	TrailAge       time.Duration       // longer than every route's recovery_timeout
-	RevealAttempts map[string]bool     // by route
-	Upstreams      map[string][]string // by route; their counters begin at 0
-	Bound          net.Listener        // the TCP address, bound already; nil: Start binds it
+	Listen       string   // unix:PATH or tcp://HOST:PORT
+	CertFile     string   // with KeyFile: TLS, for TCP
+	KeyFile      string   //
+	ClientCAFile string   // clients must show a certificate of this authority, over TCP
+	ClientSANs   []string // that is for one of these names
+	// InsecureLoopback gives tokens to every local user: TCP on a loopback address without ClientCAFile is refused otherwise.
+	InsecureLoopback bool
+	SocketGID        *int                // members of this group may connect to the Unix socket, beside our own user; nil: nobody else
+	TrailAge         time.Duration       // longer than every route's recovery_timeout
+	RevealAttempts   map[string]bool     // by route
+	Upstreams        map[string][]string // by route; their counters begin at 0
+	Bound            net.Listener        // the TCP address, bound already; nil: Start binds it
 	// What clients send as credentials beside headers: query keys in lower case with -, WebSocket subprotocols.
 	CredentialQueryKeys, CredentialProtocols []string
 }
@@ -65,15 +68,16 @@ func New(cfg Config, socket *Socket, tokens Tokens, reg prometheus.Registerer, l
 	m.begin(cfg.Upstreams)
 	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: m, health: health.NewServer(), socket: socket}
 	s.scrub = newScrub(cfg.CredentialQueryKeys, cfg.CredentialProtocols)
-	var opts []grpc.ServerOption
-	if cfg.CertFile != "" {
-		c, err := serverTLS(cfg)
-		if err != nil {
-			return nil, err
-		}
-		opts = append(opts, grpc.Creds(credentials.NewTLS(c)))
+	g, err := newGate(cfg, reg, log)
+	if err != nil {
+		return nil, err
 	}
-	s.grpc = grpc.NewServer(opts...)
+	s.grpc = grpc.NewServer(
+		grpc.Creds(g), grpc.ConnectionTimeout(handshakeTime), grpc.ChainStreamInterceptor(s.survive),
+		// A machine that is gone says nothing: its attempts would hold their places for hours. Envoy asks every 30 seconds.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	)
 	extprocv3.RegisterExternalProcessorServer(s.grpc, s)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	return s, nil
@@ -125,15 +129,36 @@ func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	if s.socket.path != "" {
 		return s.socket.listen(ctx)
 	}
+	l := s.cfg.Bound
+	if l == nil {
+		var err error
+		if l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", strings.TrimPrefix(s.cfg.Listen, "tcp://")); err != nil {
+			return nil, fmt.Errorf("listening for Envoy on %s: %w: choose another extproc.listen", s.cfg.Listen, err)
+		}
+	}
+	if err := s.cfg.guarded(l.Addr()); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	if s.cfg.ClientCAFile == "" {
+		s.log.Warn("extproc.insecure_loopback: every user of this machine gets tokens at " + l.Addr().String())
+	}
 	s.socket.lost.Store(nil)
-	if s.cfg.Bound != nil {
-		return s.cfg.Bound, nil
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", strings.TrimPrefix(s.cfg.Listen, "tcp://"))
-	if err != nil {
-		return nil, fmt.Errorf("listening for Envoy on %s: %w: choose another extproc.listen", s.cfg.Listen, err)
-	}
 	return l, nil
+}
+
+// guarded returns an error if tokens would go to whoever reaches a TCP address.
+func (c Config) guarded(address net.Addr) error {
+	tcp, ok := address.(*net.TCPAddr)
+	local := ok && tcp.IP.IsLoopback()
+	switch {
+	case c.ClientCAFile != "" && c.CertFile != "" && len(c.ClientSANs) > 0, local && c.InsecureLoopback:
+		return nil
+	case local:
+		return fmt.Errorf("listening for Envoy on %s: every local user would get tokens there: "+
+			"give extproc.tls with client_ca_file and client_san, use unix:PATH, or say extproc.insecure_loopback: true", c.Listen)
+	}
+	return fmt.Errorf("listening for Envoy on %s: whoever reaches it would get tokens: "+
+		"give extproc.tls with client_ca_file and client_san, or use unix:PATH", c.Listen)
 }
 
 // serve answers whoever connects to l, until it is closed.
@@ -161,24 +186,4 @@ func (s *Server) watch(ctx context.Context) {
 			s.serve(l)
 		}
 	}
-}
-
-func serverTLS(cfg Config) (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("loading extproc.tls: %w", err)
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
-	if cfg.ClientCAFile == "" {
-		return c, nil
-	}
-	pem, err := os.ReadFile(cfg.ClientCAFile)
-	if err != nil {
-		return nil, fmt.Errorf("loading extproc.tls.client_ca_file: %w", err)
-	}
-	c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	if !c.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("loading extproc.tls.client_ca_file: %s holds no certificate", cfg.ClientCAFile)
-	}
-	return c, nil
 }

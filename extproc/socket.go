@@ -24,6 +24,7 @@ const lookEvery = 500 * time.Millisecond
 // be taken over: then there is nothing to watch.
 type Socket struct {
 	path string // "": TCP
+	gid  *int   // of whom may connect, beside our own user; nil: nobody
 	log  *zap.Logger
 	ours os.FileInfo            // what this process put at the path
 	lost atomic.Pointer[string] // why new connections do not come here; nil: they do
@@ -35,20 +36,20 @@ func NewSocket(cfg Config, log *zap.Logger) *Socket {
 	if !unix {
 		path = ""
 	}
-	k := &Socket{path: path, log: log}
+	k := &Socket{path: path, gid: cfg.SocketGID, log: log}
 	k.lost.Store(&notYet)
 	return k
 }
 
 var notYet = "Envoy cannot reach this process yet"
 
-// Check says why Start could not listen on an address of Config.Listen; nil: it can. It leaves alone who listens there.
-func Check(ctx context.Context, address string) error {
-	path, unix := strings.CutPrefix(address, "unix:")
-	if !unix {
+// Check says why Start could not listen on a Unix socket's Config.Listen; nil: it can. It leaves alone who listens there.
+func Check(ctx context.Context, cfg Config) error {
+	k := NewSocket(cfg, zap.NewNop())
+	if k.path == "" {
 		return nil
 	}
-	l, fresh, err := (&Socket{path: path}).bind(ctx)
+	l, fresh, err := k.bind(ctx)
 	if err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func (k *Socket) listen(ctx context.Context) (net.Listener, error) {
 		return nil, err
 	}
 	ours, err := os.Lstat(fresh)
-	if err = errors.Join(err, os.Chmod(fresh, 0o660)); err == nil {
+	if err == nil {
 		err = os.Rename(fresh, k.path)
 	}
 	if err != nil {
@@ -78,13 +79,30 @@ func (k *Socket) listen(ctx context.Context) (net.Listener, error) {
 	}
 	k.ours = ours
 	k.lost.Store(nil)
+	k.warnOfClosedFolder()
 	return l, nil
+}
+
+// warnOfClosedFolder tells what to do when the group cannot get to the socket: a folder that was there keeps its mode.
+func (k *Socket) warnOfClosedFolder() {
+	if k.gid == nil {
+		return
+	}
+	folder := filepath.Dir(k.path)
+	st, err := os.Stat(folder)
+	if err != nil || st.Mode()&0o001 != 0 {
+		return
+	}
+	if owner, ok := st.Sys().(*syscall.Stat_t); ok && (int64(owner.Gid) != int64(*k.gid) || st.Mode()&0o010 == 0) {
+		k.log.Warn(fmt.Sprintf("group %d (extproc.socket_gid) may not pass the folder of the socket: chgrp %d %s && chmod g+x %s",
+			*k.gid, *k.gid, folder, folder))
+	}
 }
 
 // bind listens on a fresh name beside the path.
 func (k *Socket) bind(ctx context.Context) (l net.Listener, fresh string, err error) {
 	folder := filepath.Dir(k.path)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := k.makeFolder(folder); err != nil {
 		return nil, "", fmt.Errorf("making the folder of the socket %s: %w", k.path, err)
 	}
 	if st, err := os.Lstat(k.path); err == nil && st.Mode()&os.ModeSocket == 0 {
@@ -100,7 +118,32 @@ func (k *Socket) bind(ctx context.Context) (l net.Listener, fresh string, err er
 	if u, ok := l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false) // by then the path may be a successor's
 	}
+	if err := k.share(fresh, 0o600, 0o660); err != nil {
+		return nil, "", errors.Join(err, l.Close(), os.Remove(fresh))
+	}
 	return l, fresh, nil
+}
+
+// makeFolder makes what is missing of the socket's folder. One that is there already keeps its mode.
+func (k *Socket) makeFolder(folder string) error {
+	if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	return k.share(folder, 0o700, 0o710)
+}
+
+// share gives a path to those who may connect: nobody else, or a group.
+func (k *Socket) share(path string, alone, together os.FileMode) error {
+	if k.gid == nil {
+		return os.Chmod(path, alone)
+	}
+	if err := os.Chown(path, -1, *k.gid); err != nil {
+		return fmt.Errorf("giving %s to group %d: %w: add this user to the group, or change extproc.socket_gid", path, *k.gid, err)
+	}
+	return os.Chmod(path, together)
 }
 
 // look finds out whether the path still leads here, and takes it back when it leads nowhere: then it returns what to serve

@@ -22,18 +22,32 @@ type attempt struct {
 	pick     tokenstore.Pick
 	trail    *tokenstore.Trail
 	response responseFacts
-	number   int  // of this attempt, from 1
-	picked   bool // the request headers are answered
-	released bool // the account's place is free again
-	judged   bool // the request's fate is counted
-	blind    bool // the request has waited for a body in vain: once is enough
+	next     step   // what the stream may send next
+	route    string // the metrics' label: one of the configuration, or unknownRoute
+	number   int    // of this attempt, from 1
+	picked   bool   // the request headers are answered
+	released bool   // the account's place is free again
+	judged   bool   // the request's fate is counted
+	blind    bool   // the request has waited for a body in vain: once is enough
 }
+
+// step is a message that a stream may send. Each comes once, in this order, and the last one only when it is asked for.
+type step int
+
+const (
+	requestHeaders step = iota + 1
+	responseHeaders
+	responseBody
+)
+
+var errSequence = status.Error(codes.InvalidArgument,
+	"the filter sent a message out of order, or one that its generated configuration never sends; use the output of tokenward envoy")
 
 // Process serves one attempt (ext_proc's service definition).
 func (s *Server) Process(st extprocv3.ExternalProcessor_ProcessServer) error {
 	s.metrics.streams.Inc()
 	defer s.metrics.streams.Dec()
-	a := &attempt{server: s, stream: st}
+	a := &attempt{server: s, stream: st, next: requestHeaders}
 	defer a.end()
 	for {
 		m, err := st.Recv()
@@ -47,25 +61,35 @@ func (s *Server) Process(st extprocv3.ExternalProcessor_ProcessServer) error {
 	}
 }
 
-// handle answers one message. more is false when nothing else can come.
+// handle answers one message. more is false when nothing else can come. What is out of order is refused before it changes
+// anything: a second pick would lose the first one's place in its account.
 func (a *attempt) handle(m *extprocv3.ProcessingRequest) (more bool, err error) {
+	expected := a.next
+	a.next = 0
 	switch r := m.GetRequest().(type) {
 	case *extprocv3.ProcessingRequest_RequestHeaders:
-		return a.onRequest(readRequest(r.RequestHeaders))
+		if expected == requestHeaders {
+			return a.onRequest(readRequest(r.RequestHeaders))
+		}
 	case *extprocv3.ProcessingRequest_ResponseHeaders:
-		a.response = readResponse(r.ResponseHeaders, m.GetAttributes(), a.blind, mayPeekPartially(a.stream.Context()))
-		return a.onResponse()
+		if expected == responseHeaders {
+			a.response = readResponse(
+				r.ResponseHeaders, m.GetAttributes(), a.blind, mayPeekPartially(a.stream.Context()))
+			return a.onResponse()
+		}
 	case *extprocv3.ProcessingRequest_ResponseBody:
-		a.missed(a.response.readBody(r.ResponseBody))
-		return a.onResponse()
+		if expected == responseBody {
+			a.missed(a.response.readBody(r.ResponseBody))
+			return a.onResponse()
+		}
 	}
-	return false, status.Error(codes.InvalidArgument, "the filter sent a message that its generated configuration never sends; use the output of tokenward envoy")
+	return false, errSequence
 }
 
 // onRequest picks account and upstream.
 func (a *attempt) onRequest(f requestFacts) (bool, error) {
 	started := time.Now()
-	a.facts = f
+	a.facts, a.route = f, a.server.label(f.route)
 	if reflects(f.headers.Get(":method")) {
 		a.count("refused")
 		a.picked = true
@@ -83,16 +107,13 @@ func (a *attempt) onRequest(f requestFacts) (bool, error) {
 		a.picked = true
 		return false, a.stream.Send(refusalReply(ref, a.shown(a.number-1), a.requestMetadata("refuse")))
 	}
-	a.pick, a.picked = p, true
+	a.pick, a.picked, a.next = p, true, responseHeaders
 	a.server.metrics.request.Observe(time.Since(started).Seconds())
 	return true, a.stream.Send(pickReply(p, f, a.server.scrub, a.requestMetadata("")))
 }
 
 // onResponse reports the answer and carries out the decision.
 func (a *attempt) onResponse() (bool, error) {
-	if !a.picked {
-		return false, status.Error(codes.FailedPrecondition, "response headers came before the request headers were answered")
-	}
 	started := time.Now()
 	d, err := a.server.tokens.Report(a.stream.Context(), a.pick, a.response.Response, a.trail, a)
 	if err != nil {
@@ -118,7 +139,7 @@ func (a *attempt) onResponse() (bool, error) {
 func (a *attempt) conclude(d tokenstore.Decision) {
 	a.release()
 	m := a.server.metrics
-	m.attempts.WithLabelValues(a.facts.route, a.pick.Upstream, d.Verdict.Class.String()).Inc()
+	m.attempts.WithLabelValues(a.route, a.pick.Upstream, d.Verdict.Class.String()).Inc()
 	if d.Verdict.NeedBody {
 		a.missed(a.response.unread)
 	}
@@ -134,7 +155,7 @@ func (a *attempt) conclude(d tokenstore.Decision) {
 		a.count("ok")
 	default:
 		a.count("recovered")
-		m.recovered(a.facts.route, a.trail)
+		m.recovered(a.route, a.trail)
 	}
 }
 
@@ -156,7 +177,7 @@ func (a *attempt) ended(err error) error {
 
 func (a *attempt) end() {
 	a.release()
-	if a.facts.route != "" {
+	if a.route != "" {
 		a.count("canceled")
 	}
 }
@@ -174,7 +195,7 @@ func (a *attempt) count(result string) {
 		return
 	}
 	a.judged = true
-	a.server.metrics.requests.WithLabelValues(a.facts.route, result).Inc()
+	a.server.metrics.requests.WithLabelValues(a.route, result).Inc()
 }
 
 // shown is the number of attempts to reveal to the client; 0: nothing is revealed.

@@ -74,7 +74,7 @@ func TestAPortThatCannotBeHadIsNamedBeforeAnythingIsRefreshed(t *testing.T) {
 				case "page":
 					return strings.Replace(yaml, quoted(t, yaml, "", "\nadmin: { listen: \""), c.to, 1)
 				}
-				return yaml + "extproc: { listen: 'tcp://" + c.to + "' }\n"
+				return yaml + "extproc: { listen: 'tcp://" + c.to + "', insecure_loopback: true }\n"
 			})
 			out := two.refusedToStart(t, "run", "--envoy", g.Opts.Envoy)
 			for _, want := range []string{"listening for ", c.to, c.says, "choose another " + c.key} {

@@ -94,7 +94,7 @@ func (s *Store) tokenExpired(a *account, who ...zap.Field) {
 
 func (s *Store) noteRefresh(a *account, trigger Trigger, r RefreshResult) {
 	a.mu.Lock()
-	provider := a.record.Provider
+	provider := known(a.record.Provider, s.cfg.Drivers)
 	a.mu.Unlock()
 	s.metrics.refreshes.WithLabelValues(provider, string(trigger), string(r.Outcome), string(r.Class)).Inc()
 	fields := []zap.Field{zap.String("trigger", string(trigger)), zapDuration("duration", r.Duration)}
@@ -159,7 +159,8 @@ func (s *Store) refused(r *route, ref *Refusal, who ...zap.Field) {
 		who, zap.String("route", name), zap.String("class", string(ref.Reason)), zap.String("message", ref.Message))...)
 }
 
-func (s *Store) panicked(where string, p any, stack []byte) {
+// Panicked counts and logs a panic that was caught: the service goes on.
+func (s *Store) Panicked(where string, p any, stack []byte) {
 	s.metrics.panics.Inc()
 	s.log.Error("a panic was caught; the service goes on", zap.String("in", where), zap.String("panic", fmt.Sprint(p)), zap.ByteString("stack", stack))
 }

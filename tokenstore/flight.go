@@ -115,7 +115,7 @@ func (s *Store) fly(a *account, f *flight, work func()) {
 	defer s.flights.Done()
 	defer func() {
 		if p := recover(); p != nil {
-			s.panicked("refresh", p, debug.Stack())
+			s.Panicked("refresh", p, debug.Stack())
 			f.finish(failed(a, &RefreshError{Class: RefreshUnknown, Message: fmt.Sprint("internal error: ", p)}))
 		}
 		a.mu.Lock()

@@ -2,7 +2,10 @@ package tokenstore
 
 import (
 	"errors"
+	"slices"
+	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -44,7 +47,7 @@ func NewMetrics(reg prometheus.Registerer, backend string, accountLabel bool) *M
 		ambiguous:       prometheus.NewCounter(c("ambiguous_refreshes_total", "Refreshes that were sent and got no readable answer.")),
 		requestFaults:   prometheus.NewCounterVec(c("request_faults_total", "Requests whose refusals proved to be their own fault: several healthy accounts refused them. No account was blamed."), []string{"route"}),
 		withheld:        prometheus.NewCounterVec(c("refreshes_withheld_total", "Refreshes that a refusal did not cause since another had within the last minute."), []string{"provider"}),
-		panics:          prometheus.NewCounter(c("panics_total", "Panics caught in background work.")),
+		panics:          prometheus.NewCounter(c("panics_total", "Panics caught. Each cost one refresh or one ext_proc stream.")),
 		storeSeconds:    prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tokenward", Name: "store_operation_seconds", Help: "Calls of the backend.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}, []string{"backend", "op", "result"}),
 		accountLabel:    accountLabel, reg: reg, backend: backend,
 	}
@@ -52,12 +55,31 @@ func NewMetrics(reg prometheus.Registerer, backend string, accountLabel bool) *M
 	return m
 }
 
+// unknownName is the label of a pool or provider that is not in the configuration: records must not make series at will.
+const unknownName = "unknown"
+
+// known is a name's label.
+func known[T any](name string, configured map[string]T) string {
+	if _, ok := configured[name]; !ok {
+		return unknownName
+	}
+	return name
+}
+
 // label is the account label's value.
 func (m *Metrics) label(id AccountID) string {
 	if !m.accountLabel {
 		return ""
 	}
-	return string(id)
+	return labelOf(id)
+}
+
+// labelOf is an id as a label, which must be UTF-8 or ends the process.
+func labelOf(id AccountID) string {
+	if s := string(id); utf8.ValidString(s) {
+		return s
+	}
+	return strconv.QuoteToASCII(string(id))
 }
 
 func (m *Metrics) storeOp(op string, ok bool, d time.Duration) {
@@ -153,23 +175,34 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		counts[key{name, string(StateActive)}] = 0
 	}
 	for _, a := range c.store.Statuses() {
-		for _, p := range a.Pools {
+		for _, p := range c.poolsOf(a) {
 			counts[key{p, string(a.State)}]++
 		}
 		if !c.metrics.accountLabel {
 			continue
 		}
-		count(c.attempts, a.Requests, string(a.ID))
-		count(c.moved, a.Failovers, string(a.ID))
-		gauge(c.state, 1, string(a.ID), string(a.State))
+		id := labelOf(a.ID)
+		count(c.attempts, a.Requests, id)
+		count(c.moved, a.Failovers, id)
+		gauge(c.state, 1, id, string(a.State))
 		if !a.ExpiresAt.IsZero() {
-			gauge(c.expiry, float64(a.ExpiresAt.Unix()), string(a.ID))
+			gauge(c.expiry, float64(a.ExpiresAt.Unix()), id)
 		}
 		if !a.NextRefresh.IsZero() {
-			gauge(c.due, float64(a.NextRefresh.Unix()), string(a.ID))
+			gauge(c.due, float64(a.NextRefresh.Unix()), id)
 		}
 	}
 	for k, n := range counts {
 		gauge(c.pool, n, k.pool, k.state)
 	}
+}
+
+// poolsOf are the labels under which an account counts, each once.
+func (c *collector) poolsOf(a AccountStatus) []string {
+	out := make([]string, 0, len(a.Pools))
+	for _, p := range a.Pools {
+		out = append(out, known(p, c.store.pools))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
