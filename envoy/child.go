@@ -18,6 +18,8 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/private"
 )
 
 const (
@@ -62,16 +64,15 @@ func NewChild(cfg ChildConfig, log *zap.Logger) *Child {
 
 // Start runs Envoy and returns when it is ready. If it cannot start, the error holds its last words.
 func (c *Child) Start(ctx context.Context) error {
-	file := filepath.Join(c.cfg.RunFolder, "envoy.yaml")
 	err := os.MkdirAll(c.cfg.RunFolder, 0o700)
 	if err == nil {
-		err = errors.Join(os.WriteFile(file, c.cfg.Bootstrap, 0o600), os.RemoveAll(c.adminFile()))
+		err = os.RemoveAll(c.adminFile())
 	}
 	if err != nil {
 		return fmt.Errorf("writing Envoy's configuration: %w", err)
 	}
 	first := make(chan error, 1)
-	go c.supervise(file, first)
+	go c.supervise(first)
 	ready, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	poll := time.NewTicker(50 * time.Millisecond)
@@ -128,7 +129,7 @@ func (c *Child) abandon() {
 
 // supervise runs Envoy again and again. It stays on one OS thread: the death signal of a child belongs to the thread that
 // forked it.
-func (c *Child) supervise(file string, first chan<- error) {
+func (c *Child) supervise(first chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(c.done)
@@ -136,7 +137,7 @@ func (c *Child) supervise(file string, first chan<- error) {
 	pause.Reset()
 	for c.life.Err() == nil {
 		started := time.Now()
-		err := c.runOnce(file)
+		err := c.runOnce()
 		if c.life.Err() != nil {
 			return
 		}
@@ -161,10 +162,14 @@ func (c *Child) supervise(file string, first chan<- error) {
 	}
 }
 
-func (c *Child) runOnce(file string) error {
+func (c *Child) runOnce() error {
+	file := filepath.Join(c.cfg.RunFolder, "envoy.yaml")
+	if err := private.WriteFile(file, c.cfg.Bootstrap); err != nil { // each time: it says where the tokens go
+		return fmt.Errorf("writing Envoy's configuration: %w", err)
+	}
 	cmd := exec.Command(c.cfg.Path, "-c", file, "--disable-hot-restart", "--admin-address-path", c.adminFile(), "--log-level", "warning")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true} // Ctrl-C reaches us alone: we drain first
-	cmd.Stdout = c.cfg.Output
+	cmd.Stdout, cmd.Env = c.cfg.Output, environment()
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return err
