@@ -40,6 +40,10 @@ unit: tools ## unit tests with the race detector
 integration: tools build ## the real binary behind the real Envoy
 	go test -count=1 -p 1 -timeout 30m ./integration/...
 
+.PHONY: fuzz
+fuzz: ## every fuzzer for a minute (EACH=10m for longer)
+	@scripts/fuzz $(or $(EACH),1m)
+
 .PHONY: chaos
 chaos: tools build ## the fault storm on a real Vault (SEED=… FAULTS=…; default: a random seed, 1000 faults)
 	SEED=$(SEED) FAULTS=$(or $(FAULTS),1000) go test -count=1 -timeout 2h -v -run TestFaultStorm ./integration/chaos
