@@ -47,6 +47,15 @@ func (d disk) give(name string) {
 	d.must(os.Lchown(d.path(name), somebody, somebody))
 }
 
+// group makes it a group's that is not ours alone.
+func (d disk) group(name string) {
+	d.Helper()
+	if os.Geteuid() != 0 {
+		d.Skip("only root can give files away")
+	}
+	d.must(os.Chown(d.path(name), 0, somebody))
+}
+
 func (d disk) must(err error) {
 	d.Helper()
 	if err != nil {
@@ -63,37 +72,39 @@ func TestWhatAnotherUserCouldChangeIsRefused(t *testing.T) {
 		trusted string
 		part    string // of the error; "": it is accepted
 	}{
-		"a folder of ours":                   {func(d disk) { d.folder("a", 0o700) }, folder, "a", "", ""},
-		"readable by all":                    {func(d disk) { d.folder("a", 0o755) }, folder, "a", "", ""},
-		"a missing one":                      {func(disk) {}, folder, "a/b", "", ""},
-		"writable by all":                    {func(d disk) { d.folder("a", 0o777) }, folder, "a", "", "mode 0777"},
-		"writable by all but sticky":         {func(d disk) { d.folder("a", 0o777|fs.ModeSticky) }, folder, "a", "", "mode 1777"},
-		"writable by others alone":           {func(d disk) { d.folder("a", 0o702) }, folder, "a", "", "mode 0702"},
-		"writable by the group":              {func(d disk) { d.folder("a", 0o770) }, folder, "a", "", "mode 0770"},
-		"of somebody else":                   {func(d disk) { d.folder("a", 0o700); d.give("a") }, folder, "a", "", "belongs to user 65534"},
-		"below one that all may write":       {func(d disk) { d.folder("a/b", 0o700); d.folder("a", 0o777) }, folder, "a/b", "", "a can be written"},
-		"missing, below such a one":          {func(d disk) { d.folder("a", 0o777) }, folder, "a/b", "", "a can be written"},
-		"below a sticky one":                 {func(d disk) { d.folder("a/b", 0o700); d.folder("a", 0o777|fs.ModeSticky) }, folder, "a/b", "", ""},
-		"missing, below a sticky one":        {func(d disk) { d.folder("a", 0o777|fs.ModeSticky) }, folder, "a/b", "", ""},
-		"below somebody else's":              {func(d disk) { d.folder("a/b", 0o700); d.give("a") }, folder, "a/b", "", "a belongs to user"},
-		"by a link to ours":                  {func(d disk) { d.folder("a", 0o700); d.link("a", "l") }, folder, "l", "", ""},
-		"by a link to an open one":           {func(d disk) { d.folder("a", 0o777); d.link("a", "l") }, folder, "l", "", "a can be written"},
-		"by a link through an open one":      {func(d disk) { d.folder("a", 0o777); d.folder("b", 0o700); d.link("a/../b", "l") }, folder, "l", "", "a can be written"},
-		"by somebody else's link to ours":    {func(d disk) { d.folder("a", 0o700); d.link("a", "l"); d.give("l") }, folder, "l", "", "l belongs to user"},
-		"by a link in a circle":              {func(d disk) { d.link("l", "l") }, folder, "l", "", "too many symbolic links"},
-		"open and trusted":                   {func(d disk) { d.folder("a", 0o777) }, folder, "a", "a", ""},
-		"below an open and trusted one":      {func(d disk) { d.folder("a/b", 0o700); d.folder("a", 0o777) }, folder, "a/b", "a", ""},
-		"open, below a trusted one":          {func(d disk) { d.folder("a/b", 0o777) }, folder, "a/b", "a", "b can be written"},
-		"open, beside a trusted one":         {func(d disk) { d.folder("a", 0o777); d.folder("b", 0o777) }, folder, "b", "a", "b can be written"},
-		"a file of ours":                     {func(d disk) { d.file("f", 0o600) }, file, "f", "", ""},
-		"a missing file":                     {func(disk) {}, file, "a/f", "", ""},
-		"a file that all may write":          {func(d disk) { d.file("f", 0o602) }, file, "f", "", "f can be written"},
-		"a file that the group may write":    {func(d disk) { d.file("f", 0o620) }, file, "f", "", "f can be written"},
-		"a file of somebody else":            {func(d disk) { d.file("f", 0o600); d.give("f") }, file, "f", "", "f belongs to user"},
-		"a file in an open folder":           {func(d disk) { d.folder("a", 0o777); d.file("a/f", 0o600) }, file, "a/f", "", "a can be written"},
-		"a file in a sticky folder":          {func(d disk) { d.folder("a", 0o777|fs.ModeSticky); d.file("a/f", 0o600) }, file, "a/f", "", "a can be written"},
-		"a link to a file of somebody else":  {func(d disk) { d.file("f", 0o600); d.give("f"); d.link("f", "l") }, file, "l", "", "f belongs to user"},
-		"a link to a file in an open folder": {func(d disk) { d.folder("a", 0o777); d.file("a/f", 0o600); d.link("a/f", "l") }, file, "l", "", "a can be written"},
+		"a folder of ours":                       {func(d disk) { d.folder("a", 0o700) }, folder, "a", "", ""},
+		"readable by all":                        {func(d disk) { d.folder("a", 0o755) }, folder, "a", "", ""},
+		"a missing one":                          {func(disk) {}, folder, "a/b", "", ""},
+		"writable by all":                        {func(d disk) { d.folder("a", 0o777) }, folder, "a", "", "mode 0777"},
+		"writable by all but sticky":             {func(d disk) { d.folder("a", 0o777|fs.ModeSticky) }, folder, "a", "", "mode 1777"},
+		"writable by others alone":               {func(d disk) { d.folder("a", 0o702) }, folder, "a", "", "mode 0702"},
+		"writable by the group":                  {func(d disk) { d.folder("a", 0o770) }, folder, "a", "", "mode 0770"},
+		"of somebody else":                       {func(d disk) { d.folder("a", 0o700); d.give("a") }, folder, "a", "", "belongs to user 65534"},
+		"below one that all may write":           {func(d disk) { d.folder("a/b", 0o700); d.folder("a", 0o777) }, folder, "a/b", "", "a can be written"},
+		"missing, below such a one":              {func(d disk) { d.folder("a", 0o777) }, folder, "a/b", "", "a can be written"},
+		"below a sticky one":                     {func(d disk) { d.folder("a/b", 0o700); d.folder("a", 0o777|fs.ModeSticky) }, folder, "a/b", "", ""},
+		"missing, below a sticky one":            {func(d disk) { d.folder("a", 0o777|fs.ModeSticky) }, folder, "a/b", "", ""},
+		"below somebody else's":                  {func(d disk) { d.folder("a/b", 0o700); d.give("a") }, folder, "a/b", "", "a belongs to user"},
+		"below one that our own group may write": {func(d disk) { d.folder("a/b", 0o700); d.folder("a", 0o775) }, folder, "a/b", "", ""},
+		"below one that a group may write":       {func(d disk) { d.folder("a/b", 0o700); d.folder("a", 0o775); d.group("a") }, folder, "a/b", "", "a can be written"},
+		"by a link to ours":                      {func(d disk) { d.folder("a", 0o700); d.link("a", "l") }, folder, "l", "", ""},
+		"by a link to an open one":               {func(d disk) { d.folder("a", 0o777); d.link("a", "l") }, folder, "l", "", "a can be written"},
+		"by a link through an open one":          {func(d disk) { d.folder("a", 0o777); d.folder("b", 0o700); d.link("a/../b", "l") }, folder, "l", "", "a can be written"},
+		"by somebody else's link to ours":        {func(d disk) { d.folder("a", 0o700); d.link("a", "l"); d.give("l") }, folder, "l", "", "l belongs to user"},
+		"by a link in a circle":                  {func(d disk) { d.link("l", "l") }, folder, "l", "", "too many symbolic links"},
+		"open and trusted":                       {func(d disk) { d.folder("a", 0o777) }, folder, "a", "a", ""},
+		"below an open and trusted one":          {func(d disk) { d.folder("a/b", 0o700); d.folder("a", 0o777) }, folder, "a/b", "a", ""},
+		"open, below a trusted one":              {func(d disk) { d.folder("a/b", 0o777) }, folder, "a/b", "a", "b can be written"},
+		"open, beside a trusted one":             {func(d disk) { d.folder("a", 0o777); d.folder("b", 0o777) }, folder, "b", "a", "b can be written"},
+		"a file of ours":                         {func(d disk) { d.file("f", 0o600) }, file, "f", "", ""},
+		"a missing file":                         {func(disk) {}, file, "a/f", "", ""},
+		"a file that all may write":              {func(d disk) { d.file("f", 0o602) }, file, "f", "", "f can be written"},
+		"a file that the group may write":        {func(d disk) { d.file("f", 0o620) }, file, "f", "", "f can be written"},
+		"a file of somebody else":                {func(d disk) { d.file("f", 0o600); d.give("f") }, file, "f", "", "f belongs to user"},
+		"a file in an open folder":               {func(d disk) { d.folder("a", 0o777); d.file("a/f", 0o600) }, file, "a/f", "", "a can be written"},
+		"a file in a sticky folder":              {func(d disk) { d.folder("a", 0o777|fs.ModeSticky); d.file("a/f", 0o600) }, file, "a/f", "", "a can be written"},
+		"a link to a file of somebody else":      {func(d disk) { d.file("f", 0o600); d.give("f"); d.link("f", "l") }, file, "l", "", "f belongs to user"},
+		"a link to a file in an open folder":     {func(d disk) { d.folder("a", 0o777); d.file("a/f", 0o600); d.link("a/f", "l") }, file, "l", "", "a can be written"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := disk{t, t.TempDir()}
