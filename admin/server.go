@@ -130,8 +130,8 @@ func wrongMethod(allowed string) http.HandlerFunc {
 }
 
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	status, text, why := http.StatusOK, "ready", []string(nil)
-	if why = s.tokens.NotReady(); len(why) > 0 {
+	status, text, why := http.StatusOK, "ready", s.tokens.NotReady()
+	if len(why) > 0 {
 		status, text = http.StatusServiceUnavailable, "not_ready"
 	} else if why = s.tokens.Degraded(); len(why) > 0 {
 		text = "degraded"
