@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/tokenward/tokenward/config"
 	"github.com/tokenward/tokenward/private"
@@ -19,11 +20,12 @@ type place struct {
 
 // servicePlaces are those of a running service.
 func servicePlaces(c *config.Config) []place {
-	return append(
-		append(storePlaces(c.Store), journalPlaces(c.Store)...),
-		place{"extproc.listen", runFolder(c), private.Host.Folder}, // the socket, and with run Envoy's configuration
-		place{"admin.token_file", c.Admin.TokenFile, private.Host.File},
-	)
+	all := append(storePlaces(c.Store), journalPlaces(c.Store)...)
+	all = append(all, place{"admin.token_file", c.Admin.TokenFile, private.Host.File})
+	if strings.HasPrefix(c.ExtProc.Listen, "unix:") { // else all that the run folder is for lies beside the token
+		all = append(all, place{"extproc.listen", runFolder(c), private.Host.Folder})
+	}
+	return all
 }
 
 // storePlaces are those of the embedded store. Vault's credentials are made by others' programs, and may belong to them.
