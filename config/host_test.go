@@ -1,6 +1,8 @@
 package config
 
 import (
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -21,6 +23,21 @@ func TestMetricsNeedTheTokenWhereOthersReachThem(t *testing.T) {
 		if got := mustLoad(t, smallest+"admin: { "+admin+" }\n").Admin.MetricsAuth; got != want {
 			t.Errorf("%s: got %v, want %v", admin, got, want)
 		}
+	}
+}
+
+func TestTrustedFoldersAreBesideTheFileAndPrinted(t *testing.T) {
+	c := mustLoad(t, smallest+"host: { trusted_folders: [., /] }\n")
+	folder := filepath.Dir(c.Admin.TokenFile) // FOLDER/data
+	if got := c.Host.TrustedFolders; len(got) != 2 || got[0] != filepath.Dir(folder) || got[1] != "/" {
+		t.Errorf("got %v beside %s", got, folder)
+	}
+	printed, err := Print(c)
+	if err != nil || !strings.Contains(string(printed), "trusted_folders:") {
+		t.Errorf("%v:\n%s", err, printed)
+	}
+	if again := mustLoad(t, string(printed)); !slices.Equal(again.Host.TrustedFolders, c.Host.TrustedFolders) {
+		t.Errorf("what is printed loads as %v", again.Host.TrustedFolders)
 	}
 }
 

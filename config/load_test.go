@@ -130,7 +130,6 @@ routes:
 clients: { anonymous: always, keys: false, mtls_ca_file: "", trusted_header: "" }
 envoy: { listen: "0.0.0.0:443", admin: "localhost:9902", retry_body_limit: 1.5MiB, service_wait: 700ms, retry_after: 1m, tls: { cert_file: v.crt, key_file: v.key } }
 log: { level: debug, format: console }
-host: { trusted_folders: [.] }
 `
 
 func TestEveryKeyReachesItsField(t *testing.T) {
@@ -183,7 +182,6 @@ func TestEveryKeyReachesItsField(t *testing.T) {
 		Clients: Clients{Anonymous: "always"},
 		Envoy:   Envoy{Listen: "0.0.0.0:443", Admin: "localhost:9902", RetryBodyLimit: 3 << 19, ServiceWait: 700 * time.Millisecond, RetryAfter: time.Minute, TLS: TLS{CertFile: in("v.crt"), KeyFile: in("v.key")}},
 		Log:     Log{Level: "debug", Format: "console"},
-		Host:    Host{TrustedFolders: []string{folder}},
 	}
 	if diff := cmp.Diff(want, got, sameMeaning); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
