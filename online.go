@@ -40,6 +40,9 @@ func checkOnline(ctx context.Context, c *config.Config, out io.Writer) error {
 	}
 	lines := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	o := &online{config: c, domain: domain, out: lines}
+	if err := outOfReach(c, servicePlaces(c)); err != nil {
+		o.fail("files", err)
+	}
 	o.store(ctx)
 	o.journal()
 	o.endpoints(ctx)

@@ -30,6 +30,9 @@ const stopTimeout = 75 * time.Second
 
 // serve runs the service until the context ends, with an Envoy of its own if child is set. file is where c was read from.
 func serve(ctx context.Context, file string, c *config.Config, child *envoy.ChildConfig) error {
+	if err := hideMemory(); err != nil {
+		return err
+	}
 	hung := hangUps()
 	outliveReaders()
 	log, level, err := newLogger(c.Log)
@@ -38,6 +41,9 @@ func serve(ctx context.Context, file string, c *config.Config, child *envoy.Chil
 	}
 	domain, err := domainConfig(c)
 	if err != nil {
+		return err
+	}
+	if err := outOfReach(c, servicePlaces(c)); err != nil {
 		return err
 	}
 	if domain.Journal, err = openJournal(c.Store); err != nil {

@@ -16,8 +16,6 @@ import (
 )
 
 const (
-	cookieName  = "tokenward_session"
-	sessionLife = 12 * time.Hour
 	sessionMost = 1000
 )
 
@@ -56,13 +54,24 @@ func loadToken(path string) (string, error) {
 	return token, nil
 }
 
+// cookie is the page's, without a value. Cookies know no port: without TLS every server that the operator visits on this
+// host gets it, so that it ends soon. With TLS its name keeps it from being set by anybody else (RFC 6265bis section
+// 4.1.3.2).
+func (s *Server) cookie() http.Cookie {
+	c := http.Cookie{Name: "tokenward_session", Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: 3600}
+	if s.cfg.CertFile != "" {
+		c.Name, c.Secure, c.MaxAge = "__Host-tokenward_session", true, 12*3600
+	}
+	return c
+}
+
 // sessions are the page's sign-ins. The cookie holds a random id, not the token.
 type sessions struct {
 	mu  sync.Mutex // guards ids
 	ids map[string]time.Time
 }
 
-func (s *sessions) create() string {
+func (s *sessions) create(life time.Duration) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, end := range s.ids {
@@ -71,7 +80,7 @@ func (s *sessions) create() string {
 		}
 	}
 	id := rand.Text()
-	s.ids[id] = time.Now().Add(sessionLife)
+	s.ids[id] = time.Now().Add(life)
 	return id
 }
 
@@ -96,7 +105,7 @@ func (s *Server) authorised(r *http.Request) bool {
 	if scheme, given, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") { // RFC 9110 section 11.1
 		return s.isToken(strings.TrimSpace(given))
 	}
-	c, err := r.Cookie(cookieName)
+	c, err := r.Cookie(s.cookie().Name)
 	return err == nil && s.sessions.valid(c.Value)
 }
 
@@ -158,17 +167,18 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusUnauthorized, "unauthorized", "signing in: the token is wrong: it is in the file admin.token_file")
 		return
 	}
-	http.SetCookie(w, &http.Cookie{
-		Name: cookieName, Value: s.sessions.create(), Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
-		Secure: s.cfg.CertFile != "", MaxAge: int(sessionLife / time.Second),
-	})
+	c := s.cookie()
+	c.Value = s.sessions.create(time.Duration(c.MaxAge) * time.Second)
+	http.SetCookie(w, &c)
 	w.WriteHeader(http.StatusNoContent)
 }
 
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
-	if c, err := r.Cookie(cookieName); err == nil {
+	gone := s.cookie()
+	if c, err := r.Cookie(gone.Name); err == nil {
 		s.sessions.drop(c.Value)
 	}
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.cfg.CertFile != "", MaxAge: -1})
+	gone.MaxAge = -1
+	http.SetCookie(w, &gone)
 	w.WriteHeader(http.StatusNoContent)
 }

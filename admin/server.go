@@ -35,6 +35,9 @@ type Config struct {
 	KeyFile      string
 	ClientCAFile string
 	MetricsAuth  bool // /metrics needs the token too
+	// Exposed: others than this machine reach Listen. Why the service is not ready, which names accounts, is then for
+	// callers with the token alone.
+	Exposed bool
 	// Bound is Listen, bound already; nil: Start binds it.
 	Bound net.Listener
 	// Succeeds: a predecessor still serves. When Listen is in use it is waited for, in the background, until it is free.
@@ -126,16 +129,18 @@ func wrongMethod(allowed string) http.HandlerFunc {
 	}
 }
 
-func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	if why := s.tokens.NotReady(); len(why) > 0 {
-		write(w, http.StatusServiceUnavailable, map[string]any{"status": "not_ready", "reasons": why})
-		return
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	status, text, why := http.StatusOK, "ready", s.tokens.NotReady()
+	if len(why) > 0 {
+		status, text = http.StatusServiceUnavailable, "not_ready"
+	} else if why = s.tokens.Degraded(); len(why) > 0 {
+		text = "degraded"
 	}
-	if why := s.tokens.Degraded(); len(why) > 0 {
-		write(w, http.StatusOK, map[string]any{"status": "degraded", "reasons": why})
-		return
+	answer := map[string]any{"status": text}
+	if len(why) > 0 && (!s.cfg.Exposed || s.authorised(r)) {
+		answer["reasons"] = why
 	}
-	write(w, http.StatusOK, map[string]string{"status": "ready"})
+	write(w, status, answer)
 }
 
 // handOver is how often a successor looks whether its predecessor has left the address.

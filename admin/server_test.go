@@ -187,6 +187,28 @@ func TestReadinessTellsReasons(t *testing.T) {
 	}
 }
 
+func TestReadinessTellsStrangersNoReasons(t *testing.T) {
+	f := &fakeTokens{}
+	s := server(t, f, func(c *Config) { c.Exposed = true })
+	for status, set := range map[int]func(){
+		503: func() { f.reasons = []string{"account 5 needs a new credential"} },
+		200: func() { f.reasons, f.degraded = nil, []string{"account 5 needs a new credential"} },
+	} {
+		set()
+		for name, who := range map[string]func(*http.Request){
+			"no token": without("Authorization"), "a wrong token": header("Authorization", "Bearer not-the-token-0123456789"),
+		} {
+			if a := send(s, "GET", "/readyz", "", who); a.status != status || strings.Contains(a.body, "account") {
+				t.Errorf("%s: got %d %s, want %d", name, a.status, a.body, status)
+			}
+		}
+		if a := send(s, "GET", "/readyz", ""); a.status != status || !strings.Contains(a.body, "account 5") {
+			t.Errorf("with the token: %d %s", a.status, a.body)
+		}
+		f.degraded = nil
+	}
+}
+
 func TestMetricsAreThoseOfTheRegistryHandedIn(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "tokenward_of_this_test_total", Help: "h"})

@@ -134,7 +134,8 @@ func (a *app) sayReady(ctx context.Context, cmd *cobra.Command, s *Session, must
 
 // askReady asks as an orchestrator would.
 func askReady(ctx context.Context, s *Session) (ready bool, reasons string, err error) {
-	resp, err := call(ctx, s, "/readyz", "")
+	token, _ := os.ReadFile(s.AdminTokenFile) // without it, an address that others reach gives no reasons
+	resp, err := call(ctx, s, "/readyz", strings.TrimSpace(string(token)))
 	if err != nil {
 		return false, "", err
 	}

@@ -13,6 +13,9 @@ func (k *checker) complete() {
 	k.completeUpstreams()
 	k.completePools()
 	c := k.config
+	if k.values["admin.metrics_auth"] == nil {
+		c.Admin.MetricsAuth = c.Admin.Exposed()
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
 		p := c.Providers[name]
 		if p.Driver == "" {

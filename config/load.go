@@ -31,6 +31,7 @@ func Load(path string, known Known, env func(string) (string, bool)) (*Config, e
 	}
 	k.config.resolvePaths(filepath.Dir(abs))
 	k.checkFiles()
+	k.checkHost()
 	return k.result()
 }
 
@@ -98,7 +99,8 @@ func (r *reader) sections(c *Config) keys {
 			"service_wait": r.duration(&c.Envoy.ServiceWait, 500*time.Millisecond), "retry_after": r.duration(&c.Envoy.RetryAfter, time.Second),
 			"tls": r.object(keys{"cert_file": r.text(&c.Envoy.TLS.CertFile), "key_file": r.text(&c.Envoy.TLS.KeyFile)}),
 		}),
-		"log": r.object(keys{"level": r.oneOf(&c.Log.Level, "debug", "info", "warn", "error"), "format": r.oneOf(&c.Log.Format, "json", "console")}),
+		"host": r.object(keys{"trusted_folders": r.texts(&c.Host.TrustedFolders)}),
+		"log":  r.object(keys{"level": r.oneOf(&c.Log.Level, "debug", "info", "warn", "error"), "format": r.oneOf(&c.Log.Format, "json", "console")}),
 	}
 }
 
@@ -199,6 +201,9 @@ func (c *Config) resolvePaths(folder string) {
 	if p, ok := strings.CutPrefix(c.ExtProc.Listen, "unix:"); ok {
 		fix(&p)
 		c.ExtProc.Listen = "unix:" + p
+	}
+	for i := range c.Host.TrustedFolders {
+		fix(&c.Host.TrustedFolders[i])
 	}
 	for name, p := range c.Providers {
 		fix(&p.CAFile)

@@ -70,7 +70,8 @@ func Print(c *Config) ([]byte, error) {
 			"listen": c.Envoy.Listen, "admin": c.Envoy.Admin, "retry_body_limit": c.Envoy.RetryBodyLimit, "service_wait": d(c.Envoy.ServiceWait),
 			"retry_after": d(c.Envoy.RetryAfter), "tls": envoyTLS,
 		},
-		"log": map[string]any{"level": c.Log.Level, "format": c.Log.Format},
+		"host": map[string]any{"trusted_folders": c.Host.TrustedFolders},
+		"log":  map[string]any{"level": c.Log.Level, "format": c.Log.Format},
 	}
 	var buf bytes.Buffer
 	e := yaml.NewEncoder(&buf)

@@ -15,6 +15,7 @@ type Config struct {
 	Clients   Clients
 	Envoy     Envoy
 	Log       Log
+	Host      Host
 }
 
 // TLS names certificate files; all empty: no TLS.
@@ -38,9 +39,12 @@ type Admin struct {
 	Listen       string // HOST:PORT
 	TokenFile    string
 	TLS          TLS
-	MetricsAuth  bool
+	MetricsAuth  bool // unless given: when Listen is no loopback address
 	AccountLabel bool // metrics.account_label
 }
+
+// Exposed reports whether others than this machine reach the operator's edge.
+func (a Admin) Exposed() bool { return !loopback(a.Listen) }
 
 // Renewal is when tokens are renewed. Lead 0 means auto.
 type Renewal struct {
@@ -113,6 +117,11 @@ type Envoy struct {
 	ServiceWait    time.Duration // how long requests wait for this service while it restarts
 	RetryAfter     time.Duration // what clients are told when it did not come back in time
 	TLS            TLS
+}
+
+// Host is the machine that the service runs on.
+type Host struct {
+	TrustedFolders []string // that others may write, and that are used all the same
 }
 
 // Log is the service's own log.

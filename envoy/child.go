@@ -19,6 +19,8 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/private"
 )
 
 const (
@@ -67,16 +69,12 @@ func (c *Child) Start(ctx context.Context) error {
 	if c.ready(ctx) { // Envoy would take the socket away from the other one
 		return fmt.Errorf("starting Envoy: another one answers on %s: stop the tokenward that runs it", c.cfg.Admin)
 	}
-	file := filepath.Join(c.cfg.RunFolder, "envoy.yaml")
 	err := os.MkdirAll(c.cfg.RunFolder, 0o700)
-	if err == nil {
-		err = os.WriteFile(file, c.cfg.Bootstrap, 0o600)
-	}
 	if err != nil {
-		return fmt.Errorf("writing Envoy's configuration: %w", err)
+		return fmt.Errorf("making Envoy's folder: %w", err)
 	}
 	first := make(chan error, 1)
-	go c.supervise(file, first)
+	go c.supervise(first)
 	ready, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	poll := time.NewTicker(50 * time.Millisecond)
@@ -133,7 +131,7 @@ func (c *Child) abandon() {
 
 // supervise runs Envoy again and again. It stays on one OS thread: the death signal of a child belongs to the thread that
 // forked it.
-func (c *Child) supervise(file string, first chan<- error) {
+func (c *Child) supervise(first chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(c.done)
@@ -141,7 +139,7 @@ func (c *Child) supervise(file string, first chan<- error) {
 	pause.Reset()
 	for c.life.Err() == nil {
 		started := time.Now()
-		err := c.runOnce(file)
+		err := c.runOnce()
 		if c.life.Err() != nil {
 			return
 		}
@@ -166,10 +164,14 @@ func (c *Child) supervise(file string, first chan<- error) {
 	}
 }
 
-func (c *Child) runOnce(file string) error {
+func (c *Child) runOnce() error {
+	file := filepath.Join(c.cfg.RunFolder, "envoy.yaml")
+	if err := private.WriteFile(file, c.cfg.Bootstrap); err != nil { // each time: it says where the tokens go
+		return fmt.Errorf("writing Envoy's configuration: %w", err)
+	}
 	cmd := exec.Command(c.cfg.Path, "-c", file, "--disable-hot-restart", "--log-level", "warning")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true} // Ctrl-C reaches us alone: we drain first
-	cmd.Stdout = c.cfg.Output
+	cmd.Stdout, cmd.Env = c.cfg.Output, environment()
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return err

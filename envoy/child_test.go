@@ -235,9 +235,8 @@ func TestAnEnvoyThatIgnoresTheSignalIsKilled(t *testing.T) {
 	}
 	core, logs := observer.New(zap.InfoLevel)
 	child := NewChild(ChildConfig{Path: deaf, RunFolder: t.TempDir(), Admin: "127.0.0.1:1", Output: io.Discard}, zap.New(core))
-	file := filepath.Join(child.cfg.RunFolder, "envoy.yaml")
 	child.up = true // as after Start
-	go child.supervise(file, make(chan error, 1))
+	go child.supervise(make(chan error, 1))
 	within(t, 5*time.Second, "its log is passed on", func() bool { return logs.FilterMessage("deaf").Len() == 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()

@@ -42,7 +42,9 @@ func Find(explicit string) (string, error) {
 func CheckVersion(ctx context.Context, path string) (Version, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd.Env = environment()
+	out, err := cmd.Output()
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return Version{}, context.Cause(ctx)
 	}

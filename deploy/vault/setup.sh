@@ -5,7 +5,10 @@
 #
 #   deploy/vault/setup.sh [folder for role_id and secret_id; default: .]
 #
-# MOUNT (secret), PREFIX (tokenward/accounts), NAME (tokenward) and VAULT (the program) may be set in the environment.
+# MOUNT (secret), PREFIX (tokenward/accounts), NAME (tokenward) and VAULT (the program) may be set in the environment, and
+# what bounds the AppRole's secret ids: SECRET_ID_TTL (0: no end), SECRET_ID_USES (0: any number of logins) and
+# BOUND_CIDRS (empty: from any address), e.g. 10.0.0.0/8,192.0.2.7/32, which holds for the tokens too. An end and a number
+# of uses are given to new secret ids; remove one to get another.
 set -eu
 export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)
@@ -41,6 +44,16 @@ mount=$(path MOUNT "${MOUNT:-secret}")
 prefix=$(path PREFIX "${PREFIX:-tokenward/accounts}")
 name=$(path NAME "${NAME:-tokenward}")
 case $name in */*) fail "reading NAME: \"$name\" has a slash: give one name of a-z A-Z 0-9 . _ -; nothing was changed" ;; esac
+# bound KEY VALUE CHARACTERS EXAMPLE prints the value, if it is of the characters.
+bound() {
+	case $2 in
+	*[!$3]*) fail "reading $1: \"$2\" cannot be used: give e.g. $4; nothing was changed" ;;
+	esac
+	printf '%s' "$2"
+}
+ttl=$(bound SECRET_ID_TTL "${SECRET_ID_TTL:-0}" 0-9smhd "0 or 720h")
+uses=$(bound SECRET_ID_USES "${SECRET_ID_USES:-0}" 0-9 "0 or 50")
+cidrs=$(bound BOUND_CIDRS "${BOUND_CIDRS:-}" 0-9A-Fa-f.:/, "10.0.0.0/8,192.0.2.7/32")
 command -v "$vault" >/dev/null 2>&1 || fail "running $vault: there is no such program: install Vault's, or set VAULT to where it is; nothing was changed"
 if ! words=$("$vault" token lookup 2>&1 >/dev/null); then
 	words=$(printf '%s' "$words" | tr -s '\n\t ' ' ')
@@ -76,7 +89,8 @@ done
 if ! "$vault" read sys/auth/approle >/dev/null 2>&1; then
 	"$vault" auth enable approle >/dev/null
 fi
-"$vault" write "auth/approle/role/$name" token_policies="$name-service" token_no_default_policy=true token_period=30m secret_id_ttl=0 secret_id_num_uses=0 >/dev/null
+"$vault" write "auth/approle/role/$name" token_policies="$name-service" token_no_default_policy=true token_period=30m \
+	secret_id_ttl="$ttl" secret_id_num_uses="$uses" secret_id_bound_cidrs="$cidrs" token_bound_cidrs="$cidrs" >/dev/null
 echo "AppRole $name: tokens with policy $name-service, renewed every 20 minutes"
 
 mkdir -p "$out"

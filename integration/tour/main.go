@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/tokenward/tokenward/integration"
+	"github.com/tokenward/tokenward/private"
 )
 
 const (
@@ -102,6 +103,12 @@ func options() (integration.Options, *os.File, error) {
 		fmt.Printf("%s is taken: using free ports, and the folder %s instead of run/\n\n", address, o.Folder)
 		o.Gateway, o.Admin = "", ""
 		break
+	}
+	if (private.Host{}).Folder(o.Folder) != nil { // a checkout of another user's, where tokenward would not start
+		if o.Folder, err = os.MkdirTemp("", "tokenward-tour-"); err != nil {
+			return o, nil, err
+		}
+		fmt.Printf("other users may change run/: using the folder %s instead\n\n", o.Folder)
 	}
 	if err := clean(o.Folder); err != nil {
 		return o, nil, err

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -120,12 +119,7 @@ func createPrivate(path string) error {
 	return f.Close()
 }
 
-// bind is the associated data of a row's payload.
-func bind(id tokenstore.AccountID, v tokenstore.Version) []byte {
-	return []byte(string(id) + "@" + strconv.FormatUint(uint64(v), 10))
-}
-
-// List implements tokenstore.Backend.
+// List implements tokenstore.Backend. Rows whose id is none are not ours, and are ignored.
 func (b *Backend) List(ctx context.Context) ([]tokenstore.Head, error) {
 	rows, err := b.db.QueryContext(ctx, "SELECT id, version FROM accounts")
 	if err != nil {
@@ -135,10 +129,12 @@ func (b *Backend) List(ctx context.Context) ([]tokenstore.Head, error) {
 	var heads []tokenstore.Head
 	for rows.Next() {
 		var h tokenstore.Head
-		if err := rows.Scan(&h.ID, &h.Version); err != nil {
+		if err := rows.Scan(&h.ID, (*column)(&h.Version)); err != nil {
 			return nil, err
 		}
-		heads = append(heads, h)
+		if h.ID.Validate() == nil {
+			heads = append(heads, h)
+		}
 	}
 	return heads, rows.Err()
 }
@@ -147,7 +143,7 @@ func (b *Backend) List(ctx context.Context) ([]tokenstore.Head, error) {
 func (b *Backend) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore.Record, tokenstore.Version, error) {
 	var v tokenstore.Version
 	var payload []byte
-	err := b.db.QueryRowContext(ctx, "SELECT version, payload FROM accounts WHERE id = ?", string(id)).Scan(&v, &payload)
+	err := b.db.QueryRowContext(ctx, "SELECT version, payload FROM accounts WHERE id = ?", string(id)).Scan((*column)(&v), &payload)
 	if errors.Is(err, sql.ErrNoRows) {
 		return tokenstore.Record{}, 0, tokenstore.ErrNotFound
 	}
@@ -189,8 +185,8 @@ func (b *Backend) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r
 		return 0, err
 	}
 	defer func() { _ = tx.Rollback() }()
-	var v tokenstore.Version
-	if err := tx.QueryRowContext(ctx, "UPDATE counter SET version = version + 1 RETURNING version").Scan(&v); err != nil {
+	v, err := next(ctx, tx, expect)
+	if err != nil {
 		return 0, err
 	}
 	sealed, err := b.seal.Encrypt(plain, bind(id, v))
@@ -201,7 +197,7 @@ func (b *Backend) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r
 	if expect == 0 {
 		res, err = tx.ExecContext(ctx, "INSERT INTO accounts VALUES (?, ?, ?) ON CONFLICT DO NOTHING", string(id), v, sealed)
 	} else {
-		res, err = tx.ExecContext(ctx, "UPDATE accounts SET version = ?, payload = ? WHERE id = ? AND version = ?", v, sealed, string(id), expect)
+		res, err = tx.ExecContext(ctx, "UPDATE accounts SET version = ?, payload = ? WHERE id = ? AND version = ?", v, sealed, string(id), stored(expect))
 	}
 	if err != nil {
 		return 0, err
@@ -218,7 +214,7 @@ func (b *Backend) Delete(ctx context.Context, id tokenstore.AccountID, expect to
 		return err
 	}
 	defer func() { <-b.turn }()
-	res, err := b.db.ExecContext(ctx, "DELETE FROM accounts WHERE id = ? AND version = ?", string(id), expect)
+	res, err := b.db.ExecContext(ctx, "DELETE FROM accounts WHERE id = ? AND version = ?", string(id), stored(expect))
 	if err != nil {
 		return err
 	}

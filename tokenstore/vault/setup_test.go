@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/vault/api"
+	"go.uber.org/zap"
 
 	"github.com/tokenward/tokenward/integration/vaultserver"
 	"github.com/tokenward/tokenward/tokenstore"
@@ -117,6 +118,9 @@ func TestSettingUpRefusesBeforeItChangesAnything(t *testing.T) {
 		"https to http":       {[]string{"VAULT_ADDR=" + strings.Replace(f.Server.Address, "http:", "https:", 1)}, []string{"HTTP response to HTTPS client", "check VAULT_ADDR"}},
 		"wrong token":         {[]string{"VAULT_TOKEN=hvs.nobody"}, []string{"about VAULT_TOKEN", "check VAULT_ADDR, VAULT_CACERT and VAULT_TOKEN"}},
 		"weak token":          {[]string{"VAULT_TOKEN=" + weak}, []string{"does not allow to write sys/policies/acl/new-service", "somebody who may"}},
+		"an end in words":     {[]string{"SECRET_ID_TTL=a while"}, []string{"SECRET_ID_TTL:", "720h"}},
+		"uses in words":       {[]string{"SECRET_ID_USES=-1"}, []string{"SECRET_ID_USES:", "50"}},
+		"addresses by name":   {[]string{"BOUND_CIDRS=my.host x"}, []string{"BOUND_CIDRS:", "10.0.0.0/8"}},
 		"another engine":      {[]string{"MOUNT=cubbyhole"}, []string{"no KV v2", "set MOUNT"}},
 	} {
 		for _, shell := range shells {
@@ -263,5 +267,40 @@ func wantForbidden(t *testing.T, what string, f func() error) {
 	var answer *api.ResponseError
 	if err := f(); !errors.As(err, &answer) || answer.StatusCode != 403 {
 		t.Errorf("%s: %v, want status 403", what, fmt.Sprint(err))
+	}
+}
+
+func TestSecretIDsCanBeBounded(t *testing.T) {
+	f := prepare(t, own(t, vaultserver.StartDev))
+	for _, shell := range shells {
+		folder := t.TempDir()
+		bounds := []string{"SECRET_ID_TTL=1h", "SECRET_ID_USES=1", "BOUND_CIDRS=127.0.0.0/8,::1/128"}
+		_, err := trySetUp(t, f.Server, shell, folder, bounds...)
+		must(t, err)
+		role, err := f.Root.Logical().ReadWithContext(t.Context(), "auth/approle/role/tokenward")
+		must(t, err)
+		for key, want := range map[string]string{
+			"secret_id_ttl": "3600", "secret_id_num_uses": "1",
+			"secret_id_bound_cidrs": "[127.0.0.0/8 ::1/128]", "token_bound_cidrs": "[127.0.0.0/8 ::1]",
+		} {
+			if got := fmt.Sprint(role.Data[key]); got != want {
+				t.Errorf("%s: got %s, want %s", key, got, want)
+			}
+		}
+		cfg := withRole(t, f, folder)
+		cfg.Mount, cfg.Prefix = "secret", "tokenward/accounts"
+		b, _ := open(t, cfg)
+		_, err = b.List(t.Context())
+		must(t, err)
+		_, err = trySetUp(t, f.Server, shell, folder, "BOUND_CIDRS=192.0.2.7/32") // the uses are used up: a new one
+		must(t, err)
+		if b, err := vault.Open(t.Context(), cfg, zap.NewNop()); err == nil {
+			if _, err = b.List(t.Context()); err == nil {
+				t.Error("a login from another address is taken")
+			}
+			_ = b.Close()
+		}
+		_, err = trySetUp(t, f.Server, shell, folder) // the defaults again
+		must(t, err)
 	}
 }
