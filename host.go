@@ -23,7 +23,7 @@ func servicePlaces(c *config.Config) []place {
 	all := append(storePlaces(c.Store), journalPlaces(c.Store)...)
 	all = append(all, place{"admin.token_file", c.Admin.TokenFile, private.Host.File})
 	if strings.HasPrefix(c.ExtProc.Listen, "unix:") { // else all that the run folder is for lies beside the token
-		all = append(all, place{"extproc.listen", runFolder(c), private.Host.Folder})
+		all = append(all, place{"extproc.listen", runFolder(c), private.Host.Found})
 	}
 	return all
 }

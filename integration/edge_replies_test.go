@@ -98,7 +98,7 @@ func TestEveryAnswerOfEnvoysOwnSaysWhatItIs(t *testing.T) {
 	}{
 		"no route":          {"GET /nope HTTP/1.1\r\n" + host + "\r\n", 404, "unknown_route"},
 		"OPTIONS *":         {"OPTIONS * HTTP/1.1\r\n" + host + "\r\n", 404, "unknown_route"},
-		"CONNECT":           {"CONNECT a.example:443 HTTP/1.1\r\n" + host + "\r\n", 404, "unknown_route"},
+		"CONNECT":           {"CONNECT a.example:443 HTTP/1.1\r\n" + host + "\r\n", 403, "host_refused"},
 		"no host":           {"GET /v1/x HTTP/1.1\r\n\r\n", 400, "bad_request"},
 		"a broken header":   {"GET /v1/x HTTP/1.1\r\n" + host + "a b: c\r\n\r\n", 400, "bad_request"},
 		"a strange method":  {"FOO /v1/x HTTP/1.1\r\n" + host + "\r\n", 400, "bad_request"},

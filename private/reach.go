@@ -44,6 +44,9 @@ func (h Host) Folder(path string) error {
 	return h.walk(path, 0o022) // somebody may have been quicker, where everybody may make folders
 }
 
+// Found is Folder for one that somebody else makes, with a mode of its own, when it is missing.
+func (h Host) Found(path string) error { return h.walk(path, 0o022) }
+
 // File refuses a file that belongs to another user or that others may write, and one in a folder that Folder refuses. It
 // may be missing.
 func (h Host) File(path string) error {
