@@ -157,6 +157,9 @@ func checkCommand() *cobra.Command {
 			}
 			warn(cmd, v.Warning(bin))
 		}
+		if !*online {
+			warn(cmd, exposed(cfg))
+		}
 		if *online {
 			out := cmd.OutOrStdout()
 			if *show {
