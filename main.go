@@ -159,8 +159,7 @@ func checkCommand() *cobra.Command {
 		}
 		if !*online {
 			warn(cmd, exposed(cfg))
-		}
-		if *online {
+		} else {
 			out := cmd.OutOrStdout()
 			if *show {
 				out = cmd.ErrOrStderr() // the configuration is printed for whoever reads it as YAML
