@@ -51,7 +51,19 @@ func journalPlaces(s config.Store) []place {
 
 // outOfReach refuses places that another user of this machine could change.
 func outOfReach(c *config.Config, places []place) error {
-	h := private.Host{Trusted: c.Host.TrustedFolders}
+	return inspect(private.Host{Trusted: c.Host.TrustedFolders}, places)
+}
+
+// exposed says what outOfReach would refuse, for a configuration that may be another machine's or another user's.
+func exposed(c *config.Config) string {
+	h := private.Host{Trusted: c.Host.TrustedFolders, LookOnly: true}
+	if err := inspect(h, servicePlaces(c)); err != nil {
+		return "here the service would not start as this user: " + err.Error()
+	}
+	return ""
+}
+
+func inspect(h private.Host, places []place) error {
 	for _, p := range places {
 		err := p.check(h, p.path)
 		var exposed *private.ExposedError

@@ -160,7 +160,9 @@ func checkCommand() *cobra.Command {
 			}
 			warn(cmd, v.Warning(bin))
 		}
-		if *online {
+		if !*online {
+			warn(cmd, exposed(cfg))
+		} else {
 			out := cmd.OutOrStdout()
 			if *show {
 				out = cmd.ErrOrStderr() // the configuration is printed for whoever reads it as YAML

@@ -30,15 +30,13 @@ const stopTimeout = 75 * time.Second
 
 // serve runs the service until the context ends, with an Envoy of its own if child is set. file is where c was read from.
 func serve(ctx context.Context, file string, c *config.Config, child *envoy.ChildConfig) error {
-	if err := hideMemory(); err != nil {
-		return err
-	}
 	hung := hangUps()
 	outliveReaders()
 	log, level, err := newLogger(c.Log)
 	if err != nil {
 		return err
 	}
+	secureProcess(file, log)
 	domain, err := domainConfig(c)
 	if err != nil {
 		return err

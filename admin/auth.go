@@ -15,9 +15,7 @@ import (
 	"time"
 )
 
-const (
-	sessionMost = 1000
-)
+const sessionMost = 1000
 
 // loadToken reads the admin token, and creates it on the first run.
 func loadToken(path string) (string, error) {

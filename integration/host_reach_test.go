@@ -83,6 +83,9 @@ func TestWhatOthersCouldChangeIsNotUsed(t *testing.T) {
 					t.Errorf("%v: got %v, want an error about %s: %s", args, err, c.key, out)
 				}
 			}
+			if out, err := g.brief(t, "check"); err != nil || !strings.Contains(out, "warning: ") || !strings.Contains(out, c.key) {
+				t.Errorf("check: got %v, want a warning about %s: %s", err, c.key, out)
+			}
 			if _, err := os.Stat(filepath.Join(folder, "run", "envoy.yaml")); err == nil {
 				t.Error("Envoy's configuration was written all the same")
 			}

@@ -20,6 +20,8 @@ type Host struct {
 	// Trusted are folders that others may write and that are used all the same, e.g. a volume that a pod's containers
 	// share. Nothing above them is looked at either.
 	Trusted []string
+	// LookOnly: nothing is made.
+	LookOnly bool
 }
 
 // ExposedError says what another user of the machine could change, and what to do.
@@ -30,12 +32,12 @@ type ExposedError struct {
 
 func (e *ExposedError) Error() string { return e.Path + " " + e.Why }
 
-// Folder makes the folder (0700) when it is missing, and refuses it when another user could replace it or what is in it.
+// Folder makes the folder (0700) when it is missing, unless LookOnly, and refuses it when another user could replace it or what is in it.
 func (h Host) Folder(path string) error {
 	if err := h.walk(path, 0o022); err != nil {
 		return err
 	}
-	if _, err := os.Stat(path); err == nil {
+	if _, err := os.Stat(path); err == nil || h.LookOnly {
 		return nil
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
