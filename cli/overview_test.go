@@ -114,6 +114,7 @@ func TestProblemsAreThoseThatNeedAttentionAndRedOnesEndWithFour(t *testing.T) {
 		"at its limit":               {[]string{told("a", "active", `,"reason":"at its limit"`)}, "a", 0, ""},
 		"needs_reauth that serves":   {[]string{told("a", "needs_reauth", "")}, "a", ExitNeedsHuman, "1 account needs a human: a"},
 		"config_error":               {[]string{told("a", "active", ""), told("b", "config_error", idle)}, "b", ExitNeedsHuman, "1 account needs a human: b"},
+		"a record without a pool":    {[]string{told("a", "config_error", idle+`,"pools":[""]`)}, "a", ExitNeedsHuman, "1 account needs a human: a: see WHY"},
 		"a state of tomorrow":        {[]string{told("a", "identity_mismatch", "")}, "a", ExitNeedsHuman, "1 account needs a human: a"},
 		"two":                        {[]string{told("b", "needs_reauth", ""), told("a", "needs_reauth", "")}, "ab", ExitNeedsHuman, "2 accounts need a human: a, b"},
 		"renewal is tried again":     {[]string{told("a", "active", `,"reason":"x","lastRefresh":{"result":"failed","class":"not_sent"}`)}, "a", 0, ""},

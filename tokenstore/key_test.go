@@ -68,7 +68,9 @@ func TestAnAccountThatIsGivenAKeyOutlivesItsFormerTokenAndItsDeath(t *testing.T)
 	}
 	for name, was := range kinds {
 		for how, write := range map[string]func(old, next tokenstore.Record) tokenstore.Record{
-			"by command":  func(old, next tokenstore.Record) tokenstore.Record { return tokenstore.Replace("a", old, next, time.Now()) },
+			"by command": func(old, next tokenstore.Record) tokenstore.Record {
+				return tokenstore.Replace("a", old, next, time.Now())
+			},
 			"by kv patch": func(_, next tokenstore.Record) tokenstore.Record { return next },
 		} {
 			t.Run(name+" "+how, func(t *testing.T) {

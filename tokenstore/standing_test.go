@@ -12,6 +12,19 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/tokenstoretest"
 )
 
+func TestARouteWhoseAccountsAreOnHoldIsNotSaidToHaveNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for says, accounts := range map[string][]given{
+			"see tokenward status":          {account("a", func(r *tokenstore.Record) { r.State = tokenstore.Paused })},
+			"add one with tokenward accoun": nil,
+		} {
+			if ref := newStore(t, accounts...).noPick("r", "", tokenstore.ReasonNoHealthyAccount); !strings.Contains(ref.Message, says) {
+				t.Errorf("%d accounts: %s", len(accounts), ref.Message)
+			}
+		}
+	})
+}
+
 func TestAnAccountThatWasMovedAwayNeitherServesNorRefreshesWhateverItsStateSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, account("a", expired))
