@@ -69,7 +69,8 @@ func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokensto
 	}
 	out := view{
 		ID: id, Provider: r.Provider, Type: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, ClientID: r.ClientID,
-		AccessToken: tokenstore.Fingerprint(id, r.AccessToken), RefreshToken: tokenstore.Fingerprint(id, r.RefreshToken), ExpiresAt: st.ExpiresAt,
+		AccessToken:  tokenstore.Fingerprint(id, r.AccessToken),
+		RefreshToken: tokenstore.Fingerprint(id, r.RefreshToken), ExpiresAt: st.ExpiresAt,
 		Generation: r.Rotation.Generation, Version: v, Last: st.Last,
 	}
 	if l := r.Limits; l.RPM > 0 || l.Concurrency > 0 {

@@ -135,7 +135,10 @@ func TestAHangUpBeforeTheServiceIsUpEndsNothing(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "it asks Envoy for its version", func() bool { _, err := os.Stat(slow + ".asked"); return err == nil })
+	eventually(t, 5*time.Second, "it asks Envoy for its version", func() bool {
+		_, err := os.Stat(slow + ".asked")
+		return err == nil
+	})
 	_ = cmd.Process.Signal(syscall.SIGHUP)
 	_ = cmd.Wait()
 	expect(t, "exit code", cmd.ProcessState.ExitCode(), 1) // that is no Envoy; -1: the signal ended it

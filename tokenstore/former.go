@@ -108,8 +108,8 @@ func (r Record) WithoutToken() Record {
 	return r
 }
 
-// keyed is what counts of a record whose type is a key: not the access token that a former type has left in it, whose end
-// is not the key's, nor what became of that one's refreshes.
+// keyed is what counts of a record whose type is a key: not the access token that a former type has left in it, whose
+// end is not the key's, nor what became of that one's refreshes.
 func (r Record) keyed() Record {
 	if r.Kind != KindAPIKey {
 		return r

@@ -58,11 +58,13 @@ func TestAnAccountThatIsGivenAKeyOutlivesItsFormerTokenAndItsDeath(t *testing.T)
 	kinds := map[string]func(r *tokenstore.Record){
 		"living": func(*tokenstore.Record) {},
 		"dead": func(r *tokenstore.Record) {
-			r.Rotation.Dead = &tokenstore.Dead{Fingerprint: tokenstore.Fingerprint("a", r.Credential()), At: time.Now(), Error: "invalid_grant"}
+			known := tokenstore.Fingerprint("a", r.Credential())
+			r.Rotation.Dead = &tokenstore.Dead{Fingerprint: known, At: time.Now(), Error: "invalid_grant"}
 		},
 		"ambiguous": func(r *tokenstore.Record) {
+			known := tokenstore.Fingerprint("a", r.Credential())
 			r.Rotation.Claim = &tokenstore.Claim{
-				AttemptID: "x", Holder: "h", StartedAt: time.Now(), Fingerprint: tokenstore.Fingerprint("a", r.Credential()), Ambiguous: true,
+				AttemptID: "x", Holder: "h", StartedAt: time.Now(), Fingerprint: known, Ambiguous: true,
 			}
 		},
 	}
@@ -85,7 +87,8 @@ func TestAnAccountThatIsGivenAKeyOutlivesItsFormerTokenAndItsDeath(t *testing.T)
 					})
 					for _, wait := range []time.Duration{time.Second, 3 * time.Hour} {
 						time.Sleep(wait)
-						if st := w.status("a"); st.State != tokenstore.StateActive || !st.Routable || st.Reason != "" || !st.ExpiresAt.IsZero() {
+						st := w.status("a")
+						if st.State != tokenstore.StateActive || !st.Routable || st.Reason != "" || !st.ExpiresAt.IsZero() {
 							t.Errorf("%s, routable %t, until %s: %q", st.State, st.Routable, st.ExpiresAt, st.Reason)
 						}
 					}
