@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -131,6 +132,7 @@ func (a *app) show() *cobra.Command {
 					{"type", string(shown.Type)},
 					{"pools", dash(strings.Join(shown.Pools, ","))},
 					{"tenant", dash(shown.Tenant)},
+					{"labels", dash(pairs(shown.Labels))},
 					{"limits", dash(shown.Limits.String())},
 					{"state", string(shown.State)},
 					{"client id", dash(shown.ClientID)},
@@ -147,6 +149,15 @@ func (a *app) show() *cobra.Command {
 			})
 		})
 	}}
+}
+
+// pairs are labels as a record takes them.
+func pairs(labels map[string]string) string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		out = append(out, k+"="+labels[k])
+	}
+	return strings.Join(out, ",")
 }
 
 func (a *app) remove() *cobra.Command {
