@@ -555,3 +555,24 @@ func TestWhereEveryAccountIsDeadNoRequestIsFoundGuilty(t *testing.T) {
 		}
 	})
 }
+
+// Within a minute after bad requests have cost each account its refresh, none can be made to find out who is to blame.
+func TestBadRequestsOfEveryKindGetTheProvidersAnswerAlsoWhenNoRefreshIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStore(t, account("a"), account("b"))
+		w.renew()
+		for i := range 8 {
+			for range 10 {
+				w.good("honest") // both are healthy, and known to be
+			}
+			time.Sleep(time.Second)
+			d, _ := w.request("r", "bad", fmt.Sprint("/bad", i), always(401))
+			if d.Action != tokenstore.Pass {
+				t.Errorf("bad request %d: %s", i, d.Action)
+			}
+		}
+		if n := w.driver.Calls(); n > 4 {
+			t.Errorf("%d refreshes, with those of the start", n)
+		}
+	})
+}
