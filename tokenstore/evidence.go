@@ -155,6 +155,7 @@ func (s *Store) judgeLocked(p Pick, class Class, trail *Trail, now time.Time) si
 		return sit
 	}
 	a.evidence.add(class, shape, now)
+	s.heedMarkLocked(a, now)
 	if a.doubtful != "" && class == ClassTokenRejected && a.evidence.doubted.IsZero() {
 		a.evidence.doubted = now
 	}

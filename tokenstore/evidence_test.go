@@ -576,3 +576,38 @@ func TestBadRequestsOfEveryKindGetTheProvidersAnswerAlsoWhenNoRefreshIsLeft(t *t
 		}
 	})
 }
+
+func TestADoubtOfAnotherProcessEndsLikewiseWhenTheLivingTokenIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		marked bool
+		within time.Duration
+	}{
+		"it said so":    {true, 6 * time.Second},
+		"it was killed": {false, time.Minute}, // its lease has to run out first
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := ambiguous(t)
+				if !c.marked {
+					w.edit("a", func(r *tokenstore.Record) {
+						r.Rotation.Claim.Ambiguous, r.Rotation.Claim.Holder, r.Rotation.Claim.LeaseSeconds = false, "dead", 45
+					})
+				}
+				w.stop()
+				next := open(t, w.memory, w.memory, w.driver)
+				next.renew()
+				next.good("honest")
+				next.request("r", "c", "/chat", func(p tokenstore.Pick) tokenstore.Response {
+					if p.Generation == 1 {
+						return answer(401)
+					}
+					return answer(200)
+				})
+				time.Sleep(c.within)
+				if st := next.status("a"); st.State != tokenstore.StateActive || st.Generation != 2 {
+					t.Errorf("it is %s (%s) with generation %d", st.State, st.Reason, st.Generation)
+				}
+			})
+		})
+	}
+}
