@@ -146,8 +146,8 @@ func (s *Store) judgeLocked(p Pick, class Class, trail *Trail, now time.Time) si
 	// refused where every account is dead: one that others were just served with tells.
 	// So does one that was refreshed within the last minute and accepted since: nobody revokes twice a minute.
 	sit.withheld = a.flight == nil && now.Before(a.respondedAt.Add(responsePause))
-	renewed := sit.withheld && healthy && t.accepted.Load() && a.acceptedAt.Load() >= a.respondedAt.UnixNano()
-	fresh := sit.refreshed || trail.refusedFresh() || sit.known || renewed || class != ClassTokenRejected
+	sit.renewed = sit.withheld && healthy && t.accepted.Load() && a.acceptedAt.Load() >= a.respondedAt.UnixNano()
+	fresh := sit.refreshed || trail.refusedFresh() || sit.known || sit.renewed || class != ClassTokenRejected
 	sit.healthy = healthy
 	sit.guilty = fresh && trail.accused(a.id, class) && (healthy || sit.refreshed && trail.refusedHealthy())
 	sit.dear = trail != nil && trail.dear || healthy && sit.known
