@@ -71,11 +71,12 @@ func serveCommand() *cobra.Command {
 	c := &cobra.Command{Use: "serve", Short: "ext_proc server, renewal, admin", Args: cobra.NoArgs}
 	file := withConfig(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		hung := hangUps()
 		cfg, err := loadConfig(*file)
 		if err != nil {
 			return err
 		}
-		return serve(cmd.Context(), *file, cfg, nil)
+		return serve(cmd.Context(), hung, *file, cfg, nil)
 	}
 	return c
 }
@@ -85,6 +86,7 @@ func runCommand() *cobra.Command {
 	file := withConfig(c)
 	path := c.Flags().String("envoy", "", "the Envoy to run (default $ENVOY, else envoy on PATH)")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		hung := hangUps()
 		cfg, err := loadConfig(*file)
 		if err != nil {
 			return err
@@ -105,7 +107,7 @@ func runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return serve(cmd.Context(), *file, cfg, &envoy.ChildConfig{
+		return serve(cmd.Context(), hung, *file, cfg, &envoy.ChildConfig{
 			Path: bin, Bootstrap: boot, RunFolder: runFolder(cfg), Admin: adminSocket(cfg), Output: os.Stdout,
 			Blocked: func(ctx context.Context) error { return envoyBlocked(ctx, cfg) },
 		})

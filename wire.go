@@ -28,9 +28,9 @@ import (
 // stopTimeout is above the sum of what the parts may take: Envoy 20 s, ext_proc 15 s, admin 3 s, saving 30 s.
 const stopTimeout = 75 * time.Second
 
-// serve runs the service until the context ends, with an Envoy of its own if child is set. file is where c was read from.
-func serve(ctx context.Context, file string, c *config.Config, child *envoy.ChildConfig) error {
-	hung := hangUps()
+// serve runs the service until the context ends, with an Envoy of its own if child is set. file is where c was read
+// from; hung are the requests to read it again, caught since before it was.
+func serve(ctx context.Context, hung <-chan os.Signal, file string, c *config.Config, child *envoy.ChildConfig) error {
 	outliveReaders()
 	log, level, err := newLogger(c.Log)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -69,12 +70,12 @@ func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokensto
 	}
 	out := view{
 		ID: id, Provider: r.Provider, Type: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, ClientID: r.ClientID,
-		AccessToken: tokenstore.Fingerprint(id, r.AccessToken), RefreshToken: tokenstore.Fingerprint(id, r.RefreshToken),
-		ExpiresAt:  r.ExpiresAt,
+		AccessToken:  tokenstore.Fingerprint(id, r.AccessToken),
+		RefreshToken: tokenstore.Fingerprint(id, r.RefreshToken), ExpiresAt: st.ExpiresAt,
 		Generation: r.Rotation.Generation, Version: v,
 	}
-	if r.Rotation.Last != nil {
-		last := *r.Rotation.Last
+	if st.Last != nil {
+		last := *st.Last
 		last.Fingerprint = "" // of the credential: a client secret that somebody chose could be guessed from it
 		out.Last = &last
 	}
@@ -136,6 +137,7 @@ func (a *app) show() *cobra.Command {
 					{"type", string(shown.Type)},
 					{"pools", dash(strings.Join(shown.Pools, ","))},
 					{"tenant", dash(shown.Tenant)},
+					{"labels", dash(pairs(shown.Labels))},
 					{"limits", dash(shown.Limits.String())},
 					{"state", string(shown.State)},
 					{"client id", dash(shown.ClientID)},
@@ -152,6 +154,15 @@ func (a *app) show() *cobra.Command {
 			})
 		})
 	}}
+}
+
+// pairs are labels as a record takes them.
+func pairs(labels map[string]string) string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		out = append(out, k+"="+labels[k])
+	}
+	return strings.Join(out, ",")
 }
 
 func (a *app) remove() *cobra.Command {

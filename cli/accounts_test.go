@@ -92,6 +92,7 @@ func TestShowHasEveryFieldAndNoSecret(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"account": "good", "provider": "p", "type": "oauth_refresh", "pools": "spare", "tenant": "acme", "state": "active", "client id": "client", "generation": "7", "version": "1",
+		"labels":        "team=a",
 		"refresh token": tokenstore.Fingerprint("good", living().RefreshToken), "access token": tokenstore.Fingerprint("good", living().AccessToken), "last refresh": "-", "problem": "-",
 	} {
 		expect(t, name, rows[name], want)

@@ -102,5 +102,14 @@ func (a *app) importRecord(cmd *cobra.Command, ctx context.Context, s *Session, 
 		return id, "", fmt.Errorf("importing account %s: %w", id, err)
 	}
 	became, err := s.put(cmd, ctx, id, o, func(dst *tokenstore.Record) { *dst = r })
+	var wrong *tokenstore.RecordError
+	for _, hint := range r.Hints() {
+		switch {
+		case err == nil:
+			fmt.Fprintf(cmd.ErrOrStderr(), "note: account %s: %s\n", id, hint)
+		case errors.As(err, &wrong):
+			err = fmt.Errorf("%w; %s", err, hint)
+		}
+	}
 	return id, became, err
 }

@@ -153,3 +153,15 @@ func TestImportOfRecordsTakesTheGoodOnesAndNamesTheOthers(t *testing.T) {
 	expect(t, "generation of b", b.Rotation.Generation, 7)
 	expect(t, "accounts stored", s.count(t), 3)
 }
+
+func TestImportAsksWhetherAKeyThatNobodyReadsIsASlip(t *testing.T) {
+	s := newShell(t)
+	file := s.file(t, "records", `{
+		"a": {"provider":"p","type":"oauth_refresh","refreshToken":"`+planted+`a"},
+		"b": {"provider":"p","type":"oauth_refresh","refresh_token":"`+planted+`b","pool":"spare","owner":"x"}}`)
+	r := s.run(t, "", "accounts", "import", "--from", "json", "--file", file)
+	expect(t, "exit code", r.code, ExitUsage)
+	expect(t, "output", r.out, "account b is added\n")
+	has(t, r.err, "key refresh_token: must be given", "; key refreshToken is not read: did you mean refresh_token?",
+		"note: account b: key pool is not read: did you mean pools?\n")
+}

@@ -94,6 +94,9 @@ func readOverview(raw json.RawMessage) (*overview, error) {
 		o.accounts = append(o.accounts, x)
 		o.states[x.State]++
 		for _, p := range x.Pools {
+			if p == "" { // of a record that cannot be read
+				continue
+			}
 			able[p] = able[p] || x.Routable
 			unpaused[p] = unpaused[p] || x.State != tokenstore.StatePaused
 		}

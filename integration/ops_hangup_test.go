@@ -3,6 +3,7 @@ package integration
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -121,4 +122,24 @@ func TestAHangUpDuringACommandsRefreshLosesNoRefreshToken(t *testing.T) {
 	g.cli(t, "accounts", "refresh", "claude-1", "--force")
 	expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 2)
 	expect(t, "reuses of a spent token", g.Provider.Account("claude-1").Reuses, 0)
+}
+
+func TestAHangUpBeforeTheServiceIsUpEndsNothing(t *testing.T) {
+	g := start(t, nil)
+	slow := filepath.Join(t.TempDir(), "envoy")
+	script := "#!/bin/sh\ntouch \"$0.asked\"\nsleep 1\n"
+	if err := os.WriteFile(slow, []byte(script), 0o700); err != nil { //nolint:gosec // it is a program
+		t.Fatal(err)
+	}
+	cmd := exec.Command(g.Opts.Binary, "run", "--envoy", slow, "-c", g.config())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "it asks Envoy for its version", func() bool {
+		_, err := os.Stat(slow + ".asked")
+		return err == nil
+	})
+	_ = cmd.Process.Signal(syscall.SIGHUP)
+	_ = cmd.Wait()
+	expect(t, "exit code", cmd.ProcessState.ExitCode(), 1) // that is no Envoy; -1: the signal ended it
 }

@@ -173,7 +173,7 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 	a.lost = l                                   // what an older version had lost is none of this one's
 	before, mended := a.record, a.problem != nil // pools leave out an account with a problem
 	known := a.version != 0 && before.Provider != ""
-	r.record = givenBack(a.id, r.record)
+	r.record = givenBack(a.id, r.record.keyed())
 	replaced := known && !before.Credential().Equal(r.record.Credential())
 	a.carryLocked(&r.record, replaced)
 	a.flaw = Flaw(r.record)

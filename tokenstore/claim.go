@@ -137,11 +137,22 @@ func (s *Store) ambiguous(a *account, r Record) (RefreshResult, bool) {
 	if a.doubtful != c.AttemptID {
 		a.doubtful, a.doubtSince = c.AttemptID, a.claimSince
 	}
+	if e := &a.evidence; e.doubted.IsZero() && e.class == ClassTokenRejected {
+		e.doubted = e.since // refused before this process knew of the doubt
+	}
 	at := a.replayAtLocked(t)
 	if !at.After(time.Now()) {
 		return RefreshResult{}, false
 	}
 	return failed(a, &RefreshError{Class: RefreshUnknown, Message: doubtful(at)}), true
+}
+
+// heedMarkLocked learns from the record that another process, or this one before a restart, got no readable answer.
+func (s *Store) heedMarkLocked(a *account, now time.Time) {
+	c := a.record.Rotation.Claim
+	if c != nil && c.Ambiguous && c.AttemptID != a.doubtful && c.Fingerprint == Fingerprint(a.id, a.record.Credential()) {
+		a.doubtful, a.doubtSince = c.AttemptID, now.Add(-s.cfg.Renewal.ClaimLease) // at the least
+	}
 }
 
 // doubtful says why a credential is left alone, and until when.

@@ -103,6 +103,7 @@ func EncodeRecord(r Record) ([]byte, error) {
 		top := slip.top()
 		switch {
 		case !bytes.Equal(all[top], slip.InForce): // somebody mended it
+		case top == "former": // the service's own: written as it is, or not at all
 		case slip.Raw == nil:
 			delete(all, top)
 		default:

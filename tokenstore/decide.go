@@ -45,6 +45,7 @@ type situation struct {
 	twice       bool // the account is healthy and refused the request before its refresh, too: guilty, if nobody else can be asked
 	healthy     bool // others' requests were just accepted
 	refreshed   bool // the refused token is the fruit of a refresh: this request's, or one just made and never accepted yet
+	renewed     bool // the token was refreshed within the last minute and accepted since
 	refreshable bool // now
 	static      bool // there is nothing to refresh with: a key, or a token that somebody else rotates
 	known       bool // requests like it were found guilty lately

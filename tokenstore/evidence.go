@@ -137,15 +137,18 @@ func (s *Store) judgeLocked(p Pick, class Class, trail *Trail, now time.Time) si
 	sit.known = healthy && s.faults.within(faultsRemember, p.fault(), now) || s.faults.within(time.Minute, p.fault(), now)
 	// Two healthy tokens may both be revoked at once: a fresh one that was refused, too, tells. And fresh tokens may all be
 	// refused where every account is dead: one that others were just served with tells.
-	fresh := sit.refreshed || trail.refusedFresh() || sit.known || class != ClassTokenRejected
+	// So does one that was refreshed within the last minute and accepted since: nobody revokes twice a minute.
+	sit.withheld = a.flight == nil && now.Before(a.respondedAt.Add(responsePause))
+	sit.renewed = sit.withheld && healthy && t.accepted.Load() && a.acceptedAt.Load() >= a.respondedAt.UnixNano()
+	fresh := sit.refreshed || trail.refusedFresh() || sit.known || sit.renewed || class != ClassTokenRejected
 	sit.healthy = healthy
 	sit.guilty = fresh && trail.accused(a.id, class) && (healthy || sit.refreshed && trail.refusedHealthy())
 	sit.dear = trail != nil && trail.dear || healthy && sit.known
-	sit.withheld = a.flight == nil && now.Before(a.respondedAt.Add(responsePause))
 	if sit.guilty {
 		return sit
 	}
 	a.evidence.add(class, shape, now)
+	s.heedMarkLocked(a, now)
 	if a.doubtful != "" && class == ClassTokenRejected && a.evidence.doubted.IsZero() {
 		a.evidence.doubted = now
 	}

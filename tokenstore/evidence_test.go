@@ -555,3 +555,59 @@ func TestWhereEveryAccountIsDeadNoRequestIsFoundGuilty(t *testing.T) {
 		}
 	})
 }
+
+// Within a minute after bad requests have cost each account its refresh, none can be made to find out who is to blame.
+func TestBadRequestsOfEveryKindGetTheProvidersAnswerAlsoWhenNoRefreshIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStore(t, account("a"), account("b"))
+		w.renew()
+		for i := range 8 {
+			for range 10 {
+				w.good("honest") // both are healthy, and known to be
+			}
+			time.Sleep(time.Second)
+			d, _ := w.request("r", "bad", fmt.Sprint("/bad", i), always(401))
+			if d.Action != tokenstore.Pass {
+				t.Errorf("bad request %d: %s", i, d.Action)
+			}
+		}
+		if n := w.driver.Calls(); n > 4 {
+			t.Errorf("%d refreshes, with those of the start", n)
+		}
+	})
+}
+
+func TestADoubtOfAnotherProcessEndsLikewiseWhenTheLivingTokenIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		marked bool
+		within time.Duration
+	}{
+		"it said so":    {true, 6 * time.Second},
+		"it was killed": {false, time.Minute}, // its lease has to run out first
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := ambiguous(t)
+				if !c.marked {
+					w.edit("a", func(r *tokenstore.Record) {
+						r.Rotation.Claim.Ambiguous, r.Rotation.Claim.Holder, r.Rotation.Claim.LeaseSeconds = false, "dead", 45
+					})
+				}
+				w.stop()
+				next := open(t, w.memory, w.memory, w.driver)
+				next.renew()
+				next.good("honest")
+				next.request("r", "c", "/chat", func(p tokenstore.Pick) tokenstore.Response {
+					if p.Generation == 1 {
+						return answer(401)
+					}
+					return answer(200)
+				})
+				time.Sleep(c.within)
+				if st := next.status("a"); st.State != tokenstore.StateActive || st.Generation != 2 {
+					t.Errorf("it is %s (%s) with generation %d", st.State, st.Reason, st.Generation)
+				}
+			})
+		})
+	}
+}

@@ -85,6 +85,8 @@ func Replace(id AccountID, old, next Record, now time.Time) Record {
 		next.Former = nil
 	case sameCredential(old, next) && old.APIKey.Equal(next.APIKey):
 		return next
+	case next.Kind == KindAPIKey:
+		next.Former = nil // a key serves at once: there is nothing to exchange it for
 	case next.Former == nil:
 		next.Former = old.formerly(now)
 	}
@@ -103,6 +105,20 @@ func Replace(id AccountID, old, next Record, now time.Time) Record {
 func (r Record) WithoutToken() Record {
 	r = r.Clone()
 	r.AccessToken, r.TokenType, r.ExpiresAt, r.ObtainedAt = Secret{}, "", time.Time{}, time.Time{}
+	return r
+}
+
+// keyed is what counts of a record whose type is a key: not the access token that a former type has left in it, whose
+// end is not the key's, nor what became of that one's refreshes.
+func (r Record) keyed() Record {
+	if r.Kind != KindAPIKey {
+		return r
+	}
+	r = r.Clone()
+	if !r.AccessToken.IsZero() {
+		r = r.WithoutToken()
+	}
+	r.Former, r.Rotation.Claim, r.Rotation.Dead, r.Rotation.Last, r.Rotation.Rejected = nil, nil, nil, nil, nil
 	return r
 }
 

@@ -67,6 +67,9 @@ func meant(key string) string {
 	return Nearest(key, names)
 }
 
+// Hints is what to tell of a record's unknown keys.
+func (r Record) Hints() []string { return hints(r) }
+
 // hints names the unknown keys of a record that look like slips of the pen. Others may be notes of the operator's.
 func hints(r Record) []string { return hintsFor(r, "") }
 

@@ -53,3 +53,53 @@ func TestASlipInPlaceOfAKeyIsReportedAndTheFormerKeyServes(t *testing.T) {
 		}
 	})
 }
+
+func TestAnAccountThatIsGivenAKeyOutlivesItsFormerTokenAndItsDeath(t *testing.T) {
+	kinds := map[string]func(r *tokenstore.Record){
+		"living": func(*tokenstore.Record) {},
+		"dead": func(r *tokenstore.Record) {
+			known := tokenstore.Fingerprint("a", r.Credential())
+			r.Rotation.Dead = &tokenstore.Dead{Fingerprint: known, At: time.Now(), Error: "invalid_grant"}
+		},
+		"ambiguous": func(r *tokenstore.Record) {
+			known := tokenstore.Fingerprint("a", r.Credential())
+			r.Rotation.Claim = &tokenstore.Claim{
+				AttemptID: "x", Holder: "h", StartedAt: time.Now(), Fingerprint: known, Ambiguous: true,
+			}
+		},
+	}
+	for name, was := range kinds {
+		for how, write := range map[string]func(old, next tokenstore.Record) tokenstore.Record{
+			"by command": func(old, next tokenstore.Record) tokenstore.Record {
+				return tokenstore.Replace("a", old, next, time.Now())
+			},
+			"by kv patch": func(_, next tokenstore.Record) tokenstore.Record { return next },
+		} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
+					put(t, m, account("a", was))
+					w := open(t, m, m, d, func(c *tokenstore.Config) { c.Drivers = map[string]tokenstore.Driver{"p": keys{d}} })
+					edit(t, m, "a", func(r *tokenstore.Record) {
+						next := r.Clone()
+						next.Kind, next.APIKey = tokenstore.KindAPIKey, tokenstore.NewSecret("sk")
+						*r = write(*r, next)
+					})
+					for _, wait := range []time.Duration{time.Second, 3 * time.Hour} {
+						time.Sleep(wait)
+						st := w.status("a")
+						if st.State != tokenstore.StateActive || !st.Routable || st.Reason != "" || !st.ExpiresAt.IsZero() {
+							t.Errorf("%s, routable %t, until %s: %q", st.State, st.Routable, st.ExpiresAt, st.Reason)
+						}
+					}
+					if p := w.pick("r", nil); p.Headers[0].Value != "sk" {
+						t.Errorf("%q serves", p.Headers[0].Value)
+					}
+					if r := w.stored("a"); r.RefreshToken.IsZero() {
+						t.Error("the former type's refresh token is gone")
+					}
+				})
+			})
+		}
+	}
+}

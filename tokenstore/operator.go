@@ -151,6 +151,9 @@ func (a *account) tellLocked(st *AccountStatus, cfg Config, now time.Time) {
 	if t != nil && a.driver != nil && a.problem == nil {
 		st.ReplayAt = a.replayAtLocked(t)
 	}
+	if st.State == StateAmbiguous && !st.NextRefresh.IsZero() && st.NextRefresh.Before(st.ReplayAt) {
+		st.NextRefresh = st.ReplayAt // what is planned before finds another process's mark, and sends nothing
+	}
 	readable := a.problem == nil || len(a.record.Slips) > 0
 	if !readable { // or it was decoded, and this configuration cannot use it
 		err := Check(a.record, cfg.Drivers, cfg.Pools)

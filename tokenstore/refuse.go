@@ -41,6 +41,8 @@ func (s *Store) nobody(r *route, tenant string, trail *Trail, now time.Time) *Re
 		return s.refuse(r, ReasonAllCooling, fmt.Sprintf("all accounts that could serve route %s are rate limited: %d of %d wait for their reset", r.name, cooling, seen), earliest.Sub(now))
 	case seen == 0 && tenant != "":
 		return s.refuse(r, ReasonTenantDenied, "no account serves this tenant on route "+r.name+": add one with this tenant", 0)
+	case seen == 0 && s.counted() > 0: // they are paused, or their records cannot be used
+		return s.refuse(r, ReasonNoHealthyAccount, "no account can serve route "+r.name+": see tokenward status", 0)
 	case seen == 0:
 		return s.refuse(r, ReasonNoHealthyAccount, "route "+r.name+" has no account: add one with tokenward accounts add", 0)
 	}

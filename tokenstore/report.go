@@ -144,7 +144,7 @@ func extend(t *Trail, p Pick, v Verdict, status int, sit situation, now time.Tim
 		t = &Trail{started: now}
 	}
 	t.prefer = ""
-	t.tried = append(t.tried, tried{account: p.Account, upstream: p.Upstream, generation: p.Generation, class: v.Class, fresh: sit.refreshed, healthy: sit.healthy})
+	t.tried = append(t.tried, tried{account: p.Account, upstream: p.Upstream, generation: p.Generation, class: v.Class, fresh: sit.refreshed || sit.renewed, healthy: sit.healthy})
 	if v.Class == ClassUnreachable {
 		t.upstreams = append(t.upstreams, p.Upstream)
 	}

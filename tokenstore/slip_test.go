@@ -80,6 +80,16 @@ func TestAKeyThatIsMendedIsNotWrittenBackAsItWas(t *testing.T) {
 	}
 }
 
+func TestASlipInTheServicesOwnKeyOfTheFormerCredentialGoesWithTheNextWrite(t *testing.T) {
+	for _, raw := range []string{`"x"`, `5`, `{"refresh_token":5}`} {
+		r, _ := tokenstore.DecodeRecord([]byte(`{"provider":"p","type":"k","former":` + raw + `}`))
+		data, err := tokenstore.EncodeRecord(r)
+		if again, _ := tokenstore.DecodeRecord(data); err != nil || len(r.Slips) != 1 || len(again.Slips) != 0 {
+			t.Errorf("%s, %v: slips %v, stored %s", raw, err, r.Slips, data)
+		}
+	}
+}
+
 // good is an account with a right value in every key that can have one.
 func good() given {
 	return account("a", func(r *tokenstore.Record) {

@@ -12,6 +12,37 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/tokenstoretest"
 )
 
+func TestTheNextRenewalOfAnAmbiguousAccountIsWhenItsTokenIsTriedOnceMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStore(t, account("a"))
+		edit(t, w.memory, "a", func(r *tokenstore.Record) { // as another process leaves it
+			known := tokenstore.Fingerprint("a", r.Credential())
+			r.Rotation.Claim = &tokenstore.Claim{
+				AttemptID: "x", Holder: "h", StartedAt: time.Now(), Fingerprint: known, Ambiguous: true,
+			}
+		})
+		time.Sleep(time.Second)
+		st := w.status("a")
+		if st.State != tokenstore.StateAmbiguous || st.ReplayAt.IsZero() || !st.NextRefresh.Equal(st.ReplayAt) {
+			t.Errorf("%s, next renewal %s, tried once more %s", st.State, st.NextRefresh, st.ReplayAt)
+		}
+	})
+}
+
+func TestARouteWhoseAccountsAreOnHoldIsNotSaidToHaveNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for says, accounts := range map[string][]given{
+			"see tokenward status":          {account("a", func(r *tokenstore.Record) { r.State = tokenstore.Paused })},
+			"add one with tokenward accoun": nil,
+		} {
+			ref := newStore(t, accounts...).noPick("r", "", tokenstore.ReasonNoHealthyAccount)
+			if !strings.Contains(ref.Message, says) {
+				t.Errorf("%d accounts: %s", len(accounts), ref.Message)
+			}
+		}
+	})
+}
+
 func TestAnAccountThatWasMovedAwayNeitherServesNorRefreshesWhateverItsStateSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, account("a", expired))

@@ -9,6 +9,7 @@ import (
 // StoredStatus is what a record alone says of its account, in the words of the running service. err is what loading the
 // record gave. Cooldowns, limits in use and the next renewal are known to the service only.
 func StoredStatus(id AccountID, r Record, err error, drivers map[string]Driver, pools map[string]PoolConfig, now time.Time) AccountStatus {
+	r = r.keyed()
 	st := AccountStatus{
 		ID: id, Provider: r.Provider, Kind: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, Limits: r.Limits,
 		Generation: r.Rotation.Generation, ExpiresAt: r.ExpiresAt, Last: r.Rotation.Last,

@@ -23,7 +23,7 @@ type tried struct {
 	upstream   string
 	generation Generation
 	class      Class
-	fresh      bool // the token was the fruit of a refresh and not accepted yet
+	fresh      bool // the token was the fruit of a refresh just made
 	healthy    bool // the account had just accepted others
 }
 

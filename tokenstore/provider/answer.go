@@ -24,7 +24,12 @@ type answer struct {
 	Error        json.RawMessage `json:"error"` // a string, or an object
 	Description  string          `json:"error_description"`
 	Message      string          `json:"message"`
+	Msg          string          `json:"msg"`    // Supabase
 	Detail       string          `json:"detail"` // RFC 9457
+	// Words without an `error`: Supabase; HubSpot. Of any type, since some repeat the status.
+	ErrorCode any `json:"error_code"`
+	Code      any `json:"code"`
+	Status    any `json:"status"`
 }
 
 // readAnswer reads a body that is JSON, or a form as some token endpoints send it. It reports whether it was either. A
@@ -91,10 +96,15 @@ type problem struct {
 }
 
 func (a answer) problem() problem {
-	words := cmp.Or(a.Description, a.Message, a.Detail)
+	words := cmp.Or(a.Description, a.Message, a.Msg, a.Detail)
 	p := problem{message: words}
 	switch string(a.Error) {
 	case "", "null", `""`:
+		for _, v := range []any{a.ErrorCode, a.Code, a.Status} {
+			if w, _ := v.(string); among(deadWords, w) { // what else stands there proves nothing
+				p.code = w
+			}
+		}
 		return p
 	}
 	if json.Unmarshal(a.Error, &p.code) == nil {

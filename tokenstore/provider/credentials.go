@@ -12,6 +12,7 @@ var credentialHeaders = []string{
 	"api-key", "x-api-key", "apikey", "api-token", "api-secret", "x-key", "x-token",
 	"access-key", "access-token", "auth-key", "auth-token", "x-auth-token", "bearer-token", "id-token", "refresh-token",
 	"security-token", "session-token", "user-token", "github-token", "private-token",
+	"accesstoken", "authtoken", "jwt",
 	"client-secret", "proxy-secret", "secret-key", "virtual-key", "rapidapi-key", "jwt-assertion", "password",
 	"subscription-key", "subscription-token", "functions-key", "sas-key", "sas-token",
 	"cookie", "cookie2",
@@ -35,7 +36,7 @@ var organisationHeaders = []string{
 // credentialQueryKeys are query keys besides the names of the headers. Case, _ for -, and a $ in front make no
 // difference.
 var credentialQueryKeys = []string{
-	"key", "token", "jwt", "oauth-token", "single-use-token", "ocp-apim-subscription-key", "x-goog-api-key",
+	"key", "token", "oauth-token", "single-use-token", "ocp-apim-subscription-key", "x-goog-api-key",
 	"xi-api-key",
 	"x-amz-credential", "x-amz-security-token", "x-amz-signature", "user-project",
 }

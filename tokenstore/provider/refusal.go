@@ -1,8 +1,8 @@
 package provider
 
 import (
-	"bytes"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -24,12 +24,16 @@ var deadWords = []string{
 	"refresh_token_expired", "refresh_token_reused", "refresh_token_invalidated", "refresh_token_invalid",
 	"refresh_token_revoked", "refresh_token_not_found", "expired_token", "invalid_token", "revoked_token", "token_expired",
 	"token_revoked", "token_invalidated", "grant_expired", "grant_revoked", "app_session_terminated", "session_expired",
-	"session_terminated", "invalid_rapt",
+	"session_terminated", "session_not_found", "refresh_token_already_used", "invalid_rapt",
 	"interaction_required", "login_required", "consent_required",
 }
 
-// deadSentences are told where the code says nothing. Whole and fixed, so that no echo of ours can be one.
-var deadSentences = []string{"token has been expired or revoked"} // Google, under INVALID_ARGUMENT
+// deadSentences are told where the code says nothing, or something else. Whole and fixed, so that no echo of ours can be
+// one.
+var deadSentences = []string{
+	"token has been expired or revoked", // Google, under INVALID_ARGUMENT
+	"refresh_token is invalid",          // Atlassian, under unauthorized_client
+}
 
 // ourFault are RFC 6749's words for a request that is wrong whatever the credential, ourFaultToo what others say
 // instead.
@@ -62,7 +66,8 @@ func refusalClass(r request, a reply) tokenstore.RefreshClass {
 	case a.status == http.StatusTooManyRequests, a.status == http.StatusRequestTimeout,
 		a.status == http.StatusProxyAuthRequired:
 		return tokenstore.RefreshTransient // whatever it says besides, the credential was not judged
-	case r.permanent != nil && r.permanent(a.status, word), slices.Contains(deadWords, word):
+	case r.permanent != nil && r.permanent(a.status, word), among(deadWords, a.problem.code),
+		slices.Contains(deadSentences, strings.ToLower(strings.TrimRight(a.problem.message, ". "))):
 		return tokenstore.RefreshPermanent
 	case slices.Contains(ourFault, word), slices.Contains(ourFaultToo, word):
 		return tokenstore.RefreshMisconfigured
@@ -70,8 +75,6 @@ func refusalClass(r request, a reply) tokenstore.RefreshClass {
 		return tokenstore.RefreshTransient
 	case word == serverError, a.status < 300, a.status == clientClosed:
 		return tokenstore.RefreshUnknown
-	case slices.Contains(deadSentences, strings.ToLower(strings.TrimRight(a.problem.message, ". "))):
-		return tokenstore.RefreshPermanent
 	}
 	return tokenstore.RefreshTransient // refused in words that we do not know, or by what stands in front of the endpoint
 }
@@ -95,15 +98,19 @@ func serverFaultClass(a reply, word string) tokenstore.RefreshClass {
 	return tokenstore.RefreshUnknown
 }
 
-// envoyReset begins the body of Envoy's 503 for a connection that broke, also after the request had gone out on it.
-const envoyReset = "upstream connect error or disconnect/reset before headers"
+// passedOn is found in the 503 of gateways that answer so, too, when the request had gone out and no answer came in time
+// or the connection broke.
+var passedOn = regexp.MustCompile(`(?i)upstream connect error or disconnect/reset before headers|upstream request timeout|` + // Envoy
+	`^\s*{\s*"message"\s*:\s*"Service Unavailable"\s*}\s*$|` + // AWS's HTTP APIs after 30 s
+	`herokucdn\.com/error-pages|` + // H12, H13
+	`(first byte|between bytes) timeout|backend (fetch failed|read error)`) // Fastly, Varnish
 
 // turnedAway reports whether a bare status means that nothing was passed on: 503, and what CDNs say of an origin that
 // they could not reach (Cloudflare's 521, 523, 525, 526).
 func turnedAway(a reply) bool {
 	switch a.status {
 	case http.StatusServiceUnavailable:
-		return !bytes.HasPrefix(bytes.TrimSpace(a.body), []byte(envoyReset))
+		return !passedOn.Match(a.body)
 	case 521, 523, 525, 526:
 		return true
 	}

@@ -63,6 +63,44 @@ func TestABareServerErrorIsOfUnknownOutcomeUnlessNothingWasPassedOn(t *testing.T
 	}
 }
 
+// What is found in a 503 of gateways that also answer so when the grant was passed on.
+func TestA503OfAGatewayThatMayHavePassedTheGrantOnIsOfUnknownOutcome(t *testing.T) {
+	for _, body := range []string{
+		"upstream request timeout",
+		`{"message":"Service Unavailable"}`, // AWS, after 30 s
+		`<html><iframe src="//www.herokucdn.com/error-pages/application-error.html"></iframe></html>`,
+		`<title>503 first byte timeout</title>`, `<h1>Error 503 Backend fetch failed</h1>`, `<title>503 backend read error</title>`,
+	} {
+		if _, e := parsed(503, nil, body, nil); e == nil || e.Class != tokenstore.RefreshUnknown {
+			t.Errorf("%s: got %+v", body, e)
+		}
+	}
+}
+
+func TestADeadGrantIsRecognizedHoweverItIsWrittenAndWhereverItStands(t *testing.T) {
+	for body, message := range map[string]string{
+		`{"error":"Invalid Grant"}`: "",
+		`{"error":"InvalidGrant"}`:  "",
+		`{"code":"invalid_grant"}`:  "",
+		`{"status":"BAD_REFRESH_TOKEN","message":"missing or invalid refresh token"}`:       "missing or invalid refresh token", // HubSpot
+		`{"code":400,"error_code":"refresh_token_not_found","msg":"Invalid Refresh Token"}`: "Invalid Refresh Token",            // Supabase
+		`{"code":400,"error_code":"refresh_token_already_used","msg":"Already Used"}`:       "Already Used",
+		`{"error":"unauthorized_client","error_description":"refresh_token is invalid"}`:    "refresh_token is invalid", // Atlassian
+	} {
+		for _, status := range []int{400, 401, 403} {
+			_, e := parsed(status, nil, body, nil)
+			if e == nil || e.Class != tokenstore.RefreshPermanent || e.Message != message {
+				t.Errorf("%d %s: got %+v", status, body, e)
+			}
+		}
+	}
+	for status, body := range map[int]string{202: `{"status":"pending"}`, 503: `{"code":"invalid_grant"}`} {
+		if _, e := parsed(status, nil, body, nil); e == nil || e.Class != tokenstore.RefreshUnknown || status < 300 && e.Code != "" {
+			t.Errorf("%d %s: got %+v", status, body, e)
+		}
+	}
+}
+
 func TestEveryWordForADeadGrantIsOne(t *testing.T) {
 	for _, word := range append(deadWords, "BAD_REFRESH_TOKEN", "invalid-refresh-token") {
 		for shape, body := range map[string]string{

@@ -60,7 +60,14 @@ var brokeSentences = []string{
 var requestWords = regexp.MustCompile(`(?i)missing (the )?(required )?(oauth )?(scope|permission)|insufficient[ _-](permission|scope|privilege|access|authentication scope)|` +
 	`(scope|permission)s? (is |are )?(required|missing|not granted)|scope requirement|do(es)?(n't| not) have (access|permission)|` +
 	`not (authori[sz]ed|permitted|allowed|enabled) (to|for) (\w+ ){0,2}(model|endpoint|operation|action|method|feature|project|organi[sz]ation)\b|` +
-	`(unknown|unsupported|invalid|no such) model|model\b.{0,200}\b(not found|does not exist|not (available|supported)|unknown)`)
+	`(unknown|unsupported|unrecogni[sz]ed|invalid|no such) model|model\b.{0,200}\b(not found|does not exist|not (available|supported)|unknown)`)
+
+// scopeWords do the same, but not where the token may have ended as well (endWords).
+var (
+	scopeWords = regexp.MustCompile(`(?i)(\b(missing|lacks?|lacking|without|requires?|required|invalid|insufficient|no|not)|` +
+		`n't (include|have))\b.{0,80}\bscopes?\b|\bno access to (the |this )?model\b`)
+	endWords = regexp.MustCompile(`(?i)\b(expired|revoked)\b`)
+)
 
 func (e said) is(words []string) bool { return among(words, e.name()) }
 
@@ -88,7 +95,9 @@ func (e said) aboutToken() bool { return e.is(tokenCodes) }
 
 // aboutRequest reports a 401 that is this request's affair.
 func (e said) aboutRequest() bool {
-	return e.is(requestCodes) || among(requestCodes, e.kind) || !e.revoked() && requestWords.MatchString(clipMessage(e.message))
+	text := clipMessage(e.message)
+	return e.is(requestCodes) || among(requestCodes, e.kind) || !e.revoked() && requestWords.MatchString(text) ||
+		!endWords.MatchString(text) && scopeWords.MatchString(text)
 }
 
 // unsupported reports a refusal of the way that we authenticate.

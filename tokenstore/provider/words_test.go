@@ -50,9 +50,19 @@ func TestWordsOfTheRequestNeitherRaiseAVerdictNorHideTheProviders(t *testing.T) 
 		{402, "", `{"error":{"code":402,"message":"This request requires more credits, or fewer max_tokens. You requested up to 9 tokens, but can only afford 3"}}`, forbidden},
 		{402, "", `{"error":{"code":402,"message":"Insufficient credits"}}`, billing},
 
+		{401, "", `{"error":{"message":"Your token lacks the required scope 'model.write'"}}`, forbidden},
+		{401, "", `{"error":{"message":"This token doesn't have the model.request scope"}}`, forbidden},
+		{401, "", `{"error":{"message":"Invalid scope: this token does not include api.responses.write"}}`, forbidden},
+		{401, "", `{"error":{"message":"Token is missing the following scopes: a"}}`, forbidden},
+		{401, "", `{"error":"Required scope: api.write"}`, forbidden},
+		{401, "", `{"error":{"message":"No access to model foo"}}`, forbidden},
+		{401, "", `{"error":{"message":"Unrecognized model: claude-9"}}`, forbidden},
+
 		// a revoked token's words that sound like the request's must not keep it from its refresh
 		{401, "", `{"error":{"message":"You are not authorized to access this resource"}}`, rejected},
 		{401, "", `{"message":"Not authorized to continue: sign in again"}`, rejected},
+		{401, "", `{"message":"The token has expired or lacks the required scope"}`, rejected},
+		{401, "", `{"error":{"code":"invalid_token","message":"No scope"}}`, rejected},
 		{401, "", `{"error":{"message":"You are not allowed to use this model"}}`, forbidden},
 		{401, "", `{"error":{"message":"You do not have access to model gpt-9"}}`, forbidden},
 
