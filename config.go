@@ -106,11 +106,13 @@ func adminConfig(c *config.Config) admin.Config {
 	}
 }
 
-// bootstrap renders the Envoy configuration.
-func bootstrap(c *config.Config) ([]byte, error) {
+// envoyConfig is what the generated Envoy configuration depends on.
+func envoyConfig(c *config.Config) envoy.Config {
 	e := envoy.Config{
 		Listen: c.Envoy.Listen, Admin: c.Envoy.Admin, CertFile: c.Envoy.TLS.CertFile, KeyFile: c.Envoy.TLS.KeyFile,
-		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "",
+		RetryBodyLimit: c.Envoy.RetryBodyLimit, MaxHeap: c.Envoy.MaxHeap, UploadTimeout: c.Envoy.UploadTimeout,
+		MaxConnections: uint32(c.Envoy.MaxConnections), //nolint:gosec // a million at most
+		ExtProc:        c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "",
 		ForwardHeaders:    append(provider.RequestHeaders(), provider.LimitHeaders()...),
 		CredentialHeaders: provider.CredentialHeaders(), ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
 	}
@@ -122,7 +124,12 @@ func bootstrap(c *config.Config) ([]byte, error) {
 			e.Upstreams = appendOnce(e.Upstreams, envoy.Upstream{Name: u.Cluster(name), URL: u.URL, CAFile: u.CAFile, Protocol: u.Protocol})
 		}
 	}
-	b, err := envoy.Build(e)
+	return e
+}
+
+// bootstrap renders the Envoy configuration.
+func bootstrap(c *config.Config) ([]byte, error) {
+	b, err := envoy.Build(envoyConfig(c))
 	if err != nil {
 		return nil, fmt.Errorf("generating Envoy's configuration: %w", err)
 	}

@@ -64,8 +64,10 @@ func Print(c *Config) ([]byte, error) {
 		"providers": providers, "pools": pools, "upstreams": upstreams, "routes": routes,
 		"clients": map[string]any{"anonymous": c.Clients.Anonymous},
 		"envoy": map[string]any{
-			"listen": c.Envoy.Listen, "admin": c.Envoy.Admin, "retry_body_limit": c.Envoy.RetryBodyLimit, "service_wait": d(c.Envoy.ServiceWait),
-			"retry_after": d(c.Envoy.RetryAfter), "tls": envoyTLS,
+			"listen": c.Envoy.Listen, "admin": c.Envoy.Admin, "retry_body_limit": c.Envoy.RetryBodyLimit,
+			"max_heap": c.Envoy.MaxHeap, "max_connections": c.Envoy.MaxConnections, "upload_timeout": d(c.Envoy.UploadTimeout),
+			"service_wait": d(c.Envoy.ServiceWait),
+			"retry_after":  d(c.Envoy.RetryAfter), "tls": envoyTLS,
 		},
 		"log": map[string]any{"level": c.Log.Level, "format": c.Log.Format},
 	}

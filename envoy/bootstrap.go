@@ -39,6 +39,7 @@ func Build(c Config) (*bootstrapv3.Bootstrap, error) {
 			Clusters:  clusters,
 		},
 	}
+	b.bound(boot)
 	if b.err != nil {
 		return nil, b.err
 	}

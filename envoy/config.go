@@ -39,9 +39,12 @@ type Config struct {
 	Admin          string // Envoy's admin interface, HOST:PORT
 	CertFile       string // with KeyFile: TLS for clients
 	KeyFile        string
-	RetryBodyLimit uint32 // bytes of a request body kept for retries; larger bodies are sent once
-	ExtProc        string // unix:/absolute/path or tcp://HOST:PORT
-	ExtProcTLS     bool   // TLS towards the service
+	RetryBodyLimit uint32        // bytes of a request body kept for retries; larger bodies are sent once
+	MaxHeap        uint64        // bytes of memory that Envoy may use
+	MaxConnections uint32        // of clients, at once
+	UploadTimeout  time.Duration // for a whole request, head and body, to come in
+	ExtProc        string        // unix:/absolute/path or tcp://HOST:PORT
+	ExtProcTLS     bool          // TLS towards the service
 	ExtProcCAFile  string
 	Upstreams      []Upstream
 	Routes         []Route

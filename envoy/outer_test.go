@@ -19,7 +19,7 @@ import (
 
 // startOuter runs a real Envoy whose hop leads to the given handler instead of the inner listener, so that the outer
 // half is seen alone: what it tells the inner half, and when it retries.
-func startOuter(t *testing.T, routes []Route, inner http.Handler) (address string) {
+func startOuter(t *testing.T, routes []Route, inner http.Handler, change ...func(*bootstrapv3.Bootstrap)) (address string) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(inner)
 	server.Config.Protocols = new(http.Protocols)
@@ -34,6 +34,9 @@ func startOuter(t *testing.T, routes []Route, inner http.Handler) (address strin
 		t.Fatal(err)
 	}
 	leadHopTo(t, boot, server.URL)
+	for _, f := range change {
+		f(boot)
+	}
 	text, err := YAML(boot)
 	if err != nil {
 		t.Fatal(err)

@@ -47,7 +47,11 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 		}
 		slices.SortFunc(vh.RequestHeadersToAdd, func(x, y *corev3.HeaderValueOption) int { return strings.Compare(x.Header.Key, y.Header.Key) })
 		for _, r := range rs {
-			vh.Routes = append(vh.Routes, outerRoute(r))
+			route := outerRoute(r)
+			if large := b.largeBodies(route); large != nil {
+				vh.Routes = append(vh.Routes, large)
+			}
+			vh.Routes = append(vh.Routes, route)
 			// Here and not at the route: Envoy removes before it adds, and goes from the route outwards. At the route the
 			// tenant would be read from a header that is already gone.
 			if h := r.TenantHeader; h != "" && !slices.Contains(vh.RequestHeadersToRemove, h) {
