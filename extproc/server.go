@@ -65,7 +65,7 @@ func New(cfg Config, socket *Socket, tokens Tokens, reg prometheus.Registerer, l
 	m.begin(cfg.Upstreams)
 	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: m, health: health.NewServer(), socket: socket}
 	s.scrub = newScrub(cfg.CredentialQueryKeys, cfg.CredentialProtocols)
-	var opts []grpc.ServerOption
+	opts := bounds()
 	if cfg.CertFile != "" {
 		c, err := serverTLS(cfg)
 		if err != nil {

@@ -42,7 +42,7 @@ type Options struct {
 	Gateway    string // listen addresses; "" picks free ports
 	Admin      string
 	Serve      bool // run `serve` and Envoy apart, so that the service can be killed alone
-	Files      int // that the service may open; 0: as many as this process
+	Files      int  // that the service may open; 0: as many as this process
 	Provider   string
 	Share      *provider.Provider // an existing provider, for replicas
 	Store      string             // store section, as flow YAML; "": SQLite
