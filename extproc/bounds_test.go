@@ -3,6 +3,7 @@ package extproc
 import (
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,11 +55,14 @@ func called(t *testing.T, f func(t *testing.T, peer net.Conn)) {
 func greet(t *testing.T, peer net.Conn) (*http2.Framer, *http2.SettingsFrame) {
 	t.Helper()
 	f := http2.NewFramer(peer, peer)
+	said := make(chan struct{})
 	go func() {
+		defer close(said)
 		_, _ = io.WriteString(peer, http2.ClientPreface)
 		_ = f.WriteSettings()
 	}()
 	frame, err := f.ReadFrame()
+	<-said
 	settings, ok := frame.(*http2.SettingsFrame)
 	if err != nil || !ok {
 		t.Fatalf("no settings: %v %v", frame, err)
@@ -98,12 +102,18 @@ func TestAPeerThatIsGoneIsLeft(t *testing.T) {
 func TestAnIdleEnvoyThatPingsIsKept(t *testing.T) {
 	called(t, func(t *testing.T, peer net.Conn) {
 		f, _ := greet(t, peer)
+		var writing sync.Mutex
+		ping := func(ack bool, data [8]byte) error {
+			writing.Lock()
+			defer writing.Unlock()
+			return f.WritePing(ack, data)
+		}
 		done := make(chan error)
 		go func() {
 			for {
 				frame, err := f.ReadFrame()
 				if p, ok := frame.(*http2.PingFrame); ok && !p.IsAck() {
-					err = f.WritePing(true, p.Data)
+					err = ping(true, p.Data)
 				}
 				if _, away := frame.(*http2.GoAwayFrame); away || err != nil {
 					done <- err
@@ -117,7 +127,7 @@ func TestAnIdleEnvoyThatPingsIsKept(t *testing.T) {
 				t.Fatalf("its connection was ended: %v", err)
 			case <-time.After(30 * time.Second):
 			}
-			if err := f.WritePing(false, [8]byte{1}); err != nil {
+			if err := ping(false, [8]byte{1}); err != nil {
 				t.Fatal(err)
 			}
 		}
