@@ -22,7 +22,7 @@ import (
 const (
 	headersTimeout   = 10 * time.Second // from the first byte of a request's head to its last
 	handshakeTimeout = 10 * time.Second // of TLS
-	idleTimeout      = 5 * time.Minute  // of a connection without a request
+	idleTimeout      = 2 * time.Minute  // of a connection without a request; longer than what clients and balancers keep
 	shortIdleTimeout = 5 * time.Second  // the same, while more than half of the heap is in use
 	mostRequests     = 16384            // under way
 )
