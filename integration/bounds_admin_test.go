@@ -2,6 +2,7 @@ package integration
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -11,6 +12,9 @@ func TestSlowCallersOfTheAdminPortTakeNothingFromClients(t *testing.T) {
 	manyFiles(t, 4000)
 	const files = 600 // of the service, and fewer than callers
 	g := startWith(t, func(o *Options) { o.Files = files }, one)
+	if !strings.Contains(g.Log.String(), "this process may open only 600 files: at most 172 connections") {
+		t.Error("run says nothing of the limit of files, which is too low for Envoy's bound")
+	}
 	h := half(t, g.Opts.Admin, "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{", 1700)
 	eventually(t, 5*time.Second, "all but 256 are closed", func() bool { return h.ended.Load() >= 1700-256 })
 	for range 20 {
