@@ -10,11 +10,13 @@ import (
 
 // describe tells what clients can use up of Envoy.
 func describe(b envoy.Bounds) string {
-	all := fmt.Sprintf("Envoy: at most %d connections and %d requests at once, %s of memory", b.Connections, b.Requests, size(b.Heap))
+	all := fmt.Sprintf("Envoy: at most %d connections and %d requests at once, %s of memory",
+		b.Connections, b.Requests, size(b.Heap))
 	if b.Uploads == 0 {
 		return all + "; no body is kept for retries"
 	}
-	return all + fmt.Sprintf("; at most %d bodies larger than %s at once, %s for bodies kept for retries", b.Uploads, size(b.Large), size(b.Kept))
+	return all + fmt.Sprintf("; at most %d bodies larger than %s at once, %s for bodies kept for retries",
+		b.Uploads, size(b.Large), size(b.Kept))
 }
 
 func size(bytes uint64) string {
@@ -44,8 +46,8 @@ func fitConnections(c *config.Config) (warning string) {
 		return ""
 	}
 	c.Envoy.MaxConnections = can
-	return fmt.Sprintf("envoy.max_connections is %d, but this process may open only %d files: at most %d connections; raise the limit "+
-		"(ulimit -n, LimitNOFILE) to %d", want, files.Cur, can, 2*want+ownFiles)
+	return fmt.Sprintf("envoy.max_connections is %d, but this process may open only %d files: at most %d connections; "+
+		"raise the limit (ulimit -n, LimitNOFILE) to %d", want, files.Cur, can, 2*want+ownFiles)
 }
 
 // most is how many clients so many files are enough for.

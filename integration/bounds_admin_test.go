@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// TestSlowCallersOfTheAdminPortTakeNothingFromClients: not the file descriptors, nor the probes and operators their answers.
+// TestSlowCallersOfTheAdminPortTakeNothingFromClients: neither file descriptors, nor from probes and operators their
+// answers.
 func TestSlowCallersOfTheAdminPortTakeNothingFromClients(t *testing.T) {
 	manyFiles(t, 4000)
 	const files = 600 // of the service, and fewer than callers

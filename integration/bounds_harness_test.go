@@ -91,8 +91,8 @@ func half(t *testing.T, address, request string, n int) *halves {
 	return h
 }
 
-// stall posts a body but for its last byte, over HTTP/1.1, and returns the answer, if there is one before ctx ends. sent is
-// called when all but that byte is on its way.
+// stall posts a body but for its last byte, over HTTP/1.1, and returns the answer, if there is one before ctx ends.
+// sent is called when all but that byte is on its way.
 func (g *Gateway) stall(ctx context.Context, size int, announced bool, sent func()) (Answer, error) {
 	c, err := net.Dial("tcp", g.Opts.Gateway)
 	if err != nil {

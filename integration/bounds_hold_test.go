@@ -44,7 +44,8 @@ func TestGoodRequestsGoOnBesideHalfOnesAndStalledUploads(t *testing.T) {
 	h2 := client(t, true)
 	for range 25 {
 		upload(func() (Answer, error) {
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.URL+"/v1/messages", &stalled{left: size - 1, end: ctx})
+			body := &stalled{left: size - 1, end: ctx}
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.URL+"/v1/messages", body)
 			if err != nil {
 				return Answer{}, err
 			}
@@ -59,7 +60,8 @@ func TestGoodRequestsGoOnBesideHalfOnesAndStalledUploads(t *testing.T) {
 	expect(t, "half requests that were ended", heads.ended.Load(), 3000)
 	release()
 	uploads.Wait()
-	t.Logf("%d good requests, %d failed; Envoy had %d MiB; uploads: %d refused, %d held, %d cut", all, failed, most, refusals.Load(), held.Load(), cut.Load())
+	t.Logf("%d good requests, %d failed; Envoy had %d MiB; uploads: %d refused, %d held, %d cut",
+		all, failed, most, refusals.Load(), held.Load(), cut.Load())
 	if all < 500 {
 		t.Errorf("only %d good requests were tried", all)
 	}
