@@ -111,11 +111,13 @@ func adminConfig(c *config.Config) admin.Config {
 // hidden are the headers of answers that clients do not see.
 func hidden() []string { return envoy.Hidden(provider.OrganisationHeaders()) }
 
-// bootstrap renders the Envoy configuration. adminSocket is where Envoy's whole admin interface goes; "": nowhere.
-func bootstrap(c *config.Config, adminSocket string) ([]byte, error) {
+// envoyConfig is what the generated Envoy configuration depends on.
+func envoyConfig(c *config.Config) envoy.Config {
 	e := envoy.Config{
-		Listen: c.Envoy.Listen, Admin: c.Envoy.Admin, AdminSocket: adminSocket, CertFile: c.Envoy.TLS.CertFile, KeyFile: c.Envoy.TLS.KeyFile,
-		RetryBodyLimit: c.Envoy.RetryBodyLimit, ExtProc: c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "",
+		Listen: c.Envoy.Listen, Admin: c.Envoy.Admin, CertFile: c.Envoy.TLS.CertFile, KeyFile: c.Envoy.TLS.KeyFile,
+		RetryBodyLimit: c.Envoy.RetryBodyLimit, MaxHeap: c.Envoy.MaxHeap, UploadTimeout: c.Envoy.UploadTimeout,
+		MaxConnections: uint32(c.Envoy.MaxConnections), //nolint:gosec // a million at most
+		ExtProc:        c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "",
 		ForwardHeaders:    append(provider.RequestHeaders(), provider.LimitHeaders()...),
 		CredentialHeaders: provider.CredentialHeaders(), HiddenHeaders: hidden(), ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
 	}
@@ -139,6 +141,13 @@ func bootstrap(c *config.Config, adminSocket string) ([]byte, error) {
 	}
 	e.LoopbackOnly = c.Clients.Anonymous == "loopback"
 	e.Origins, e.TrustedProxies = c.Clients.Origins, c.Clients.TrustedProxies
+	return e
+}
+
+// bootstrap renders the Envoy configuration. adminSocket is where Envoy's whole admin interface goes; "": nowhere.
+func bootstrap(c *config.Config, adminSocket string) ([]byte, error) {
+	e := envoyConfig(c)
+	e.AdminSocket = adminSocket
 	b, err := envoy.Build(e)
 	if err != nil {
 		return nil, fmt.Errorf("generating Envoy's configuration: %w", err)

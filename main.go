@@ -103,6 +103,7 @@ func runCommand() *cobra.Command {
 			return err
 		}
 		warn(cmd, v.Warning(bin))
+		warn(cmd, fitConnections(cfg))
 		boot, err := bootstrap(cfg, adminSocket(cfg))
 		if err != nil {
 			return err
@@ -175,6 +176,7 @@ func checkCommand() *cobra.Command {
 		}
 		if !*show {
 			fmt.Fprintln(cmd.OutOrStdout(), "the configuration is valid")
+			fmt.Fprintln(cmd.OutOrStdout(), describe(envoyConfig(cfg).Bounds()))
 			return nil
 		}
 		text, err := config.Print(cfg)

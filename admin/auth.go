@@ -115,6 +115,7 @@ func (s *Server) guarded(h http.HandlerFunc) http.Handler {
 			fail(w, http.StatusUnauthorized, "unauthorized", "the admin token is missing or wrong: send Authorization: Bearer with the contents of admin.token_file")
 			return
 		}
+		defer keep(r)()
 		h(w, r)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 
@@ -70,6 +71,10 @@ func readBody(w http.ResponseWriter, r *http.Request, v any, example string) boo
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		fail(w, http.StatusRequestEntityTooLarge, "body-too-large", "the body is larger than 64 KiB: send only the documented fields")
+		return false
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		fail(w, http.StatusRequestTimeout, "body-too-slow", "the body did not come in within "+requestWithin.String()+": send it again")
 		return false
 	}
 	d := json.NewDecoder(bytes.NewReader(data))

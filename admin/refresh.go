@@ -42,6 +42,7 @@ func (s *Server) postRefresh(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) refreshSingle(w http.ResponseWriter, r *http.Request, id tokenstore.AccountID, force bool) {
+	patient(w, mostWait)
 	ctx, cancel := context.WithTimeout(r.Context(), mostWait)
 	defer cancel()
 	res, err := s.tokens.RefreshAccount(ctx, id, force)
@@ -86,6 +87,7 @@ func (s *Server) refreshAll(w http.ResponseWriter, r *http.Request, force bool) 
 		}
 		wait = d
 	}
+	patient(w, wait)
 	j := s.jobs.start(force)
 	t := time.NewTimer(wait)
 	defer t.Stop()

@@ -66,7 +66,10 @@ func New(cfg Config, t Tokens, reg *prometheus.Registry, log *zap.Logger) (*Serv
 		return nil, err
 	}
 	s := &Server{cfg: cfg, tokens: t, log: log, token: token, sessions: sessions{ids: map[string]time.Time{}}, jobs: newJobs(t), served: make(chan struct{})}
-	s.http = &http.Server{Handler: s.checked(s.mux(reg)), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, ErrorLog: zap.NewStdLog(log)}
+	s.http = &http.Server{
+		Handler: s.checked(s.mux(reg)), ErrorLog: zap.NewStdLog(log), ConnContext: withConnection, MaxHeaderBytes: mostHeader,
+		ReadHeaderTimeout: headWithin, ReadTimeout: requestWithin, WriteTimeout: answerWithin, IdleTimeout: idleFor,
+	}
 	if cfg.CertFile != "" {
 		if s.tls, err = serverTLS(cfg); err != nil {
 			return nil, err
@@ -168,10 +171,14 @@ func (s *Server) listen(ctx context.Context) (l net.Listener, err error) {
 	if l = s.cfg.Bound; l == nil {
 		l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
 	}
-	if err == nil && s.tls != nil {
+	if err != nil {
+		return nil, err
+	}
+	l = &bounded{Listener: l, most: mostConnections}
+	if s.tls != nil {
 		l = tls.NewListener(l, s.tls)
 	}
-	return l, err
+	return l, nil
 }
 
 func (s *Server) serve(l net.Listener) {

@@ -26,6 +26,7 @@ func (k *checker) bad(line int, path, value, rule, remedy string) {
 
 func (k *checker) check() {
 	k.checkListeners()
+	k.checkBounds()
 	k.checkStore()
 	k.checkRenewal()
 	k.checkProviders()
@@ -95,6 +96,14 @@ func (l listener) overlaps(o listener) bool {
 	}
 	port := strings.TrimLeft(l.port, "0")
 	return port != "" && port == strings.TrimLeft(o.port, "0") && (everywhere(l.host) || everywhere(o.host) || same(l.host) == same(o.host))
+}
+
+// checkBounds: a body that is refused while it comes in is in memory twice.
+func (k *checker) checkBounds() {
+	if e := k.config.Envoy; uint64(e.RetryBodyLimit) > e.MaxHeap/2 {
+		k.bad(0, "envoy.retry_body_limit", strconv.FormatUint(uint64(e.RetryBodyLimit), 10),
+			"must be at most half of envoy.max_heap", "raise envoy.max_heap to what this machine can give to Envoy")
+	}
 }
 
 func (k *checker) checkRenewal() {

@@ -96,7 +96,9 @@ func (r *reader) sections(c *Config) keys {
 		"clients":   r.object(clients),
 		"envoy": r.object(keys{
 			"listen": r.text(&c.Envoy.Listen), "admin": r.text(&c.Envoy.Admin), "retry_body_limit": r.size(&c.Envoy.RetryBodyLimit),
-			"service_wait": r.duration(&c.Envoy.ServiceWait, 500*time.Millisecond), "retry_after": r.duration(&c.Envoy.RetryAfter, time.Second),
+			"max_heap": r.heap(&c.Envoy.MaxHeap), "max_connections": r.integer(&c.Envoy.MaxConnections, 16, 1_000_000),
+			"upload_timeout": r.duration(&c.Envoy.UploadTimeout, time.Second),
+			"service_wait":   r.duration(&c.Envoy.ServiceWait, 500*time.Millisecond), "retry_after": r.duration(&c.Envoy.RetryAfter, time.Second),
 			"tls": r.object(keys{"cert_file": r.text(&c.Envoy.TLS.CertFile), "key_file": r.text(&c.Envoy.TLS.KeyFile)}),
 		}),
 		"host": r.object(keys{"trusted_folders": r.texts(&c.Host.TrustedFolders)}),

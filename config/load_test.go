@@ -84,8 +84,12 @@ func TestTheSmallestFileHasTheDocumentedDefaults(t *testing.T) {
 			Methods: usualMethods, EscapedSlashes: "refuse",
 		}},
 		Clients: Clients{Anonymous: "loopback"},
-		Envoy:   Envoy{Listen: "127.0.0.1:10000", Admin: "127.0.0.1:9901", RetryBodyLimit: 32 << 20, ServiceWait: 2500 * time.Millisecond, RetryAfter: 2 * time.Second},
-		Log:     Log{Level: "info", Format: "json"},
+		Envoy: Envoy{
+			Listen: "127.0.0.1:10000", Admin: "127.0.0.1:9901", RetryBodyLimit: 32 << 20,
+			MaxHeap: 1 << 30, MaxConnections: 8192, UploadTimeout: 5 * time.Minute,
+			ServiceWait: 2500 * time.Millisecond, RetryAfter: 2 * time.Second,
+		},
+		Log: Log{Level: "info", Format: "json"},
 	}
 	if diff := cmp.Diff(want, got, sameMeaning); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
@@ -138,7 +142,9 @@ routes:
     websocket: true
 clients:
   { anonymous: always, origins: ["https://App.example:443", "*"], trusted_proxies: [10.0.0.7, 2001:db8::7/64], keys: false, mtls_ca_file: "", trusted_header: "" }
-envoy: { listen: "0.0.0.0:443", admin: "localhost:9902", retry_body_limit: 1.5MiB, service_wait: 700ms, retry_after: 1m, tls: { cert_file: v.crt, key_file: v.key } }
+envoy:
+  { listen: "0.0.0.0:443", admin: "localhost:9902", retry_body_limit: 1.5MiB, service_wait: 700ms, retry_after: 1m, tls: { cert_file: v.crt, key_file: v.key },
+    max_heap: 6GiB, max_connections: 20000, upload_timeout: 90s }
 log: { level: debug, format: console }
 `
 
@@ -197,8 +203,12 @@ func TestEveryKeyReachesItsField(t *testing.T) {
 		Clients: Clients{
 			Anonymous: "always", Origins: []string{"https://app.example", "*"}, TrustedProxies: []string{"10.0.0.7/32", "2001:db8::/64"},
 		},
-		Envoy: Envoy{Listen: "0.0.0.0:443", Admin: "localhost:9902", RetryBodyLimit: 3 << 19, ServiceWait: 700 * time.Millisecond, RetryAfter: time.Minute, TLS: TLS{CertFile: in("v.crt"), KeyFile: in("v.key")}},
-		Log:   Log{Level: "debug", Format: "console"},
+		Envoy: Envoy{
+			Listen: "0.0.0.0:443", Admin: "localhost:9902", RetryBodyLimit: 3 << 19,
+			MaxHeap: 6 << 30, MaxConnections: 20_000, UploadTimeout: 90 * time.Second,
+			ServiceWait: 700 * time.Millisecond, RetryAfter: time.Minute, TLS: TLS{CertFile: in("v.crt"), KeyFile: in("v.key")},
+		},
+		Log: Log{Level: "debug", Format: "console"},
 	}
 	if diff := cmp.Diff(want, got, sameMeaning); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)

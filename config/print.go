@@ -67,8 +67,10 @@ func Print(c *Config) ([]byte, error) {
 			"anonymous": c.Clients.Anonymous, "origins": c.Clients.Origins, "trusted_proxies": c.Clients.TrustedProxies,
 		},
 		"envoy": map[string]any{
-			"listen": c.Envoy.Listen, "admin": c.Envoy.Admin, "retry_body_limit": c.Envoy.RetryBodyLimit, "service_wait": d(c.Envoy.ServiceWait),
-			"retry_after": d(c.Envoy.RetryAfter), "tls": envoyTLS,
+			"listen": c.Envoy.Listen, "admin": c.Envoy.Admin, "retry_body_limit": c.Envoy.RetryBodyLimit,
+			"max_heap": c.Envoy.MaxHeap, "max_connections": c.Envoy.MaxConnections, "upload_timeout": d(c.Envoy.UploadTimeout),
+			"service_wait": d(c.Envoy.ServiceWait),
+			"retry_after":  d(c.Envoy.RetryAfter), "tls": envoyTLS,
 		},
 		"host": map[string]any{"trusted_folders": c.Host.TrustedFolders},
 		"log":  map[string]any{"level": c.Log.Level, "format": c.Log.Format},

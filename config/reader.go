@@ -203,17 +203,41 @@ func (r *reader) size(dst *uint32) read {
 		if !ok {
 			return
 		}
-		for _, u := range units {
-			if num, found := strings.CutSuffix(v, u.suffix); found {
-				if f, err := strconv.ParseFloat(strings.TrimSpace(num), 64); err == nil && f >= 0 && f*u.size < math.MaxUint32 {
-					*dst = uint32(f * u.size)
-					return
-				}
-				break
-			}
+		if size, ok := parseSize(v); ok && size < math.MaxUint32 {
+			*dst = uint32(size)
+			return
 		}
 		r.report(n, path, v, rule, "")
 	}
+}
+
+// leastHeap is what Envoy needs with a few hundred clients.
+const leastHeap = 128 << 20
+
+func (r *reader) heap(dst *uint64) read {
+	return func(n *yaml.Node, path string) {
+		const rule = "must be a size like 512MiB or 4GiB, at least 128MiB"
+		v, ok := r.scalar(n, path, rule[8:])
+		if !ok {
+			return
+		}
+		if size, ok := parseSize(v); ok && size >= leastHeap && size < math.MaxInt64 {
+			*dst = uint64(size)
+			return
+		}
+		r.report(n, path, v, rule, "")
+	}
+}
+
+// parseSize returns bytes.
+func parseSize(v string) (float64, bool) {
+	for _, u := range units {
+		if num, found := strings.CutSuffix(v, u.suffix); found {
+			f, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
+			return f * u.size, err == nil && f >= 0
+		}
+	}
+	return 0, false
 }
 
 func (r *reader) texts(dst *[]string) read {

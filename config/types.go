@@ -114,6 +114,9 @@ type Clients struct {
 type Envoy struct {
 	Listen, Admin  string
 	RetryBodyLimit uint32        // bytes
+	MaxHeap        uint64        // bytes
+	MaxConnections int           // of clients
+	UploadTimeout  time.Duration // for a whole request to come in
 	ServiceWait    time.Duration // how long requests wait for this service while it restarts
 	RetryAfter     time.Duration // what clients are told when it did not come back in time
 	TLS            TLS
@@ -143,8 +146,12 @@ func defaults() *Config {
 		Renewal:   Renewal{Sweep: 30 * time.Minute, Workers: 16, TokenEndpointTimeout: 10 * time.Second, ClaimLease: 45 * time.Second, BackoffMin: 2 * time.Second, BackoffMax: 5 * time.Minute},
 		Providers: map[string]Provider{}, Pools: map[string]Pool{}, Upstreams: map[string]Upstream{},
 		Clients: Clients{Anonymous: "loopback"},
-		Envoy:   Envoy{Listen: "127.0.0.1:10000", Admin: "127.0.0.1:9901", RetryBodyLimit: 32 << 20, ServiceWait: 2500 * time.Millisecond, RetryAfter: 2 * time.Second},
-		Log:     Log{Level: "info", Format: "json"},
+		Envoy: Envoy{
+			Listen: "127.0.0.1:10000", Admin: "127.0.0.1:9901", RetryBodyLimit: 32 << 20,
+			MaxHeap: 1 << 30, MaxConnections: 8192, UploadTimeout: 5 * time.Minute,
+			ServiceWait: 2500 * time.Millisecond, RetryAfter: 2 * time.Second,
+		},
+		Log: Log{Level: "info", Format: "json"},
 	}
 }
 

@@ -35,6 +35,7 @@ func Build(c Config) (*bootstrapv3.Bootstrap, error) {
 	if err := b.operators(boot); err != nil {
 		return nil, err
 	}
+	b.bound(boot)
 	if b.err != nil {
 		return nil, b.err
 	}

@@ -35,7 +35,7 @@ func (b *builder) clusters() ([]*clusterv3.Cluster, error) {
 // breakers are generous: a held or waiting request occupies them, and an overflow would be a lost request.
 func breakers() *clusterv3.CircuitBreakers {
 	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
-		MaxConnections: u32(8192), MaxPendingRequests: u32(16384), MaxRequests: u32(16384), MaxRetries: u32(16384), TrackRemaining: true,
+		MaxConnections: u32(8192), MaxPendingRequests: u32(mostRequests), MaxRequests: u32(mostRequests), MaxRetries: u32(mostRequests), TrackRemaining: true,
 	}}}
 }
 
@@ -59,7 +59,7 @@ func (b *builder) hopCluster() *clusterv3.Cluster {
 		LoadAssignment: assignment(ListenerAttempt, &endpointv3.Endpoint{Address: &corev3.Address{Address: &corev3.Address_EnvoyInternalAddress{
 			EnvoyInternalAddress: &corev3.EnvoyInternalAddress{AddressNameSpecifier: &corev3.EnvoyInternalAddress_ServerListenerName{ServerListenerName: ListenerAttempt}},
 		}}}),
-		CircuitBreakers: breakers(),
+		CircuitBreakers: b.hopBreakers(),
 		TypedExtensionProtocolOptions: b.options(explicitHTTP2(&corev3.Http2ProtocolOptions{
 			AllowConnect: true, InitialStreamWindowSize: u32(64 << 10),
 			InitialConnectionWindowSize: u32(16 << 20), MaxConcurrentStreams: u32(100),

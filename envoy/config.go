@@ -43,9 +43,12 @@ type Config struct {
 	AdminSocket    string
 	CertFile       string // with KeyFile: TLS for clients
 	KeyFile        string
-	RetryBodyLimit uint32 // bytes of a request body kept for retries; larger bodies are sent once
-	ExtProc        string // unix:/absolute/path or tcp://HOST:PORT
-	ExtProcTLS     bool   // TLS towards the service
+	RetryBodyLimit uint32        // bytes of a request body kept for retries; larger bodies are sent once
+	MaxHeap        uint64        // bytes of memory that Envoy may use
+	MaxConnections uint32        // of clients, at once
+	UploadTimeout  time.Duration // for a whole request, head and body, to come in
+	ExtProc        string        // unix:/absolute/path or tcp://HOST:PORT
+	ExtProcTLS     bool          // TLS towards the service
 	ExtProcCAFile  string
 	// What Envoy shows to the service, and the name that it wants in the service's certificate; "": the host of ExtProc.
 	ExtProcCertFile, ExtProcKeyFile, ExtProcSAN string

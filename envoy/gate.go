@@ -42,6 +42,9 @@ func (b *builder) gate(r Route) (routes []*routev3.Route) {
 	}
 	other := refuse(r, 405)
 	other.ResponseHeadersToAdd = allow(r.Methods)
+	if large := b.largeBodies(forward); large != nil {
+		routes = append(routes, large)
+	}
 	return append(routes, forward, other)
 }
 

@@ -29,14 +29,14 @@ var clientCredentials = []string{"authorization", "x-api-key", "api-key", "proxy
 func samples() map[string]Config {
 	return map[string]Config{
 		"small": {
-			Listen: "127.0.0.1:10000", Admin: "127.0.0.1:9901", AdminSocket: "/run/tokenward/adm.sock", RetryBodyLimit: 32 << 20, ExtProc: "unix:/run/tokenward/extproc.sock",
+			Listen: "127.0.0.1:10000", Admin: "127.0.0.1:9901", AdminSocket: "/run/tokenward/adm.sock", RetryBodyLimit: 32 << 20, MaxHeap: 1 << 30, MaxConnections: 8192, UploadTimeout: 5 * time.Minute, ExtProc: "unix:/run/tokenward/extproc.sock",
 			Upstreams:      []Upstream{{Name: "anthropic", URL: "https://api.anthropic.com", Protocol: "auto"}},
 			Routes:         []Route{{Name: "messages", Prefix: "/v1/", Hosts: []string{"*"}, Attempts: 4, Methods: usualMethods}},
 			ForwardHeaders: []string{"anthropic-beta"}, CredentialHeaders: clientCredentials, HiddenHeaders: hiddenHeaders, ServiceWait: 2500 * time.Millisecond, RetryAfter: 2 * time.Second, LongestHold: 15 * time.Second, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
 			LoopbackOnly: true,
 		},
 		"everything": {
-			Listen: "0.0.0.0:8443", Admin: "localhost:9901", CertFile: "/etc/tokenward/tls.crt", KeyFile: "/etc/tokenward/tls.key", RetryBodyLimit: 1 << 20,
+			Listen: "0.0.0.0:8443", Admin: "localhost:9901", CertFile: "/etc/tokenward/tls.crt", KeyFile: "/etc/tokenward/tls.key", RetryBodyLimit: 1 << 20, MaxHeap: 4 << 30, MaxConnections: 20_000, UploadTimeout: 90 * time.Second,
 			ExtProc: "tcp://tokenward.example:9002", ExtProcTLS: true, ExtProcCAFile: "/etc/tokenward/ca.crt",
 			ExtProcCertFile: "/etc/envoy/client.crt", ExtProcKeyFile: "/etc/envoy/client.key", ExtProcSAN: "tokenward.internal",
 			Upstreams: []Upstream{

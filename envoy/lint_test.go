@@ -50,7 +50,8 @@ func decode(t *testing.T, c Config) built {
 }
 
 func hcmOf(l *listenerv3.Listener) *anypb.Any {
-	return l.GetFilterChains()[0].GetFilters()[0].GetTypedConfig()
+	filters := l.GetFilterChains()[0].GetFilters()
+	return filters[len(filters)-1].GetTypedConfig()
 }
 
 func unpack(t *testing.T, a *anypb.Any, into proto.Message) {
@@ -273,7 +274,7 @@ func TestStalledClientsCannotUseUpASharedConnection(t *testing.T) {
 				t.Errorf("cluster %s: %d streams of %d bytes fill a connection of %d", c.GetName(), streams, window, all)
 			}
 			th := c.GetCircuitBreakers().GetThresholds()
-			if len(th) != 1 || th[0].GetMaxRequests().GetValue() < 16384 || th[0].GetMaxRetries().GetValue() < 16384 || th[0].GetMaxPendingRequests().GetValue() < 16384 {
+			if len(th) == 0 || th[0].GetMaxRequests().GetValue() < 16384 || th[0].GetMaxRetries().GetValue() < 16384 || th[0].GetMaxPendingRequests().GetValue() < 16384 {
 				t.Errorf("cluster %s: held requests would overflow %v", c.GetName(), th)
 			}
 		}

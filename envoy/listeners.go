@@ -50,7 +50,9 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 		StatPrefix: "llm", UseRemoteAddress: truth(true), SkipXffAppend: true, GenerateRequestId: truth(true), AlwaysSetRequestIdInResponse: true,
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, NormalizePath: truth(true), StreamIdleTimeout: durationpb.New(longestSilence),
 		MergeSlashes: true, PathWithEscapedSlashesAction: b.escapedSlashes(),
-		UpgradeConfigs: upgrades(false),
+		RequestHeadersTimeout: durationpb.New(headersTimeout), RequestTimeout: durationpb.New(b.cfg.UploadTimeout),
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(idleTimeout)},
+		UpgradeConfigs:            upgrades(false),
 		HttpProtocolOptions: &corev3.Http1ProtocolOptions{
 			AcceptHttp_10: true, DefaultHostForHttp_10: b.cfg.Listen,
 			IgnoreHttp_11Upgrade: otherThan(websocket), // RFC 9110 section 7.8: a server may ignore an upgrade
@@ -75,6 +77,7 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 		RouteSpecifier:   &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes},
 	}
 	chain := b.chain(hcm)
+	chain.TransportSocketConnectTimeout = durationpb.New(handshakeTimeout)
 	if b.cfg.CertFile != "" {
 		chain.TransportSocket = &corev3.TransportSocket{Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{
 			TypedConfig: b.any(&tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
@@ -118,6 +121,7 @@ func (b *builder) attemptListener() *listenerv3.Listener {
 	}
 	return &listenerv3.Listener{
 		Name: ListenerAttempt, FilterChains: []*listenerv3.FilterChain{b.chain(hcm)},
+		BypassOverloadManager: true, IgnoreGlobalConnLimit: true, // what comes here has been let in
 		ListenerSpecifier: &listenerv3.Listener_InternalListener{InternalListener: &listenerv3.Listener_InternalListenerConfig{}},
 	}
 }

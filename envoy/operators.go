@@ -11,8 +11,10 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	connlimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/connection_limit/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // Envoy's admin interface asks nobody who he is: it changes log levels, so that tokens are printed, and ends Envoy. What
@@ -20,6 +22,9 @@ import (
 
 // readable are the paths of the admin interface that everybody may read.
 var readable = []string{"/ready", "/stats", "/stats/prometheus"}
+
+// mostReaders is how many connections to the readable part there may be.
+const mostReaders = 64
 
 // operators adds the admin interface: on its own address with what is readable alone, or on a Unix socket of this user, with
 // a listener that leads to what is readable.
@@ -38,16 +43,24 @@ func (b *builder) operators(boot *bootstrapv3.Bootstrap) error {
 	pipe := &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: b.cfg.AdminSocket, Mode: 0o600}}}
 	boot.Admin = &bootstrapv3.Admin{Address: pipe}
 	static := boot.GetStaticResources()
-	static.Listeners = append(static.Listeners, &listenerv3.Listener{
-		Name: ListenerAdmin, Address: socket(host, port), EnableReusePort: truth(false),
-		FilterChains: []*listenerv3.FilterChain{b.chain(&hcmv3.HttpConnectionManager{
-			StatPrefix: "admin_reads", NormalizePath: truth(true), MergeSlashes: true,
-			PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_REJECT_REQUEST,
-			RequestHeadersTimeout:        durationpb.New(10 * time.Second), StreamIdleTimeout: durationpb.New(time.Minute),
-			CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(time.Minute)},
-			HttpFilters:               []*hcmv3.HttpFilter{b.router()},
-			RouteSpecifier:            &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: readRoutes()},
+	// A full gateway must not lock out who looks after it, so this listener has a bound of its own.
+	chain := b.chain(&hcmv3.HttpConnectionManager{
+		StatPrefix: "admin_reads", NormalizePath: truth(true), MergeSlashes: true,
+		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_REJECT_REQUEST,
+		RequestHeadersTimeout:        durationpb.New(10 * time.Second), StreamIdleTimeout: durationpb.New(time.Minute),
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(time.Minute)},
+		HttpFilters:               []*hcmv3.HttpFilter{b.router()},
+		RouteSpecifier:            &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: readRoutes()},
+	})
+	chain.Filters = append([]*listenerv3.Filter{{
+		Name: "envoy.filters.network.connection_limit",
+		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: b.any(&connlimitv3.ConnectionLimit{
+			StatPrefix: "admin_reads", MaxConnections: wrapperspb.UInt64(mostReaders),
 		})},
+	}}, chain.Filters...)
+	static.Listeners = append(static.Listeners, &listenerv3.Listener{
+		Name: ListenerAdmin, Address: socket(host, port), EnableReusePort: truth(false), IgnoreGlobalConnLimit: true,
+		FilterChains: []*listenerv3.FilterChain{chain},
 	})
 	static.Clusters = append(static.Clusters, &clusterv3.Cluster{
 		Name: ListenerAdmin, ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},

@@ -20,15 +20,15 @@ import (
 
 // startOuter runs a real Envoy whose hop leads to the given handler instead of the inner listener, so that the outer
 // half is seen alone: what it tells the inner half, and when it retries.
-func startOuter(t *testing.T, routes []Route, inner http.Handler) (address string) {
+func startOuter(t *testing.T, routes []Route, inner http.Handler, change ...func(*bootstrapv3.Bootstrap)) (address string) {
 	t.Helper()
 	return startOuterWith(t, func(c *Config) {
 		c.Routes, c.LoopbackOnly, c.TrustedProxies = routes, false, []string{"127.0.0.1/32"}
-	}, inner)
+	}, inner, change...)
 }
 
-// startOuterWith does so with the smallest sample, changed.
-func startOuterWith(t *testing.T, change func(c *Config), inner http.Handler) (address string) {
+// startOuterWith does so with the smallest sample, changed, as is what was built from it.
+func startOuterWith(t *testing.T, change func(c *Config), inner http.Handler, built ...func(*bootstrapv3.Bootstrap)) (address string) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(inner)
 	server.Config.Protocols = new(http.Protocols)
@@ -49,6 +49,9 @@ func startOuterWith(t *testing.T, change func(c *Config), inner http.Handler) (a
 		t.Fatal(err)
 	}
 	leadHopTo(t, boot, server.URL)
+	for _, f := range built {
+		f(boot)
+	}
 	text, err := YAML(boot)
 	if err != nil {
 		t.Fatal(err)

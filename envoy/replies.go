@@ -99,13 +99,14 @@ func denied(policy, reason, message string) reply {
 // clientReplies are those of the outer listener.
 func (b *builder) clientReplies() *hcmv3.LocalReplyConfig {
 	overloaded := reply{
+		when:   "response.code_details == 'overload'", // of the heap, which has no flag
 		reason: "service_unavailable", kind: "api_error", headers: []*corev3.HeaderValueOption{b.retryAfter()},
 		message: "the gateway has no room for the request: try again",
 	}
 	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{
 		b.when(hostRefused), b.when(originRefused), b.when(tenantRefused),
 		b.when(unknownRoute), b.when(wrongMethod), b.when(noUpgrade),
-		overloaded.mapper(flags("UF", "UH", "UO", "NC")),
+		overloaded.mapper(flags("UF", "UH", "UO", "NC")), b.when(overloaded),
 		b.when(tooLarge), b.when(timedOut), b.when(badRequest), b.when(upstreamFailed),
 	}}
 }

@@ -15,14 +15,11 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
 )
 
 const (
 	trailsMost = 100_000
 	drainTime  = 15 * time.Second
-	// handshakeTime is how long a peer may take to show who it is.
-	handshakeTime = 10 * time.Second
 )
 
 // Config says where the service listens.
@@ -72,12 +69,7 @@ func New(cfg Config, socket *Socket, tokens Tokens, reg prometheus.Registerer, l
 	if err != nil {
 		return nil, err
 	}
-	s.grpc = grpc.NewServer(
-		grpc.Creds(g), grpc.ConnectionTimeout(handshakeTime), grpc.ChainStreamInterceptor(s.survive),
-		// A machine that is gone says nothing: its attempts would hold their places for hours. Envoy asks every 30 seconds.
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
+	s.grpc = grpc.NewServer(append(bounds(), grpc.Creds(g), grpc.ChainStreamInterceptor(s.survive))...)
 	extprocv3.RegisterExternalProcessorServer(s.grpc, s)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	return s, nil

@@ -42,6 +42,7 @@ type Options struct {
 	Gateway    string // listen addresses; "" picks free ports
 	Admin      string
 	Serve      bool // run `serve` and Envoy apart, so that the service can be killed alone
+	Files      int  // that the service may open; 0: as many as this process
 	Provider   string
 	Share      *provider.Provider // an existing provider, for replicas
 	Store      string             // store section, as flow YAML; "": SQLite
@@ -236,6 +237,9 @@ func (g *Gateway) StartService() error {
 func (g *Gateway) Service() *exec.Cmd { return g.service }
 
 func (g *Gateway) command(name string, args ...string) *exec.Cmd {
+	if n := g.Opts.Files; n > 0 {
+		name, args = "sh", append([]string{"-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, n), name}, args...)
+	}
 	cmd := exec.Command(name, args...)
 	cmd.Env = append(os.Environ(), g.Opts.Env...)
 	var out io.Writer = g.Log
