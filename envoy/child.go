@@ -95,7 +95,17 @@ func (c *Child) Start(ctx context.Context) error {
 			}
 			return fmt.Errorf("starting Envoy: it was not ready within %s: %s", readyWithin, c.words())
 		case <-poll.C:
-			if c.ready(ctx) && c.takeOver(first) {
+			if !c.ready(ctx) {
+				continue
+			}
+			if c.deaf(ctx) {
+				c.abandon()
+				if why := c.blocked(ctx); why != nil {
+					return why
+				}
+				return fmt.Errorf("starting Envoy: it cannot listen: %s", c.words())
+			}
+			if c.takeOver(first) {
 				return nil
 			}
 		}
@@ -228,6 +238,13 @@ func (c *Child) words() string {
 func (c *Child) ready(ctx context.Context) bool {
 	body, err := c.ask(ctx, http.MethodGet, "/ready")
 	return err == nil && strings.HasPrefix(body, "LIVE")
+}
+
+// deaf tells whether our Envoy is live without one of its listeners. Two that start together may both bind a port, and the
+// second one's listen fails: Envoy goes on without it.
+func (c *Child) deaf(ctx context.Context) bool {
+	stats, err := c.ask(ctx, http.MethodGet, "/stats?filter=^listener_manager.listener_create_failure$")
+	return err == nil && !strings.HasSuffix(strings.TrimSpace(stats), ": 0")
 }
 
 func (c *Child) ask(ctx context.Context, method, path string) (string, error) {
