@@ -30,7 +30,7 @@ func (s *Store) nobody(r *route, tenant string, trail *Trail, now time.Time) *Re
 					earliest = at
 				}
 			}
-			if wait := a.retryAt.Sub(now); wait > 0 && (retry == 0 || wait < retry) {
+			if wait := a.retryAt.Sub(now); a.quarantine == "" && wait > 0 && (retry == 0 || wait < retry) { // a dead one needs a human
 				retry = wait
 			}
 			a.mu.Unlock()

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/tokenward/tokenward/tokenstore"
 )
@@ -163,13 +164,14 @@ func (e *endpoint) build(ctx context.Context, r request) (*http.Request, error) 
 	return req, nil
 }
 
-// clean cuts a text to 256 characters and takes presented secrets out of it.
+// clean cuts a text to 256 characters, takes presented secrets out of it, and what steers a terminal or a reader's eye: control
+// characters (C0, DEL, C1), direction marks and other invisible ones.
 func clean(s string, r tokenstore.Record) string {
 	for _, p := range planted(r) {
 		s = tokenstore.Redact(s, p)
 	}
 	s = strings.Map(func(c rune) rune {
-		if c < ' ' {
+		if unicode.In(c, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
 			return ' '
 		}
 		return c
