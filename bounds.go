@@ -48,8 +48,8 @@ func fitConnections(given *config.Config) (fitting *config.Config, warning strin
 		return &c, ""
 	}
 	c.Envoy.MaxConnections = can
-	return &c, fmt.Sprintf("envoy.max_connections is %d, but this process may open only %d files: at most %d connections; "+
-		"raise the limit (ulimit -n, LimitNOFILE) to %d", want, files.Cur, can, 2*want+ownFiles)
+	return &c, fmt.Sprintf("envoy.max_connections is %d, but this process may open only %d files: "+
+		"at most %d connections; raise the limit (ulimit -n, LimitNOFILE) to %d", want, files.Cur, can, 2*want+ownFiles)
 }
 
 // most is how many clients so many files are enough for.

@@ -34,7 +34,7 @@ func TestTheConfigurationStaysWhatItsFileSays(t *testing.T) {
 	const want = 1<<30 + 1 // more than any limit
 	c := &config.Config{Envoy: config.Envoy{MaxConnections: want}}
 	fitting, warning := fitConnections(c)
-	if c.Envoy.MaxConnections != want || fitting.Envoy.MaxConnections >= want || warning == "" {
-		t.Errorf("%d connections became %d, for Envoy %d: %q", want, c.Envoy.MaxConnections, fitting.Envoy.MaxConnections, warning)
+	if given, fits := c.Envoy.MaxConnections, fitting.Envoy.MaxConnections; given != want || fits >= want || warning == "" {
+		t.Errorf("%d connections became %d, for Envoy %d: %q", want, given, fits, warning)
 	}
 }

@@ -65,7 +65,8 @@ func (b *builder) preflight(r Route) *routev3.Route {
 			},
 		},
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
-			ClusterSpecifier:            &routev3.RouteAction_ClusterHeader{ClusterHeader: "x-tokenward-cluster"}, // no client can send it
+			// No client can send it.
+			ClusterSpecifier:            &routev3.RouteAction_ClusterHeader{ClusterHeader: "x-tokenward-cluster"},
 			ClusterNotFoundResponseCode: routev3.RouteAction_NOT_FOUND,
 		}},
 	}
