@@ -29,25 +29,27 @@ func size(bytes uint64) string {
 // ownFiles are the descriptors that Envoy needs beside those of requests.
 const ownFiles = 256
 
-// fitConnections raises the number of files that this process's Envoy may open, and lowers envoy.max_connections to
-// what that allows; then it says so. A request may need two: one to its client and one to the provider.
-func fitConnections(c *config.Config) (warning string) {
+// fitConnections raises the number of files that this process's Envoy may open, and returns the configuration with
+// envoy.max_connections lowered to what that allows; then it says so. A request may need two: one to its client and one
+// to the provider. The given configuration stays what the file says: a later look at the file is compared with it.
+func fitConnections(given *config.Config) (fitting *config.Config, warning string) {
+	c := *given
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		return ""
+		return &c, ""
 	}
 	files.Cur = files.Max
 	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files) // said aloud, it counts for children too
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		return ""
+		return &c, ""
 	}
 	want, can := c.Envoy.MaxConnections, most(files.Cur)
 	if want <= can {
-		return ""
+		return &c, ""
 	}
 	c.Envoy.MaxConnections = can
-	return fmt.Sprintf("envoy.max_connections is %d, but this process may open only %d files: at most %d connections; "+
-		"raise the limit (ulimit -n, LimitNOFILE) to %d", want, files.Cur, can, 2*want+ownFiles)
+	return &c, fmt.Sprintf("envoy.max_connections is %d, but this process may open only %d files: "+
+		"at most %d connections; raise the limit (ulimit -n, LimitNOFILE) to %d", want, files.Cur, can, 2*want+ownFiles)
 }
 
 // most is how many clients so many files are enough for.

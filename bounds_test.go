@@ -3,6 +3,7 @@ package main
 import (
 	"testing"
 
+	"github.com/tokenward/tokenward/config"
 	"github.com/tokenward/tokenward/envoy"
 )
 
@@ -25,5 +26,15 @@ func TestAConnectionNeedsTwoFiles(t *testing.T) {
 		if got := most(files); got != want {
 			t.Errorf("%d files: %d clients, want %d", files, got, want)
 		}
+	}
+}
+
+// TestTheConfigurationStaysWhatItsFileSays: SIGHUP compares with it, and would call for a restart that changes nothing.
+func TestTheConfigurationStaysWhatItsFileSays(t *testing.T) {
+	const want = 1<<30 + 1 // more than any limit
+	c := &config.Config{Envoy: config.Envoy{MaxConnections: want}}
+	fitting, warning := fitConnections(c)
+	if given, fits := c.Envoy.MaxConnections, fitting.Envoy.MaxConnections; given != want || fits >= want || warning == "" {
+		t.Errorf("%d connections became %d, for Envoy %d: %q", want, given, fits, warning)
 	}
 }

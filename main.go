@@ -103,8 +103,9 @@ func runCommand() *cobra.Command {
 			return err
 		}
 		warn(cmd, v.Warning(bin))
-		warn(cmd, fitConnections(cfg))
-		boot, err := bootstrap(cfg, adminSocket(cfg))
+		fitting, warning := fitConnections(cfg)
+		warn(cmd, warning)
+		boot, err := bootstrap(fitting, adminSocket(cfg))
 		if err != nil {
 			return err
 		}

@@ -12,10 +12,29 @@ var reflected = []string{"TRACE", "TRACK"}
 // methodName is what methods look like; they are the same in no other case (RFC 9110 section 9.1).
 var methodName = regexp.MustCompile(`^[A-Z][A-Z-]{0,31}$`)
 
+// unmatched is in no path that routes are compared with: Envoy merges slashes, resolves dots, leaves no
+// backslash.
+var unmatched = regexp.MustCompile(`(?i)//|\\|%5c|/(?:\.|%2e){1,2}/`)
+
+// checkPrefix refuses what no request could match, so that its requests would take a broader route in silence.
+func (k *checker) checkPrefix(r Route, path string) {
+	path += ".match.prefix"
+	switch {
+	case unmatched.MatchString(r.Prefix):
+		k.bad(r.line, path, r.Prefix, "matches no request",
+			"slashes in a row are one, . and .. are resolved, and no backslash is left, before routes are looked at")
+	case r.EscapedSlashes != "keep" && strings.Contains(strings.ToLower(r.Prefix), "%2f"):
+		k.bad(r.line, path, r.Prefix, "matches no request: %2F is refused on this route", "say escaped_slashes: keep")
+	}
+}
+
 func (k *checker) checkMethods(r Route, path string) {
 	path += ".methods"
 	if len(r.Methods) == 0 {
 		k.bad(r.line, path, "", "must name at least one method", "remove it for the usual ones")
+	}
+	if r.WebSocket && !slices.Contains(r.Methods, "GET") {
+		k.bad(r.line, path, "", "must name GET, by which WebSockets are opened", "or remove websocket: true")
 	}
 	for i, m := range r.Methods {
 		switch upper := strings.ToUpper(m); {

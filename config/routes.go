@@ -41,6 +41,7 @@ func (k *checker) checkRoutes() {
 			}
 			taken[h+r.Prefix] = r.Name
 		}
+		k.checkPrefix(r, path)
 		k.checkMethods(r, path)
 		k.checkRevealed(r, path)
 		if r.RefreshWait > r.RecoveryTimeout {

@@ -174,6 +174,52 @@ func TestEveryPageMayCallWhenAllAreNamed(t *testing.T) {
 	call(t, asked{"a name of a stranger's", only("host", "attacker.example"), "host_refused"})
 }
 
+// TestAPreflightIsAnsweredWhateverMethodsARouteLists: the route of a POST need not list OPTIONS for pages to call it.
+func TestAPreflightIsAnsweredWhateverMethodsARouteLists(t *testing.T) {
+	for _, methods := range [][]string{usualMethods, {"POST"}} {
+		address := startOuterWith(t, func(c *Config) {
+			c.Origins, c.Routes[0].Methods = []string{"https://app.example"}, methods
+		}, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a preflight reached the inner side") }))
+		ask := func(headers map[string]string) (status int, allowed string) {
+			url := "http://" + address + "/v1/messages"
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, url, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k, v := range headers {
+				req.Header.Set(k, v)
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = resp.Body.Close() }()
+			return resp.StatusCode, resp.Header.Get("access-control-allow-origin")
+		}
+		preflight := func(origin string) map[string]string {
+			return map[string]string{"origin": origin, "access-control-request-method": "POST"}
+		}
+		named := "https://app.example"
+		if status, allowed := ask(preflight(named)); status != http.StatusOK || allowed != named {
+			t.Errorf("%v: a named page's preflight got %d %q", methods, status, allowed)
+		}
+		if status, allowed := ask(preflight("http://attacker.example")); status != http.StatusForbidden || allowed != "" {
+			t.Errorf("%v: a foreign page's preflight got %d %q", methods, status, allowed)
+		}
+		if len(methods) > 1 {
+			continue // its OPTIONS go to the provider
+		}
+		if status, _ := ask(preflight("http://" + address)); status != http.StatusNotFound {
+			t.Errorf("the gateway's own page, which needs no preflight, got %d", status)
+		}
+		for _, h := range []map[string]string{{}, only("origin", "https://app.example")} {
+			if status, _ := ask(h); status != http.StatusMethodNotAllowed {
+				t.Errorf("OPTIONS with %v got %d", h, status)
+			}
+		}
+	}
+}
+
 func TestOnlyATrustedProxyNamesTheTenant(t *testing.T) {
 	for name, tt := range map[string]struct {
 		proxies []string

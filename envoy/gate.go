@@ -45,7 +45,31 @@ func (b *builder) gate(r Route) (routes []*routev3.Route) {
 	if large := b.largeBodies(forward); large != nil {
 		routes = append(routes, large)
 	}
-	return append(routes, forward, other)
+	routes = append(routes, forward)
+	if len(b.cfg.Origins) > 0 && !slices.Contains(r.Methods, "OPTIONS") {
+		routes = append(routes, b.preflight(r))
+	}
+	return append(routes, other)
+}
+
+// preflight is for a route without OPTIONS: the CORS filter, which answers what fits here, looks at routes that forward
+// and at no others. It leads nowhere: what the filter lets through must not reach a provider.
+func (b *builder) preflight(r Route) *routev3.Route {
+	return &routev3.Route{
+		Name: r.Name,
+		Match: &routev3.RouteMatch{
+			PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: r.Prefix},
+			Headers: []*routev3.HeaderMatcher{
+				withHeader(":method", exact("OPTIONS")), withHeader("origin", regex(".+")),
+				withHeader("access-control-request-method", regex(".+")),
+			},
+		},
+		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
+			// No client can send it.
+			ClusterSpecifier:            &routev3.RouteAction_ClusterHeader{ClusterHeader: "x-tokenward-cluster"},
+			ClusterNotFoundResponseCode: routev3.RouteAction_NOT_FOUND,
+		}},
+	}
 }
 
 // allowed matches the methods, however they are asked for.
