@@ -184,7 +184,11 @@ func newLogger(c config.Log) (*zap.Logger, zap.AtomicLevel, error) {
 		return nil, level, fmt.Errorf("log.level: %w", err)
 	}
 	z.Level, z.Sampling, z.DisableCaller = level, nil, true
-	log, err := z.Build()
+	out, _, err := zap.Open(z.OutputPaths...)
+	if err != nil {
+		return nil, level, err
+	}
+	log, err := z.Build(zap.WrapCore(func(zapcore.Core) zapcore.Core { return logCore(z, out) }))
 	return log, level, err
 }
 

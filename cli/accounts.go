@@ -205,7 +205,7 @@ func (a *app) print(out io.Writer, v any, text func(io.Writer)) error {
 	if a.output == "json" {
 		data, err := json.MarshalIndent(v, "", "  ")
 		if err == nil {
-			_, err = out.Write(append(cleanJSON(data), '\n'))
+			_, err = out.Write(append(CleanJSON(data), '\n'))
 		}
 		return err
 	}

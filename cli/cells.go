@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"regexp"
@@ -51,11 +52,17 @@ func Clean(s string) string {
 // steers reports a character that a terminal obeys instead of showing it: controls, format characters such as those for
 // bidirectional text and of no width, and line separators.
 func steers(r rune) bool {
+	if ' ' <= r && r < 0x7f {
+		return false
+	}
 	return r != '\t' && r != '\n' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
-// cleanJSON escapes in JSON what the encoder leaves as it is and a terminal would obey.
-func cleanJSON(data []byte) []byte {
+// CleanJSON escapes in JSON what the encoder leaves as it is and a terminal would obey.
+func CleanJSON(data []byte) []byte {
+	if !bytes.ContainsFunc(data, steers) {
+		return data
+	}
 	var b strings.Builder
 	for _, r := range string(data) {
 		switch {

@@ -30,7 +30,7 @@ func TestNothingInACellSteersTheTerminalOrForgesARow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		safe := cleanJSON(data)
+		safe := CleanJSON(data)
 		var back map[string]string
 		if err := json.Unmarshal(safe, &back); err != nil || back["k"] != strings.ToValidUTF8(in, "\ufffd") || strings.ContainsFunc(string(safe), steers) {
 			t.Errorf("%q as JSON: %q, %v", in, safe, err)
