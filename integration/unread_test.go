@@ -44,14 +44,22 @@ func TestAnErrorThatCannotBeReadPassesUnbroken(t *testing.T) {
 				c.shape.Pad -= len(body) * min(c.shape.Pad, 1)
 				s := provider.Script{Status: 400, Body: body, Shape: c.shape, Headers: map[string]string{"x-vendor": "kept"}}
 				g.Provider.Script("claude-1", s)
-				before := g.unread(t, c.reason)
+				before, cut := g.unread(t, c.reason), g.unread(t, "cut")
 				a, err := g.rawAnswer(t, http.MethodPost, "gzip, compress")
 				if err != nil {
 					t.Fatal(err)
 				}
 				expect(t, "status", a.Status, 400)
 				expect(t, "header", a.Header.Get("x-vendor"), "kept")
-				expect(t, "attempts told", a.Header.Get("tokenward-attempts") == "1", c.reason != "timeout")
+				told := a.Header.Get("tokenward-attempts") == "1"
+				// Now and then (one in fifty) Envoy has more of a fast large body than it holds before it asks for it. Then it
+				// passes undecided, and is counted as cut.
+				undecided := c.shape.Pad > 1<<20 && c.shape.Chunked && !told
+				if undecided {
+					eventually(t, 2*time.Second, "it is counted as cut", func() bool { return g.unread(t, "cut") == cut+1 })
+					before--
+				}
+				expect(t, "attempts told", told, c.reason != "timeout" && !undecided)
 				expect(t, "content-encoding", a.Header.Get("Content-Encoding"), strings.Join(c.shape.Codings, ", "))
 				expect(t, "length announced", a.Header.Get("Content-Length") != "", !c.shape.Chunked)
 				if len(c.shape.Codings) == 0 || c.shape.Codings[0] == "compress" {
