@@ -238,7 +238,7 @@ func FuzzReadingARecord(f *testing.F) {
 	for _, s := range []string{
 		``, `null`, `{}`, `{"provider":"p","type":"k"}}`, `{"provider":"p","type":"k","pools":"a,b","x":"<\u2028"}`,
 		`{"provider":"p","type":"k","expires_at":"9999-12-31T23:59:59-23:59","rotation":{"claim":{}}}`, "{\"provider\":\"p\",\"type\":\"k\",\"\xff\":\"\xff\"}",
-		`{"provider":1,"labels":"team-red","limits":{"rpm":"many","x":1},"state":"pausd","tenant":[],"rotation":{"claim":{"holder":"h"},"spent":3}}`,
+		`{"former":[]}`, `{"provider":1,"labels":"team-red","limits":{"rpm":"many","x":1},"state":"pausd","tenant":[],"rotation":{"claim":{"holder":"h"},"spent":3}}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -257,6 +257,8 @@ func FuzzReadingARecord(f *testing.F) {
 		if werr != nil {
 			t.Fatalf("what was read cannot be stored: %v", werr)
 		}
+		// A former credential that cannot be read is the service's own slip: its next write puts it right.
+		r.Slips = slices.DeleteFunc(r.Slips, func(s tokenstore.Slip) bool { return s.Key == "former" })
 		again, rerr := tokenstore.DecodeRecord(once)
 		if (rerr == nil) != (err == nil) || len(again.Slips) != len(r.Slips) {
 			t.Fatalf("what was stored is read as another: %v, %v and %v, %v\n%s", err, r.Slips, rerr, again.Slips, once)

@@ -115,7 +115,7 @@ func unharmedButFor(t *testing.T, key, raw string, was, is map[string]json.RawMe
 func TestACommitGoesThroughWhateverKeyIsWrong(t *testing.T) {
 	slips(t, func(t *testing.T, key, raw string) {
 		if key == "refresh_token" {
-			t.Skip("has a test of its own")
+			return // it has a test of its own
 		}
 		synctest.Test(t, func(t *testing.T) {
 			w := newStore(t, good())
@@ -141,7 +141,7 @@ func TestACommitGoesThroughWhateverKeyIsWrong(t *testing.T) {
 func TestAnAccountServesOnAndIsRefreshedWithItsLastGoodValues(t *testing.T) {
 	slips(t, func(t *testing.T, key, raw string) {
 		if unusable[key] {
-			t.Skip("nobody can use it")
+			return // nobody can
 		}
 		synctest.Test(t, func(t *testing.T) {
 			w := newStore(t, good())
