@@ -127,37 +127,21 @@ func ruleOf(err error) string {
 
 // retreat brings the former credential back after the new one was refused. It reports whether that is saved.
 func (s *Store) retreat(a *account, c *claimed, e *RefreshError, last Outcome) bool {
-	cur := c.stored
-	for range 5 {
-		f := s.former(a, cur.record)
-		if f == nil || !rejects(cur.record, f, e.Class) || Fingerprint(a.id, cur.record.Credential()) != c.fingerprint {
-			return false
+	change := func(cur Record) (Record, bool) {
+		f := s.former(a, cur)
+		if f == nil || !rejects(cur, f, e.Class) || Fingerprint(a.id, cur.Credential()) != c.fingerprint {
+			return Record{}, false
 		}
-		next := cur.record.Clone()
+		next := cur.Clone()
 		next.Rotation.Claim = nil
 		next = a.fallBack(next, f, e.Error(), last.At)
 		next.Rotation.Last, next.Rotation.Dead = &last, nil
 		if Fingerprint(a.id, next.Credential()) == c.fingerprint { // the same refresh token for another client: it is not dead
 			next.Rotation.Last = nil
 		}
-		saved, err := s.write(a.id, next, cur.version, newID())
-		if err == nil {
-			s.take(a, saved)
-			return true
-		}
-		if !errors.Is(err, ErrConflict) {
-			return false
-		}
-		s.metrics.conflicts.Inc()
-		if cur, err = s.load(a.id); !legible(cur.record, err) {
-			return false
-		}
-		if now := cur.record.Rotation.Claim; now == nil || now.AttemptID != c.attempt() {
-			s.take(a, cur)
-			return false
-		}
+		return next, true
 	}
-	return false
+	return s.rewriteClaimed(a, c, change, func(cur stored) stored { return cur })
 }
 
 // settleFormer writes the outcome of a refresh whose credential an operator replaced meanwhile to where that is kept now.

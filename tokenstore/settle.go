@@ -49,14 +49,27 @@ func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 // release writes the outcome and takes our claim back, or marks it ambiguous. An operator's edit that came in between is
 // kept. It reports whether the outcome is stored; if not, the claim stays and memory knows what it is worth.
 func (s *Store) release(a *account, c *claimed, f failure) bool {
-	cur := c.stored
-	for range 5 {
-		next := cur.record.Clone()
+	change := func(cur Record) (Record, bool) {
+		next := cur.Clone()
 		next.fail(a.id, f)
 		if f.doubtful {
 			next.Rotation.Claim.Ambiguous = true
 		} else {
 			next.Rotation.Claim = nil
+		}
+		return next, true
+	}
+	return s.rewriteClaimed(a, c, change, func(cur stored) stored { return s.settleFormer(a, c, cur, f) })
+}
+
+// rewriteClaimed writes what change makes of the record that carries our claim, and again of what somebody wrote meanwhile for as
+// long as the claim is in it. meet is given that first. It reports whether a change is stored; change may decline.
+func (s *Store) rewriteClaimed(a *account, c *claimed, change func(cur Record) (next Record, ok bool), meet func(stored) stored) bool {
+	cur := c.stored
+	for range 5 {
+		next, ok := change(cur.record)
+		if !ok {
+			return false
 		}
 		saved, err := s.write(a.id, next, cur.version, newID())
 		if err == nil {
@@ -70,7 +83,7 @@ func (s *Store) release(a *account, c *claimed, f failure) bool {
 		if cur, err = s.load(a.id); !legible(cur.record, err) {
 			return false
 		}
-		cur = s.settleFormer(a, c, cur, f)
+		cur = meet(cur)
 		if now := cur.record.Rotation.Claim; now == nil || now.AttemptID != c.attempt() {
 			s.take(a, cur) // whoever took the claim away has decided about the account
 			return false
