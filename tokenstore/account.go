@@ -337,6 +337,9 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// condemnedByAnswers is what earlier versions wrote when answers of the provider, not of the token endpoint, spoke against a
-// credential. Such a word is not believed any more.
-const condemnedByAnswers = "its tokens are refused right after a refresh"
+// standIn is standIn with what memory has.
+func (a *account) standIn(r Record) Record {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return standIn(a.id, r, a.record)
+}

@@ -5,9 +5,6 @@ import (
 	"errors"
 )
 
-// Version is a backend's version of a record, used for compare-and-set. 0 means: the record does not exist.
-type Version uint64
-
 // Head is what a listing tells of a record: no secrets.
 type Head struct {
 	ID      AccountID

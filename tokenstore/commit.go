@@ -84,21 +84,6 @@ func (s *Store) noLongerUnsaved(waits int) {
 	}
 }
 
-// graft puts a rotation's tokens onto a record that somebody edited meanwhile.
-func graft(onto, rotated Record) Record {
-	next := onto.Clone()
-	next.AccessToken, next.TokenType, next.ObtainedAt, next.ExpiresAt = rotated.AccessToken, rotated.TokenType, rotated.ObtainedAt, rotated.ExpiresAt
-	next.Mend("access_token", "token_type", "obtained_at", "expires_at", "former")
-	next.RefreshToken, next.Former = rotated.RefreshToken, rotated.Former.clone()
-	if !next.Slipped("scope") {
-		next.Scope = rotated.Scope
-	}
-	next.Rotation.Generation, next.Rotation.Claim = rotated.Rotation.Generation, nil
-	next.Rotation.Last, next.Rotation.Dead = rotated.Rotation.Last, rotated.Rotation.Dead
-	tellSpent(&next, rotated.Rotation.Spent...)
-	return next
-}
-
 // What a commit finds in its way.
 type foundThere int
 

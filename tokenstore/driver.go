@@ -94,27 +94,6 @@ func (p ReplayPolicy) String() string {
 	return fmt.Sprintf("ReplayPolicy(%d)", uint8(p))
 }
 
-// RefreshClass says why a refresh failed, and so what is known about the refresh token.
-type RefreshClass string
-
-// Classes of refresh failures.
-const (
-	// RefreshNotSent: the token endpoint surely did not process the request (DNS, dial, TLS, an HTTP/2 stream that was
-	// turned away). Nothing is spent.
-	RefreshNotSent RefreshClass = "not_sent"
-	// RefreshTransient: the token endpoint answered and refused for now (429, temporarily_unavailable, a bare 503, a 4xx
-	// in words that prove nothing).
-	RefreshTransient RefreshClass = "refused_transient"
-	// RefreshPermanent: this credential is dead (invalid_grant and its dialects). Needs a human.
-	RefreshPermanent RefreshClass = "refused_permanent"
-	// RefreshMisconfigured: our configuration is wrong (invalid_client, unauthorized_client, invalid_scope,
-	// unsupported_grant_type, invalid_request). The credential may well be alive.
-	RefreshMisconfigured RefreshClass = "misconfigured"
-	// RefreshUnknown: the request was sent, and no answer came that says whether the grant was processed; a single-use
-	// credential may be spent.
-	RefreshUnknown RefreshClass = "unknown"
-)
-
 // RefreshError is the only error type of Driver.Refresh.
 type RefreshError struct {
 	Class      RefreshClass

@@ -44,7 +44,7 @@ func (s *Store) advice(event string, a *account) []zap.Field {
 // tellRemarks logs what has become wrong with a record that can be used: once, however often it is read.
 func (s *Store) tellRemarks(a *account) {
 	a.mu.Lock()
-	now := [2]string{strings.Join(append(slipRemarks(a.record), hints(a.record)...), "; "), endsBeforeRenewal(a.record, a.driver)}
+	now := [2]string{strings.Join(append(slipRemarks(a.record), a.record.Hints()...), "; "), endsBeforeRenewal(a.record, a.driver)}
 	was := a.told
 	a.told = now
 	a.mu.Unlock()

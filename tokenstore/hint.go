@@ -67,13 +67,10 @@ func meant(key string) string {
 	return Nearest(key, names)
 }
 
-// Hints is what to tell of a record's unknown keys.
-func (r Record) Hints() []string { return hints(r) }
+// Hints names the unknown keys of a record that look like slips of the pen. Others may be notes of the operator's.
+func (r Record) Hints() []string { return hintsFor(r, "") }
 
-// hints names the unknown keys of a record that look like slips of the pen. Others may be notes of the operator's.
-func hints(r Record) []string { return hintsFor(r, "") }
-
-// hintsFor is hints for one key that may have been meant; "": any.
+// hintsFor is Hints for one key that may have been meant; "": any.
 func hintsFor(r Record, wanted string) []string {
 	var out []string
 	for _, key := range slices.Sorted(maps.Keys(r.Extra)) {

@@ -1,7 +1,6 @@
 package tokenstore
 
 import (
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -9,23 +8,6 @@ import (
 
 // minute is the window of Limits.RPM in nanoseconds.
 const minute = int64(time.Minute)
-
-// limitMost bounds both limits; a window takes 8 bytes for each attempt that it counts.
-const limitMost = 100_000
-
-// Validate reports a limit that is out of range, as a *RecordError.
-func (l Limits) Validate() error {
-	for key, n := range map[string]int{"rpm": l.RPM, "concurrency": l.Concurrency} {
-		if n < 0 || n > limitMost {
-			return limitError(key)
-		}
-	}
-	return nil
-}
-
-func limitError(key string) *RecordError {
-	return &RecordError{Key: "limits." + key, Rule: fmt.Sprintf("must be a whole number from 1 to %d; 0, null or no %s means no limit", limitMost, key)}
-}
 
 // limiter holds an account to its limits in this process. Immutable but for the window.
 type limiter struct {

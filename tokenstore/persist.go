@@ -2,7 +2,6 @@ package tokenstore
 
 import (
 	"context"
-	"crypto/rand"
 	"time"
 
 	"go.uber.org/zap"
@@ -10,19 +9,6 @@ import (
 
 // storeTimeout bounds one call of the backend.
 const storeTimeout = 10 * time.Second
-
-func newID() string { return rand.Text()[:16] }
-
-// NewIncarnation returns the random mark of a record whose credential an operator has just written.
-func NewIncarnation() string { return newID() }
-
-func clip(s string) string {
-	const most = 256
-	if len(s) > most {
-		return s[:most]
-	}
-	return s
-}
 
 // stored is a record as it was read or written. known is the version that memory, or the writer, knew before: a read that
 // shows an older version than it knew when it began is no late answer; the record was deleted and made again.

@@ -1,6 +1,7 @@
 package tokenstore
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -85,13 +86,6 @@ type Record struct {
 	Ends time.Time
 }
 
-// Limits are what each process may give to an account: replicas know nothing of each other's attempts.
-type Limits struct {
-	RPM         int                        // attempts begun in any 60 seconds, 1 to 100000; 0: any number
-	Concurrency int                        // attempts at once, until the provider's response headers are in, 1 to 100000; 0: any number
-	Extra       map[string]json.RawMessage // keys inside limits that this version does not know, kept like Record.Extra
-}
-
 // Rotation is the service's bookkeeping in the record.
 type Rotation struct {
 	Format      int        `json:"format,omitempty"`      // of the bookkeeping: 1; absent means 1
@@ -120,22 +114,6 @@ type Claim struct {
 
 	// LeaseSeconds is the holder's claim_lease, so that a process with a shorter one does not call a living claim dead.
 	LeaseSeconds int `json:"lease_seconds,omitempty"`
-}
-
-// Outcome is the result of the latest refresh.
-type Outcome struct {
-	At          time.Time    `json:"at"`
-	Trigger     Trigger      `json:"trigger"`
-	Result      string       `json:"result"` // succeeded | failed
-	Class       RefreshClass `json:"class,omitempty"`
-	Status      int          `json:"upstream_status,omitempty"` // HTTP status of the token endpoint
-	Error       string       `json:"error,omitempty"`           // reduced to protocol fields, at most 256 characters, no secrets
-	Fingerprint string       `json:"fingerprint,omitempty"`     // of the credential that was used: a new credential makes it history
-
-	// Of the failures since the latest success with this credential: the first, and those that were refusals.
-	FailingSince time.Time `json:"failing_since,omitzero"`
-	Refusals     int       `json:"refusals,omitempty"`
-	RefusedSince time.Time `json:"refused_since,omitzero"`
 }
 
 // Clone returns a deep copy.
@@ -220,3 +198,29 @@ func (e *RecordError) Error() string {
 
 // Is makes errors.Is(err, ErrUnreadable) true.
 func (e *RecordError) Is(target error) bool { return target == ErrUnreadable }
+
+func newID() string { return rand.Text()[:16] }
+
+// NewIncarnation returns the random mark of a record whose credential an operator has just written.
+func NewIncarnation() string { return newID() }
+
+func clip(s string) string {
+	const most = 256
+	if len(s) > most {
+		return s[:most]
+	}
+	return s
+}
+
+// Version is a backend's version of a record, used for compare-and-set. 0 means: the record does not exist.
+type Version uint64
+
+// OnHold reports whether the account must neither serve nor refresh: an operator paused it, or its live copy is in another
+// store. The label wins over a state that somebody patches: a refresh token must not have two owners.
+func (r Record) OnHold() bool { return r.State == Paused || r.Labels[LabelCopiedTo] != "" }
+
+// Labels of a record that `tokenward accounts copy` moved to another store: where its live copy is, and the state it had.
+const (
+	LabelCopiedTo    = "copied-to"
+	LabelCopiedState = "copied-state"
+)

@@ -2,6 +2,7 @@ package tokenstore
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -152,4 +153,12 @@ func extend(t *Trail, p Pick, v Verdict, status int, sit situation, now time.Tim
 		t.status, t.message = status, v.Message
 	}
 	return t
+}
+
+// withoutToken masks what a provider's words echo of the token that the attempt carried.
+func (p Pick) withoutToken(words string) string {
+	for _, h := range p.Headers {
+		words = RedactCut(words, h.Value[strings.LastIndexByte(h.Value, ' ')+1:]) // behind the scheme
+	}
+	return words
 }

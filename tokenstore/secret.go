@@ -67,23 +67,20 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.mask()), nil }
 // shortestEcho is how many characters of a token count as an echo of it.
 const shortestEcho = 8
 
-// withoutToken masks what a provider's words echo of the token that the attempt carried, also where they were cut within it.
-func (p Pick) withoutToken(words string) string {
-	for _, h := range p.Headers {
-		token := h.Value[strings.LastIndexByte(h.Value, ' ')+1:] // behind the scheme
-		if words == "" || len(token) < shortestEcho {
-			continue
-		}
-		words = strings.ReplaceAll(words, token, redacted)
-		bare := strings.TrimRight(words, ".…")
-		for n := len(token) - 1; n >= shortestEcho; n-- {
-			if cut, found := strings.CutSuffix(bare, token[:n]); found {
-				words = cut + redacted
-				break
-			}
+// RedactCut takes a secret out of a text that may echo it, also where the text was cut within it. Secrets of fewer than 8
+// characters are left: they are part of everything.
+func RedactCut(text, secret string) string {
+	if text == "" || len(secret) < shortestEcho {
+		return text
+	}
+	text = strings.ReplaceAll(text, secret, redacted)
+	bare := strings.TrimRight(text, ".…")
+	for n := len(secret) - 1; n >= shortestEcho; n-- {
+		if before, found := strings.CutSuffix(bare, secret[:n]); found {
+			return before + redacted
 		}
 	}
-	return words
+	return text
 }
 
 // Redact takes a secret out of a text that may echo it; one of fewer than 8 characters only where it stands as a word of its

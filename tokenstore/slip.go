@@ -109,7 +109,7 @@ func (r Record) Faultless() error {
 func (r Record) firstSlip(is func(Slip) bool) error {
 	if i := slices.IndexFunc(r.Slips, is); i >= 0 {
 		s := r.Slips[i]
-		return &RecordError{Key: s.Key, Rule: join(append([]string{s.Rule}, hintsFor(r, s.Key)...)...)}
+		return &RecordError{Key: s.Key, Rule: strings.Join(append([]string{s.Rule}, hintsFor(r, s.Key)...), "; ")}
 	}
 	return nil
 }
@@ -142,13 +142,6 @@ func standIn(id AccountID, r, before Record) Record {
 	}
 	r.noteInForce()
 	return r
-}
-
-// standIn is standIn with what memory has.
-func (a *account) standIn(r Record) Record {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return standIn(a.id, r, a.record)
 }
 
 // sameLife reports whether two records are one account's, edited or refreshed in between.

@@ -43,6 +43,19 @@ var wrongValues = map[string][]string{
 // unusable are the keys without whose right value nobody can use a record.
 var unusable = map[string]bool{"provider": true, "type": true, "client_secret": true, "refresh_token": true}
 
+// documentOf is a record as it is stored.
+func documentOf(t *testing.T, r tokenstore.Record) (doc map[string]json.RawMessage) {
+	t.Helper()
+	data, err := tokenstore.EncodeRecord(r)
+	if err == nil {
+		err = json.Unmarshal(data, &doc)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
 // slips runs f as a subtest for each wrong value of each key.
 func slips(t *testing.T, f func(t *testing.T, key, raw string)) {
 	t.Helper()
@@ -55,8 +68,7 @@ func slips(t *testing.T, f func(t *testing.T, key, raw string)) {
 
 func TestASlipIsWrittenBackAsItWasAndNothingElseIsLost(t *testing.T) {
 	slips(t, func(t *testing.T, key, raw string) {
-		var doc map[string]json.RawMessage
-		_ = json.Unmarshal([]byte(fullRecordStored), &doc)
+		doc := documentOf(t, good().record)
 		doc[key] = json.RawMessage(raw)
 		data, _ := json.Marshal(doc)
 		r, err := tokenstore.DecodeRecord(data)

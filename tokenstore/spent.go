@@ -15,7 +15,6 @@ import (
 
 const (
 	spentKept  = 128                // credentials that an account remembers
-	spentTold  = 16                 // of them, those in the record
 	orphanLife = 7 * 24 * time.Hour // how long an account that is gone is remembered, and its rotation journalled
 )
 
@@ -55,16 +54,6 @@ func (a *account) isSpent(fingerprint string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.isSpentLocked(fingerprint)
-}
-
-// tellSpent adds a credential that is exchanged now to those that the record tells.
-func tellSpent(r *Record, fingerprints ...string) {
-	for _, f := range fingerprints {
-		if !slices.Contains(r.Rotation.Spent, f) {
-			r.Rotation.Spent = append(r.Rotation.Spent, f)
-		}
-	}
-	r.Rotation.Spent = slices.Clone(r.Rotation.Spent[max(0, len(r.Rotation.Spent)-spentTold):])
 }
 
 // regainLocked returns what to make of a record that shows a spent credential although memory has its living successor;

@@ -8,18 +8,8 @@ import (
 	"time"
 )
 
-// Labels of a record that `tokenward accounts copy` moved to another store: where its live copy is, and the state it had.
-const (
-	LabelCopiedTo    = "copied-to"
-	LabelCopiedState = "copied-state"
-)
-
 // WhyDeleted is why an account is paused whose record loads as [ErrDeleted].
 const WhyDeleted = "its latest version is deleted or destroyed in the store: undelete it there if it was deleted, write it anew, or remove the account"
-
-// OnHold reports whether the account must neither serve nor refresh: an operator paused it, or its live copy is in another
-// store. The label wins over a state that somebody patches: a refresh token must not have two owners.
-func (r Record) OnHold() bool { return r.State == Paused || r.Labels[LabelCopiedTo] != "" }
 
 // Check says why a record cannot be used with these providers and pools, as a *RecordError; nil: it can. One pool is enough:
 // services that share a store may be configured for different ones.
@@ -88,7 +78,7 @@ func list(names []string) string {
 func standing(id AccountID, r Record, problem error, quarantine string) (AccountState, string) {
 	switch to := r.Labels[LabelCopiedTo]; {
 	case problem != nil:
-		return StateConfigError, join(append([]string{problem.Error()}, hints(r)...)...)
+		return StateConfigError, join(append([]string{problem.Error()}, r.Hints()...)...)
 	case to != "":
 		return StatePaused, "its live copy is in " + to
 	case r.State == Paused:
@@ -124,7 +114,7 @@ func join(sentences ...string) string {
 
 // remarks are what is wrong with a record that serves all the same.
 func remarks(r Record, d Driver, pools map[string]PoolConfig) []string {
-	out := append(slipRemarks(r), hints(r)...)
+	out := append(slipRemarks(r), r.Hints()...)
 	if no := r.Rotation.Rejected; no != nil {
 		out = append(out, "the credential that it was given was refused at "+no.At.UTC().Format(time.RFC3339)+" ("+no.Error+
 			"): the former one is in use again")

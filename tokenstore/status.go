@@ -5,17 +5,6 @@ import (
 	"time"
 )
 
-// Trigger says who asked for a refresh.
-type Trigger string
-
-// Triggers of refreshes.
-const (
-	TriggerSchedule Trigger = "schedule" // renewal, ahead of expiry
-	TriggerResponse Trigger = "response" // a provider refused the token
-	TriggerRequest  Trigger = "request"  // a pick found the token expired
-	TriggerOperator Trigger = "operator" // admin API, command line
-)
-
 // AccountState is an account's condition in one word, for people; routing uses Routable and Refreshable.
 type AccountState string
 

@@ -1,0 +1,31 @@
+package tokenstore
+
+import "slices"
+
+// graft puts a rotation's tokens onto a record that somebody edited meanwhile.
+func graft(onto, rotated Record) Record {
+	next := onto.Clone()
+	next.AccessToken, next.TokenType, next.ObtainedAt, next.ExpiresAt = rotated.AccessToken, rotated.TokenType, rotated.ObtainedAt, rotated.ExpiresAt
+	next.Mend("access_token", "token_type", "obtained_at", "expires_at", "former")
+	next.RefreshToken, next.Former = rotated.RefreshToken, rotated.Former.clone()
+	if !next.Slipped("scope") {
+		next.Scope = rotated.Scope
+	}
+	next.Rotation.Generation, next.Rotation.Claim = rotated.Rotation.Generation, nil
+	next.Rotation.Last, next.Rotation.Dead = rotated.Rotation.Last, rotated.Rotation.Dead
+	tellSpent(&next, rotated.Rotation.Spent...)
+	return next
+}
+
+// spentTold is how many spent credentials a record tells of.
+const spentTold = 16
+
+// tellSpent adds a credential that is exchanged now to those that the record tells.
+func tellSpent(r *Record, fingerprints ...string) {
+	for _, f := range fingerprints {
+		if !slices.Contains(r.Rotation.Spent, f) {
+			r.Rotation.Spent = append(r.Rotation.Spent, f)
+		}
+	}
+	r.Rotation.Spent = slices.Clone(r.Rotation.Spent[max(0, len(r.Rotation.Spent)-spentTold):])
+}
