@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // never is the instant after all others, in Unix nanoseconds.
@@ -15,7 +17,7 @@ const never = math.MaxInt64
 
 // token is one generation of an account's access token. Immutable but for refused.
 type token struct {
-	generation  Generation
+	generation  record.Generation
 	expires     time.Time // zero: unknown, it is used until it is refused
 	obtained    time.Time
 	begins      time.Time     // obtained, or when this process met it if the record does not say or is ahead of our clock
@@ -31,7 +33,7 @@ type token struct {
 
 // account is the process's picture of one account. Picks read the atomics; everything else is behind mu.
 type account struct {
-	id    AccountID
+	id    record.ID
 	lives *lifespans // the store's
 
 	token     atomic.Pointer[token]     // nil: none yet; set by setTokenLocked
@@ -50,23 +52,23 @@ type account struct {
 	failovers  atomic.Uint64
 
 	mu           sync.Mutex // guards what follows; no I/O under it
-	record       Record
-	version      Version
-	driver       Driver  // nil: unknown provider
-	problem      error   // why the record cannot be used; nil when it can
-	foreign      error   // the same: it is another account's
-	foreignSpent bool    // and was exchanged by it
-	search       bool    // all accounts are to be searched for its refresh token: it did not come by a refresh
-	flaw         error   // why its credential cannot be used; the access token serves on
-	former       *Former // the credential that an operator replaced by hand, until a claim writes it down
+	record       record.Record
+	version      record.Version
+	driver       Driver         // nil: unknown provider
+	problem      error          // why the record cannot be used; nil when it can
+	foreign      error          // the same: it is another account's
+	foreignSpent bool           // and was exchanged by it
+	search       bool           // all accounts are to be searched for its refresh token: it did not come by a refresh
+	flaw         error          // why its credential cannot be used; the access token serves on
+	former       *record.Former // the credential that an operator replaced by hand, until a claim writes it down
 	removed      bool
-	highest      Generation // ever installed; an operator may erase the record's count
+	highest      record.Generation // ever installed; an operator may erase the record's count
 
-	quarantine  string    // why only a human can revive the credential; "": it is fine
-	recheck     time.Time // with a quarantine: when it is put to the test; zero: never
-	mended      bool      // what grants are made of has changed since the latest one: put it to the test now
-	unsavedDead *Dead     // what the record does not say of it yet
-	unwritten   Outcome   // the latest failure, if it is not in the record
+	quarantine  string         // why only a human can revive the credential; "": it is fine
+	recheck     time.Time      // with a quarantine: when it is put to the test; zero: never
+	mended      bool           // what grants are made of has changed since the latest one: put it to the test now
+	unsavedDead *record.Dead   // what the record does not say of it yet
+	unwritten   record.Outcome // the latest failure, if it is not in the record
 	cooldown    Cooldown
 	cooledAt    time.Time // when it began
 	strikes     int       // consecutive rate limits without a reset time
@@ -119,7 +121,7 @@ func (a *account) wakeable(now int64) bool {
 	return a.wakeFrom.Load() <= now && a.coolUntil.Load() <= now
 }
 
-func (a *account) generation() Generation {
+func (a *account) generation() record.Generation {
 	if t := a.token.Load(); t != nil {
 		return t.generation
 	}
@@ -127,12 +129,12 @@ func (a *account) generation() Generation {
 }
 
 // newToken prepares what picks will need of the record's access token.
-func newToken(id AccountID, r Record, d Driver, gen Generation) *token {
+func newToken(id record.ID, r record.Record, d Driver, gen record.Generation) *token {
 	t := &token{
 		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
 		begins: r.ObtainedAt, hint: hintOf(d, r),
 		jitter:  rand.Float64(), //nolint:gosec // jitter needs no secrecy
-		headers: d.Headers(r), fingerprint: Fingerprint(id, d.Token(r)),
+		headers: d.Headers(r), fingerprint: record.Fingerprint(id, d.Token(r)),
 	}
 	if now := time.Now(); t.begins.IsZero() || t.begins.After(now) {
 		t.begins = now
@@ -173,14 +175,14 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 	a.lost = l                                   // what an older version had lost is none of this one's
 	before, mended := a.record, a.problem != nil // pools leave out an account with a problem
 	known := a.version != 0 && before.Provider != ""
-	r.record = givenBack(a.id, r.record.keyed())
+	r.record = record.GivenBack(a.id, r.record.OfItsKind())
 	replaced := known && !before.Credential().Equal(r.record.Credential())
 	a.carryLocked(&r.record, replaced)
-	a.flaw = Flaw(r.record)
+	a.flaw = record.Flaw(r.record)
 	a.keepKeyLocked(&r.record)
 	a.record, a.version, a.driver, a.problem, a.deleted = r.record, r.version, cfg.Drivers[r.record.Provider], Check(r.record, cfg.Drivers, cfg.Pools), false
-	if a.problem == nil && a.record.Kind == KindAPIKey {
-		a.problem = Flaw(a.record) // there is no other to serve with
+	if a.problem == nil && a.record.Kind == record.KindAPIKey {
+		a.problem = record.Flaw(a.record) // there is no other to serve with
 	}
 	changed = !known || mended || before.OnHold() != a.record.OnHold() || before.Tenant != a.record.Tenant || before.Provider != a.record.Provider || !slices.Equal(before.Pools, a.record.Pools)
 	if l := a.record.Limits; l.RPM != before.Limits.RPM || l.Concurrency != before.Limits.Concurrency {
@@ -198,20 +200,20 @@ func (a *account) adopt(r stored, cfg *Config) (changed bool, l *lost) {
 		a.foreign, a.foreignSpent = nil, false
 		a.failures, a.doubtful = 0, "" // a new credential starts with a clean sheet
 		a.retryAt = rescuedAt(a.id, a.record)
-		a.unwritten = Outcome{}
+		a.unwritten = record.Outcome{}
 		a.search = a.record.Rotation.Generation <= before.Rotation.Generation
 		a.rotated = a.search && a.givenLocked(before)
 		a.replacedLocked(before)
 		if a.rotated {
 			a.pardonLocked(false)
 		}
-	case before.Rotation.Resumed != a.record.Rotation.Resumed, before.OnHold() && !a.record.OnHold(), before.grantsDifferently(a.record):
-		a.failures, a.retryAt, a.unwritten = 0, time.Time{}, Outcome{} // why it was to wait is over, or nobody knows
+	case before.Rotation.Resumed != a.record.Rotation.Resumed, before.OnHold() && !a.record.OnHold(), before.GrantsDifferently(a.record):
+		a.failures, a.retryAt, a.unwritten = 0, time.Time{}, record.Outcome{} // why it was to wait is over, or nobody knows
 		a.mended = true
 		a.pardonLocked(true)
 	}
 	if before.Rotation.Generation < a.record.Rotation.Generation {
-		a.unwritten = Outcome{} // a peer was luckier
+		a.unwritten = record.Outcome{} // a peer was luckier
 	}
 	a.diagnoseLocked()
 	a.convictLocked()
@@ -236,7 +238,7 @@ func (s *Store) unusable(a *account, err error, r stored) {
 	}
 	news := deletion && !a.deleted
 	if deletion {
-		a.record.State, a.deleted, a.version = Paused, true, 0 // undeleted, it comes back with the version it had
+		a.record.State, a.deleted, a.version = record.Paused, true, 0 // undeleted, it comes back with the version it had
 	} else {
 		a.problem, a.version = err, r.version
 	}
@@ -252,12 +254,12 @@ func (s *Store) unusable(a *account, err error, r stored) {
 }
 
 // installLocked makes the record's access token the one that picks use, if it is newer, and plans its renewal.
-func (a *account) installLocked(r Record, lead time.Duration) {
+func (a *account) installLocked(r record.Record, lead time.Duration) {
 	cur := a.token.Load()
 	switch value := a.driver.Token(r); {
 	case value.IsZero():
 		a.setTokenLocked(nil)
-	case cur == nil || cur.fingerprint != Fingerprint(a.id, value) || !cur.expires.Equal(r.ExpiresAt):
+	case cur == nil || cur.fingerprint != record.Fingerprint(a.id, value) || !cur.expires.Equal(r.ExpiresAt):
 		if r.Rotation.Generation <= a.highest {
 			a.acceptedAt.Store(0) // no refresh brought it: that its predecessor was accepted says nothing
 		}
@@ -338,8 +340,8 @@ func later(a, b time.Time) time.Time {
 }
 
 // standIn is standIn with what memory has.
-func (a *account) standIn(r Record) Record {
+func (a *account) standIn(r record.Record) record.Record {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return standIn(a.id, r, a.record)
+	return record.StandIn(a.id, r, a.record)
 }

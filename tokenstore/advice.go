@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // Advice is the one sentence on an account that status, list, page and log show: what to do first, with the command in
@@ -141,7 +143,7 @@ func (s AccountStatus) failing(now time.Time) string {
 		again = "is tried again at " + moment(s.NextRefresh, now)
 	}
 	check := "check the way to the token endpoint with `tokenward check --online`"
-	if s.Last != nil && s.Last.Class == RefreshMisconfigured {
+	if s.Last != nil && s.Last.Class == record.RefreshMisconfigured {
 		check = "check client id, client secret and the provider's settings, then `" + s.command("refresh") + "`"
 	}
 	return join("renewal has failed since "+moment(s.FailingSince, now)+": "+theirs(s.LastError), s.serving(now), again, check)
@@ -162,7 +164,7 @@ func (s AccountStatus) expired(now time.Time) string {
 // held says by whom or what it is paused, and what ends that.
 func (s AccountStatus) held(now time.Time) string {
 	serving := s.serving(now)
-	switch to := s.Labels[LabelCopiedTo]; {
+	switch to := s.Labels[record.LabelCopiedTo]; {
 	case s.Cause == WhyDeleted:
 		return join(WhyDeleted+" with `"+s.command("remove")+"`", serving)
 	case to != "":

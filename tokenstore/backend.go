@@ -3,12 +3,14 @@ package tokenstore
 import (
 	"context"
 	"errors"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // Head is what a listing tells of a record: no secrets.
 type Head struct {
-	ID      AccountID
-	Version Version
+	ID      record.ID
+	Version record.Version
 }
 
 // The errors of a [Backend], to be matched with errors.Is. Any other error means that the backend could not be used;
@@ -29,22 +31,22 @@ type Backend interface {
 
 	// Load returns a record and its version. ErrNotFound, ErrDeleted, ErrWithheld; an error matching ErrUnreadable together
 	// with the valid version for a record that is there but cannot be used, and with what [DecodeRecord] could read of it.
-	Load(ctx context.Context, id AccountID) (Record, Version, error)
+	Load(ctx context.Context, id record.ID) (record.Record, record.Version, error)
 
 	// CompareAndSwap stores r if the current version is expect (0: if the record does not exist) and returns the new
 	// version, which is greater than every version the record had since it was created. ErrConflict if it is not.
 	// When it returns nil the record is durable: it survives a crash of the process and of the machine.
-	CompareAndSwap(ctx context.Context, id AccountID, r Record, expect Version) (Version, error)
+	CompareAndSwap(ctx context.Context, id record.ID, r record.Record, expect record.Version) (record.Version, error)
 
 	// Delete removes a record whose version is expect. ErrConflict, ErrNotFound.
-	Delete(ctx context.Context, id AccountID, expect Version) error
+	Delete(ctx context.Context, id record.ID, expect record.Version) error
 
 	// Watch calls changed, one call at a time, for records that may have been created, changed or deleted since Watch
 	// was called, by this process or any other; it may over-report and must not miss one. changed must not block for
 	// long. looked, called like changed, hears how each look for changes ended: nil, or why it failed and is tried again;
 	// a backend that is told of changes does not call it. Watch returns ctx.Err() when the context ends, another error
 	// when it cannot go on.
-	Watch(ctx context.Context, changed func(AccountID), looked func(error)) error
+	Watch(ctx context.Context, changed func(record.ID), looked func(error)) error
 
 	// Close releases what the backend holds. No method may be called after it.
 	Close() error

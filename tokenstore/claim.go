@@ -5,28 +5,30 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // claim reads the record and writes our claim into it. It returns the claim, or nil and why there is nothing to redeem.
-func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
+func (s *Store) claim(a *account, trigger record.Trigger) (*claimed, RefreshResult) {
 	before, wanted := a.generation(), a.wanted()
 	for conflicts := 0; ; {
 		if s.stopping.Err() != nil {
-			return nil, failed(a, &RefreshError{Class: RefreshNotSent, Message: errStopping.Error()})
+			return nil, failed(a, &RefreshError{Class: record.RefreshNotSent, Message: errStopping.Error()})
 		}
 		cur, err := s.load(a.id)
 		switch {
 		case errors.Is(err, ErrNotFound):
 			s.remove(a.id)
-			return nil, failed(a, &RefreshError{Class: RefreshMisconfigured, Message: "the account was removed"})
-		case errors.Is(err, ErrDeleted), errors.Is(err, ErrUnreadable):
+			return nil, failed(a, &RefreshError{Class: record.RefreshMisconfigured, Message: "the account was removed"})
+		case errors.Is(err, ErrDeleted), errors.Is(err, record.ErrUnreadable):
 			s.unusable(a, err, cur)
-			return nil, failed(a, &RefreshError{Class: RefreshMisconfigured, Message: err.Error()})
+			return nil, failed(a, &RefreshError{Class: record.RefreshMisconfigured, Message: err.Error()})
 		case err != nil:
 			return nil, s.postponeForStore(a, "the store is not available: "+err.Error())
 		}
 		cur = s.take(a, cur)
-		rejected := fellBack(a.id, cur.record, wanted)
+		rejected := record.FellBack(a.id, cur.record, wanted)
 		cur.record = s.complete(a, cur.record)
 		if early, ok := s.needless(a, cur.record, before, trigger); ok {
 			return nil, early
@@ -34,7 +36,7 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 		if rejected && a.living(time.Now().UnixNano()) {
 			return nil, RefreshResult{Outcome: Fresh, GenerationAfter: before} // another process tried it, and found it wanting
 		}
-		wanted = Fingerprint(a.id, cur.record.Credential())
+		wanted = record.Fingerprint(a.id, cur.record.Credential())
 		if wait := s.foreign(a, cur.record.Rotation.Claim); wait > 0 {
 			pause(s.stopping, wait)
 			continue
@@ -42,11 +44,11 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 		if early, ok := s.ambiguous(a, cur.record); ok {
 			return nil, early
 		}
-		c := &claimed{began: time.Now(), driver: s.cfg.Drivers[cur.record.Provider], fingerprint: Fingerprint(a.id, cur.record.Credential()), trigger: trigger}
+		c := &claimed{began: time.Now(), driver: s.cfg.Drivers[cur.record.Provider], fingerprint: record.Fingerprint(a.id, cur.record.Credential()), trigger: trigger}
 		c.doubtful = s.doubted(a, cur.record.Rotation.Claim, c.fingerprint)
 		next := cur.record.Clone()
-		next.Rotation.Claim = &Claim{AttemptID: newID(), Holder: s.cfg.Holder, Fingerprint: c.fingerprint, StartedAt: time.Now().UTC(), LeaseSeconds: int(s.cfg.Renewal.ClaimLease.Seconds())}
-		c.stored, err = s.write(a.id, next, cur.version, newID())
+		next.Rotation.Claim = &record.Claim{AttemptID: record.NewID(), Holder: s.cfg.Holder, Fingerprint: c.fingerprint, StartedAt: time.Now().UTC(), LeaseSeconds: int(s.cfg.Renewal.ClaimLease.Seconds())}
+		c.stored, err = s.write(a.id, next, cur.version, record.NewID())
 		switch {
 		case errors.Is(err, ErrConflict):
 			s.metrics.conflicts.Inc()
@@ -64,7 +66,7 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 }
 
 // doubted reports whether an earlier claim may have spent the credential.
-func (s *Store) doubted(a *account, earlier *Claim, fingerprint string) bool {
+func (s *Store) doubted(a *account, earlier *record.Claim, fingerprint string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if earlier == nil || earlier.Fingerprint != fingerprint {
@@ -74,18 +76,18 @@ func (s *Store) doubted(a *account, earlier *Claim, fingerprint string) bool {
 }
 
 // needless reports whether the record just read makes a refresh unnecessary or impossible.
-func (s *Store) needless(a *account, r Record, before Generation, trigger Trigger) (RefreshResult, bool) {
+func (s *Store) needless(a *account, r record.Record, before record.Generation, trigger record.Trigger) (RefreshResult, bool) {
 	t := a.token.Load()
 	a.mu.Lock()
 	problem, dead, forced := a.problem, a.quarantine, a.forcedLocked()
 	if a.record.Credential().Equal(r.Credential()) { // not so when the former one takes its place
 		problem = cmp.Or(problem, a.flawLocked())
 	}
-	recheck := trigger == TriggerSchedule && !a.recheck.IsZero() && !a.recheck.After(time.Now())
+	recheck := trigger == record.TriggerSchedule && !a.recheck.IsZero() && !a.recheck.After(time.Now())
 	a.mu.Unlock()
 	switch {
 	case problem != nil: // postponed: a credential that cannot be used may be due
-		return s.postpone(a, &RefreshError{Class: RefreshMisconfigured, Message: problem.Error()}), true
+		return s.postpone(a, &RefreshError{Class: record.RefreshMisconfigured, Message: problem.Error()}), true
 	case t != nil && t.generation > before && !t.refused.Load():
 		s.event("refresh_adopted", a)
 		return RefreshResult{Outcome: Adopted, GenerationAfter: t.generation, ExpiresAt: t.expires}, true
@@ -94,7 +96,7 @@ func (s *Store) needless(a *account, r Record, before Generation, trigger Trigge
 	case !s.cfg.Drivers[r.Provider].Refreshable(r):
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: "nothing to refresh with: a static or externally managed token"}, true
 	case dead != "" && !forced && !recheck:
-		return failed(a, &RefreshError{Class: RefreshPermanent, Message: dead}), true
+		return failed(a, &RefreshError{Class: record.RefreshPermanent, Message: dead}), true
 	}
 	return RefreshResult{}, false
 }
@@ -105,7 +107,7 @@ const longestLease = 10 * time.Minute
 // foreign returns how long to wait before looking again at another process's claim; 0: there is none, or it is dead. A
 // claim is dead when this process has itself seen it unchanged for the lease: clocks of two machines are never compared. One that its
 // holder marked as ambiguous has ended.
-func (s *Store) foreign(a *account, c *Claim) time.Duration {
+func (s *Store) foreign(a *account, c *record.Claim) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if c == nil || c.Holder == s.cfg.Holder || c.Ambiguous {
@@ -121,9 +123,9 @@ func (s *Store) foreign(a *account, c *Claim) time.Duration {
 
 // ambiguous handles a claim that was left behind and whose refresh token may be spent: another process's, or ours if we
 // got no readable answer. The provider's replay policy says whether to use the living token up first.
-func (s *Store) ambiguous(a *account, r Record) (RefreshResult, bool) {
+func (s *Store) ambiguous(a *account, r record.Record) (RefreshResult, bool) {
 	c, t := r.Rotation.Claim, a.token.Load()
-	if c == nil || c.Fingerprint != Fingerprint(a.id, r.Credential()) || t == nil {
+	if c == nil || c.Fingerprint != record.Fingerprint(a.id, r.Credential()) || t == nil {
 		return RefreshResult{}, false
 	}
 	a.mu.Lock()
@@ -144,13 +146,13 @@ func (s *Store) ambiguous(a *account, r Record) (RefreshResult, bool) {
 	if !at.After(time.Now()) {
 		return RefreshResult{}, false
 	}
-	return failed(a, &RefreshError{Class: RefreshUnknown, Message: doubtful(at)}), true
+	return failed(a, &RefreshError{Class: record.RefreshUnknown, Message: doubtful(at)}), true
 }
 
 // heedMarkLocked learns from the record that another process, or this one before a restart, got no readable answer.
 func (s *Store) heedMarkLocked(a *account, now time.Time) {
 	c := a.record.Rotation.Claim
-	if c != nil && c.Ambiguous && c.AttemptID != a.doubtful && c.Fingerprint == Fingerprint(a.id, a.record.Credential()) {
+	if c != nil && c.Ambiguous && c.AttemptID != a.doubtful && c.Fingerprint == record.Fingerprint(a.id, a.record.Credential()) {
 		a.doubtful, a.doubtSince = c.AttemptID, now.Add(-s.cfg.Renewal.ClaimLease) // at the least
 	}
 }

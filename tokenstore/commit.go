@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // commit saves a rotation that is already used from memory, on top of the version that carries our claim; 0: of whatever is
 // stored now, if it still holds a credential that is spent. It gives up only when the account is gone, when somebody replaced
 // the credential, or when the process's time is up: then the journal has it.
-func (s *Store) commit(a *account, e JournalEntry, version Version, j *journalling) {
+func (s *Store) commit(a *account, e JournalEntry, version record.Version, j *journalling) {
 	next, waits, conflicts := e.Record, 0, 0
 	for s.life.Err() == nil {
 		var err error
@@ -102,8 +104,8 @@ func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return cur, foundGone, nil
-	case err == nil, legible(cur.record, err) && !cur.record.Slipped("refresh_token"):
-	case errors.Is(err, ErrDeleted), errors.Is(err, ErrUnreadable):
+	case err == nil, record.Legible(cur.record, err) && !cur.record.Slipped("refresh_token"):
+	case errors.Is(err, ErrDeleted), errors.Is(err, record.ErrUnreadable):
 		s.landed(a)
 		s.unusable(a, err, cur)
 		return cur, foundOld, err
@@ -111,13 +113,13 @@ func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere
 		return cur, foundOld, err
 	}
 	now, ours := cur.record.Rotation, e.Record.Rotation
-	credential := Fingerprint(a.id, cur.record.Credential())
-	rotated := Fingerprint(a.id, e.Record.Credential()) != e.Spent
+	credential := record.Fingerprint(a.id, cur.record.Credential())
+	rotated := record.Fingerprint(a.id, e.Record.Credential()) != e.Spent
 	switch {
 	case now.WriteID == e.Attempt: // saved, and its answer was lost
 	case rotated && (credential == e.Spent || a.isSpent(credential)): // whoever wrote it, and in whichever incarnation
 		return cur, foundOld, nil
-	case rotated && outlives(cur.record, e.Record):
+	case rotated && record.Outlives(cur.record, e.Record):
 		return cur, foundOld, nil
 	case credential == e.Spent && cur.record.Slipped("rotation"): // which incarnation it is cannot be told
 		return cur, foundOld, nil
@@ -136,7 +138,7 @@ func (s *Store) replay() {
 	if err != nil {
 		s.log.Error("the journal holds entries that cannot be read: the accounts they belong to may need a new login", zap.Error(err))
 	}
-	byAccount := map[AccountID][]JournalEntry{}
+	byAccount := map[record.ID][]JournalEntry{}
 	for _, e := range entries {
 		byAccount[e.Account] = append(byAccount[e.Account], e)
 	}
@@ -156,7 +158,7 @@ func (s *Store) replay() {
 // saveLocked runs a flight that has nothing to do but to save, unless the store is stopping. There must be no other: two
 // flights of one account could spend one credential.
 func (s *Store) saveLocked(a *account, work func()) {
-	f := newFlight(TriggerSchedule)
+	f := newFlight(record.TriggerSchedule)
 	f.saving = true
 	f.finish(RefreshResult{ID: a.id, Outcome: Adopted})
 	if !s.begin() {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // Header is a request header that an attempt must carry.
@@ -19,23 +21,23 @@ type Header struct {
 // all accounts of a provider entry of the configuration. Safe for concurrent use.
 type Driver interface {
 	// Check reports a record that the driver cannot work with, as a *RecordError with key and rule. No I/O.
-	Check(r Record) error
+	Check(r record.Record) error
 
 	// Refreshable reports whether Refresh could yield a token for the record. False for static keys and for records
 	// without a credential: they serve until their token ends. No I/O.
-	Refreshable(r Record) bool
+	Refreshable(r record.Record) bool
 
 	// Token returns the access token that is in the record without any refresh: the stored access token, or the key
 	// of a static account. Zero when there is none yet. No I/O.
-	Token(r Record) Secret
+	Token(r record.Record) record.Secret
 
 	// Refresh makes exactly one grant request with the record's credential: no redirects, no repeat once bytes were
 	// written. The context carries the deadline. Every error is a *RefreshError.
-	Refresh(ctx context.Context, r Record) (Grant, error)
+	Refresh(ctx context.Context, r record.Record) (Grant, error)
 
 	// Headers returns the headers an attempt with the record's access token must carry. Called when a token is
 	// installed, not per attempt.
-	Headers(r Record) []Header
+	Headers(r record.Record) []Header
 
 	// Classify says what a provider's answer means. Pure.
 	Classify(resp Response) Verdict
@@ -56,16 +58,16 @@ type Driver interface {
 type Estimator interface {
 	// Lifespan is how long the record's access token lives from its obtained_at on, by what the token says of itself;
 	// 0: it says nothing. It proves nothing: good for planning alone. No I/O.
-	Lifespan(r Record) time.Duration
+	Lifespan(r record.Record) time.Duration
 }
 
 // Grant is the answer of a token endpoint.
 type Grant struct {
-	AccessToken  Secret        // never zero
+	AccessToken  record.Secret // never zero
 	TokenType    string        // "" means Bearer
 	ExpiresIn    time.Duration // 0: not told, and the driver knows no default: the token is used until it is refused
 	Hint         time.Duration // what else the answer says of the token's life, for planning alone; 0: nothing
-	RefreshToken Secret        // zero: not rotated, keep the old one
+	RefreshToken record.Secret // zero: not rotated, keep the old one
 	Scope        string        // "": unchanged
 }
 
@@ -96,7 +98,7 @@ func (p ReplayPolicy) String() string {
 
 // RefreshError is the only error type of Driver.Refresh.
 type RefreshError struct {
-	Class      RefreshClass
+	Class      record.RefreshClass
 	Status     int           // HTTP status of the answer, 0 without one
 	Code       string        // the answer's error code, e.g. invalid_grant; "" without one
 	Message    string        // reduced to protocol fields or the transport's words, at most 256 characters, no secrets

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 func zapString(k, v string) zap.Field                 { return zap.String(k, v) }
@@ -92,7 +94,7 @@ func (s *Store) tokenExpired(a *account, who ...zap.Field) {
 	}
 }
 
-func (s *Store) noteRefresh(a *account, trigger Trigger, r RefreshResult) {
+func (s *Store) noteRefresh(a *account, trigger record.Trigger, r RefreshResult) {
 	a.mu.Lock()
 	provider := known(a.record.Provider, s.cfg.Drivers)
 	a.mu.Unlock()

@@ -2,6 +2,8 @@ package tokenstore
 
 import (
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // A credential is judged by all that is known of it: a success or another credential clears it, a later failure of
@@ -24,23 +26,23 @@ func (a *account) diagnoseLocked() {
 	r, last := a.record, a.record.Rotation.Last
 	if d := a.unsavedDead; d != nil {
 		revived := last != nil && last.Result == "succeeded" && last.At.After(d.At)
-		if r.Rotation.Dead = d; revived || deadOf(a.id, a.record) != nil || deadOf(a.id, r) != d {
+		if r.Rotation.Dead = d; revived || record.DeadOf(a.id, a.record) != nil || record.DeadOf(a.id, r) != d {
 			r, a.unsavedDead = a.record, nil
 		}
 	}
-	a.quarantine, a.recheck = quarantined(a.id, r), recheckAt(a.id, r)
+	a.quarantine, a.recheck = record.Quarantined(a.id, r), record.RecheckAt(a.id, r)
 	if a.mended && !a.recheck.IsZero() {
-		a.recheck = deadOf(a.id, r).At // long past
+		a.recheck = record.DeadOf(a.id, r).At // long past
 	}
 }
 
 // condemn keeps in memory what a failure that could not be written says of the credential.
-func (a *account) condemn(r Record, f failure) {
+func (a *account) condemn(r record.Record, f record.Failure) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next := r.Clone()
-	next.fail(a.id, f)
-	a.unsavedDead = deadOf(a.id, next)
+	next.Fail(a.id, f)
+	a.unsavedDead = record.DeadOf(a.id, next)
 	a.diagnoseLocked()
 	a.convictLocked()
 }
@@ -55,7 +57,7 @@ func (a *account) condemned() bool {
 func (a *account) written() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.unwritten = Outcome{}
+	a.unwritten = record.Outcome{}
 }
 
 // serves reports whether the account's token lives, wherever else it may be benched.
@@ -66,7 +68,7 @@ func (a *account) serves(now time.Time) bool {
 
 // failingLocked is failing with what this process knows besides: failures that could not be written.
 func (a *account) failingLocked() (since time.Time, why string) {
-	since, why = failing(a.id, a.record)
+	since, why = record.Failing(a.id, a.record)
 	if f := a.unwritten; !f.FailingSince.IsZero() {
 		if why = f.Error; since.IsZero() || f.FailingSince.Before(since) {
 			since = f.FailingSince

@@ -7,24 +7,26 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // flight is the one running refresh of an account, shared by all who wait for it. It runs on the store's life, not on
 // any waiter's context: a client that leaves must not lose a rotated refresh token.
 type flight struct {
 	once    sync.Once
-	trigger Trigger       // of who started it
-	wanted  string        // fingerprint of the credential that memory had when it was asked for
-	force   bool          // an operator insists: a credential that may be spent, or was refused for good, is presented all the same
-	saving  bool          // the token is installed, its record not saved yet; behind the account's mu, as the two that follow
-	stuck   bool          // saving takes long: nobody waits for it
-	next    *flight       // of those who found the new token wanting too, begun when this one has landed
-	done    chan struct{} // closed when the result is known; saving it may still go on
-	result  RefreshResult // valid after done
-	landed  chan struct{} // closed when all is saved and the account may fly again
+	trigger record.Trigger // of who started it
+	wanted  string         // fingerprint of the credential that memory had when it was asked for
+	force   bool           // an operator insists: a credential that may be spent, or was refused for good, is presented all the same
+	saving  bool           // the token is installed, its record not saved yet; behind the account's mu, as the two that follow
+	stuck   bool           // saving takes long: nobody waits for it
+	next    *flight        // of those who found the new token wanting too, begun when this one has landed
+	done    chan struct{}  // closed when the result is known; saving it may still go on
+	result  RefreshResult  // valid after done
+	landed  chan struct{}  // closed when all is saved and the account may fly again
 }
 
-func newFlight(trigger Trigger) *flight {
+func newFlight(trigger record.Trigger) *flight {
 	return &flight{trigger: trigger, done: make(chan struct{}), landed: make(chan struct{})}
 }
 
@@ -62,12 +64,12 @@ var errStopping = errors.New("the service is stopping")
 
 // join returns the account's running flight, or starts one. gen is the generation the caller found wanting: if a newer
 // one is installed and not refused, the returned flight has already ended and nothing is refreshed.
-func (s *Store) join(a *account, gen Generation, trigger Trigger) *flight {
+func (s *Store) join(a *account, gen record.Generation, trigger record.Trigger) *flight {
 	return s.joinFlight(a, gen, trigger, false)
 }
 
 // joinFlight is join; with force a newer token does not do.
-func (s *Store) joinFlight(a *account, gen Generation, trigger Trigger, force bool) *flight {
+func (s *Store) joinFlight(a *account, gen record.Generation, trigger record.Trigger, force bool) *flight {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t := a.token.Load(); t != nil && t.generation > gen && !t.refused.Load() && !force {
@@ -75,19 +77,19 @@ func (s *Store) joinFlight(a *account, gen Generation, trigger Trigger, force bo
 		f.finish(RefreshResult{ID: a.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.generation, ExpiresAt: t.expires})
 		return f
 	}
-	if t := a.token.Load(); t != nil && t.refused.Load() && trigger != TriggerOperator {
-		trigger = TriggerResponse
+	if t := a.token.Load(); t != nil && t.refused.Load() && trigger != record.TriggerOperator {
+		trigger = record.TriggerResponse
 	}
 	cur := a.flight
 	switch {
-	case cur == nil && trigger == TriggerSchedule && a.due.After(time.Now()): // what made it due is over
+	case cur == nil && trigger == record.TriggerSchedule && a.due.After(time.Now()): // what made it due is over
 		f := newFlight(trigger)
 		f.finish(RefreshResult{ID: a.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: gen})
 		return f
 	case cur == nil:
-	case cur.stuck && trigger == TriggerOperator:
+	case cur.stuck && trigger == record.TriggerOperator:
 		f := newFlight(trigger)
-		f.finish(failed(a, &RefreshError{Class: RefreshNotSent, Message: "the store has not taken the latest rotation yet"}))
+		f.finish(failed(a, &RefreshError{Class: record.RefreshNotSent, Message: "the store has not taken the latest rotation yet"}))
 		return f
 	case !cur.ended() || cur.stuck:
 		return cur
@@ -95,9 +97,9 @@ func (s *Store) joinFlight(a *account, gen Generation, trigger Trigger, force bo
 		return cur.next
 	}
 	f := newFlight(trigger)
-	f.force, f.wanted = force, Fingerprint(a.id, a.record.Credential())
+	f.force, f.wanted = force, record.Fingerprint(a.id, a.record.Credential())
 	if !s.begin() {
-		f.finish(failed(a, &RefreshError{Class: RefreshNotSent, Message: errStopping.Error()}))
+		f.finish(failed(a, &RefreshError{Class: record.RefreshNotSent, Message: errStopping.Error()}))
 		return f
 	}
 	if cur != nil {
@@ -116,7 +118,7 @@ func (s *Store) fly(a *account, f *flight, work func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.Panicked("refresh", p, debug.Stack())
-			f.finish(failed(a, &RefreshError{Class: RefreshUnknown, Message: fmt.Sprint("internal error: ", p)}))
+			f.finish(failed(a, &RefreshError{Class: record.RefreshUnknown, Message: fmt.Sprint("internal error: ", p)}))
 		}
 		a.mu.Lock()
 		a.flight = f.next
@@ -132,7 +134,7 @@ func (s *Store) fly(a *account, f *flight, work func()) {
 	work()
 }
 
-func (s *Store) refreshInFlight(a *account, f *flight, trigger Trigger) {
+func (s *Store) refreshInFlight(a *account, f *flight, trigger record.Trigger) {
 	started := time.Now()
 	before := a.generation()
 	s.refresh(a, trigger, func(r RefreshResult) {
@@ -169,6 +171,6 @@ func (a *account) wanted() string {
 func failed(a *account, e *RefreshError) RefreshResult {
 	return RefreshResult{
 		ID: a.id, Outcome: Failed, GenerationAfter: a.generation(), Class: e.Class, Status: e.Status,
-		Retryable: e.Class != RefreshPermanent && e.Class != RefreshMisconfigured, Error: e.Error(),
+		Retryable: e.Class != record.RefreshPermanent && e.Class != record.RefreshMisconfigured, Error: e.Error(),
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 var errNotLoaded = errors.New("accounts are not loaded yet")
@@ -26,7 +28,7 @@ func (s *Store) sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	listed := make(map[AccountID]bool, len(heads))
+	listed := make(map[record.ID]bool, len(heads))
 	told := time.Now()
 	g, going := errgroup.WithContext(ctx)
 	g.SetLimit(16)
@@ -63,7 +65,7 @@ func (s *Store) tellLoading(done, of int) {
 
 // reload reads one record again and adopts what it says. It fails if the backend does; then, and while the record is withheld,
 // it is tried again later. An account that memory knows goes on meanwhile with what memory has.
-func (s *Store) reload(id AccountID) error {
+func (s *Store) reload(id record.ID) error {
 	cur, err := s.load(id)
 	withheld := errors.Is(err, ErrWithheld)
 	again := s.mark(id, withheld || !storeAnswered(err))
@@ -72,7 +74,7 @@ func (s *Store) reload(id AccountID) error {
 		s.remove(id)
 	case errors.Is(err, ErrDeleted):
 		s.unusable(s.ensure(id), err, cur)
-	case errors.Is(err, ErrUnreadable):
+	case errors.Is(err, record.ErrUnreadable):
 		s.unusable(s.ensure(id), err, cur)
 		s.log.Warn("account cannot be used", zap.String("account", string(id)), zap.Error(err))
 	case withheld:
@@ -91,7 +93,7 @@ func (s *Store) reload(id AccountID) error {
 }
 
 // mark notes whether an account is to be read again, and returns what was noted before.
-func (s *Store) mark(id AccountID, unread bool) (was bool) {
+func (s *Store) mark(id record.ID, unread bool) (was bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was = s.unread[id]
@@ -133,7 +135,7 @@ func (s *Store) follow() {
 	for try := 1; s.stopping.Err() == nil; try++ {
 		err := errNotLoaded
 		if s.loaded.Load() {
-			err = s.backend.Watch(s.stopping, func(id AccountID) { _ = s.reload(id) }, s.looked) // one that fails is read again
+			err = s.backend.Watch(s.stopping, func(id record.ID) { _ = s.reload(id) }, s.looked) // one that fails is read again
 		}
 		if s.stopping.Err() != nil {
 			return

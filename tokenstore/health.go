@@ -2,6 +2,8 @@ package tokenstore
 
 import (
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 const (
@@ -98,13 +100,13 @@ func (s *Store) suspect(a *account, e tried) {
 }
 
 // refreshRefused refreshes a refused token that no request waits for, if it may be refreshed now.
-func (s *Store) refreshRefused(a *account, gen Generation) {
+func (s *Store) refreshRefused(a *account, gen record.Generation) {
 	now := time.Now()
 	a.mu.Lock()
 	may := a.wakeable(now.UnixNano()) && !now.Before(a.respondedAt.Add(responsePause))
 	a.mu.Unlock()
 	if may {
-		s.join(a, gen, TriggerResponse)
+		s.join(a, gen, record.TriggerResponse)
 	}
 }
 

@@ -3,6 +3,8 @@ package tokenstore
 import (
 	"errors"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // Journal keeps rotations that were received and are not yet in the backend, so that they outlive the process.
@@ -18,11 +20,11 @@ type Journal interface {
 
 // JournalEntry is one received rotation.
 type JournalEntry struct {
-	Attempt string    // the claim's attempt id; also the write id of the commit, which recognises it in the backend
-	Account AccountID //
-	Spent   string    // fingerprint of the credential that was redeemed
-	At      time.Time // when, UTC
-	Record  Record    // as it is to be saved: the new tokens in it, the claim cleared
+	Attempt string        // the claim's attempt id; also the write id of the commit, which recognises it in the backend
+	Account record.ID     //
+	Spent   string        // fingerprint of the credential that was redeemed
+	At      time.Time     // when, UTC
+	Record  record.Record // as it is to be saved: the new tokens in it, the claim cleared
 }
 
 var errJournalHangs = errors.New("it does not answer")

@@ -3,6 +3,8 @@ package tokenstore
 import (
 	"sync"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // A token whose record does not say when it ends is used until the provider refuses it. When that will be is guessed,
@@ -73,7 +75,7 @@ func (l *lifespans) expect(provider string, now time.Time) time.Duration {
 }
 
 // hintOf is what a record's token says of its own life; 0: nothing.
-func hintOf(d Driver, r Record) time.Duration {
+func hintOf(d Driver, r record.Record) time.Duration {
 	if e, ok := d.(Estimator); ok && r.ExpiresAt.IsZero() {
 		return e.Lifespan(r)
 	}

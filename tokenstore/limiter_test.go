@@ -4,16 +4,18 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
-func limitedAccount(l Limits) *account {
+func limitedAccount(l record.Limits) *account {
 	a := &account{}
 	a.limits.Store(newLimiter(l, nil))
 	return a
 }
 
 func TestAPlaceThatTheRateRefusesIsGivenBack(t *testing.T) {
-	a := limitedAccount(Limits{RPM: 1, Concurrency: 2})
+	a := limitedAccount(record.Limits{RPM: 1, Concurrency: 2})
 	first, second := a.take(minute), a.take(minute)
 	if n := a.inflight.Load(); !first || second || n != 1 {
 		t.Errorf("taken %t, %t; %d attempts under way", first, second, n)
@@ -22,7 +24,7 @@ func TestAPlaceThatTheRateRefusesIsGivenBack(t *testing.T) {
 
 func TestTheLastPlaceIsGivenOnce(t *testing.T) {
 	for _, most := range []int64{1, 3} {
-		a := limitedAccount(Limits{Concurrency: int(most)})
+		a := limitedAccount(record.Limits{Concurrency: int(most)})
 		var group sync.WaitGroup
 		for range 4 {
 			group.Go(func() {
@@ -46,7 +48,7 @@ func TestTheLastPlaceIsGivenOnce(t *testing.T) {
 }
 
 func TestTheRateIsExactUnderContention(t *testing.T) {
-	a := limitedAccount(Limits{RPM: 50_000})
+	a := limitedAccount(record.Limits{RPM: 50_000})
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {
@@ -77,7 +79,7 @@ func TestAWindowLetsThroughItsNumberInAnyMinute(t *testing.T) {
 		"a clock set back blocks for nobody": {1, []int64{0, -10 * minute, -10*minute + s}, []bool{true, true, false}, 59 * s},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLimiter(Limits{RPM: c.most}, nil)
+			l := newLimiter(record.Limits{RPM: c.most}, nil)
 			var got []bool
 			for _, at := range c.asks {
 				got = append(got, l.window.take(start+at))

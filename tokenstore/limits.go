@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // minute is the window of Limits.RPM in nanoseconds.
@@ -16,7 +18,7 @@ type limiter struct {
 }
 
 // newLimiter returns what enforces the limits, nil when there are none. What old counted still counts.
-func newLimiter(l Limits, old *limiter) *limiter {
+func newLimiter(l record.Limits, old *limiter) *limiter {
 	if l.RPM == 0 && l.Concurrency == 0 {
 		return nil
 	}

@@ -4,13 +4,15 @@ import (
 	"errors"
 	"regexp"
 	"slices"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // mend says how to put right what is wrong with a record: the command, or the edit where no command can. err is from
 // Check, or from reading the record: then the commands cannot read it either. "" when the error itself says what to
 // do.
-func mend(id AccountID, r Record, err error, readable bool, pools map[string]PoolConfig) string {
-	var e *RecordError
+func mend(id record.ID, r record.Record, err error, readable bool, pools map[string]PoolConfig) string {
+	var e *record.Error
 	switch {
 	case err == nil:
 		return mendSlips(id, r, pools)
@@ -22,7 +24,7 @@ func mend(id AccountID, r Record, err error, readable bool, pools map[string]Poo
 	return mendKey(id, r, e.Key, pools)
 }
 
-func mendSlips(id AccountID, r Record, pools map[string]PoolConfig) string {
+func mendSlips(id record.ID, r record.Record, pools map[string]PoolConfig) string {
 	var said []string
 	for _, s := range r.Slips {
 		said = append(said, mendKey(id, r, s.Key, pools))
@@ -33,7 +35,7 @@ func mendSlips(id AccountID, r Record, pools map[string]PoolConfig) string {
 	return join(slices.Compact(said)...)
 }
 
-func mendKey(id AccountID, r Record, key string, pools map[string]PoolConfig) string {
+func mendKey(id record.ID, r record.Record, key string, pools map[string]PoolConfig) string {
 	to := AccountStatus{ID: id, Kind: r.Kind}
 	switch key {
 	case "pools":
@@ -54,7 +56,7 @@ func mendKey(id AccountID, r Record, key string, pools map[string]PoolConfig) st
 
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*$`)
 
-func mendPools(id AccountID, r Record, pools map[string]PoolConfig) string {
+func mendPools(id record.ID, r record.Record, pools map[string]PoolConfig) string {
 	var fitting []string
 	for name, p := range pools {
 		if p.Provider == r.Provider && plainName.MatchString(name) {

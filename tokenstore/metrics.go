@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // Metrics are the domain's own; names are promised in the interface document.
@@ -67,7 +69,7 @@ func known[T any](name string, configured map[string]T) string {
 }
 
 // label is the account label's value.
-func (m *Metrics) label(id AccountID) string {
+func (m *Metrics) label(id record.ID) string {
 	if !m.accountLabel {
 		return ""
 	}
@@ -75,7 +77,7 @@ func (m *Metrics) label(id AccountID) string {
 }
 
 // labelOf is an id as a label, which must be UTF-8 or ends the process.
-func labelOf(id AccountID) string {
+func labelOf(id record.ID) string {
 	if s := string(id); utf8.ValidString(s) {
 		return s
 	}
@@ -92,7 +94,7 @@ func (m *Metrics) storeOp(op string, ok bool, d time.Duration) {
 
 // storeAnswered reports whether the backend did its work: a conflict or a missing record is an answer.
 func storeAnswered(err error) bool {
-	return err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDeleted) || errors.Is(err, ErrConflict) || errors.Is(err, ErrUnreadable) || errors.Is(err, ErrWithheld)
+	return err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDeleted) || errors.Is(err, ErrConflict) || errors.Is(err, record.ErrUnreadable) || errors.Is(err, ErrWithheld)
 }
 
 func result(err error) string {
@@ -125,11 +127,11 @@ func (m *Metrics) watch(s *Store) {
 func (m *Metrics) begin(s *Store) {
 	for provider := range s.cfg.Drivers {
 		m.withheld.WithLabelValues(provider)
-		for _, trigger := range []Trigger{TriggerSchedule, TriggerResponse, TriggerRequest, TriggerOperator} {
+		for _, trigger := range []record.Trigger{record.TriggerSchedule, record.TriggerResponse, record.TriggerRequest, record.TriggerOperator} {
 			for _, outcome := range []RefreshOutcome{Refreshed, Adopted, Skipped} {
 				m.refreshes.WithLabelValues(provider, string(trigger), string(outcome), "")
 			}
-			for _, class := range []RefreshClass{RefreshNotSent, RefreshTransient, RefreshPermanent, RefreshMisconfigured, RefreshUnknown} {
+			for _, class := range []record.RefreshClass{record.RefreshNotSent, record.RefreshTransient, record.RefreshPermanent, record.RefreshMisconfigured, record.RefreshUnknown} {
 				m.refreshes.WithLabelValues(provider, string(trigger), string(Failed), string(class))
 			}
 		}

@@ -5,13 +5,15 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // RefreshAccount refreshes one account on an operator's wish and waits for the result. A token that still lives and is
 // not due is left alone, and a credential that may be spent is not presented before the provider's replay policy allows, unless
 // force is set; force also overrides a quarantine. ErrUnknownAccount, ErrPaused, or the context's error; a refusal by the token endpoint
 // is a result, not an error.
-func (s *Store) RefreshAccount(ctx context.Context, id AccountID, force bool) (RefreshResult, error) {
+func (s *Store) RefreshAccount(ctx context.Context, id record.ID, force bool) (RefreshResult, error) {
 	a := s.account(id)
 	if a == nil {
 		_ = s.reload(id) // perhaps it was added this very moment
@@ -25,14 +27,14 @@ func (s *Store) RefreshAccount(ctx context.Context, id AccountID, force bool) (R
 	case st.State == StatePaused:
 		return RefreshResult{}, fmt.Errorf("%w: %s", ErrPaused, st.Reason)
 	case st.State == StateConfigError:
-		res.Outcome, res.Class, res.Error = Failed, RefreshMisconfigured, st.Cause
+		res.Outcome, res.Class, res.Error = Failed, record.RefreshMisconfigured, st.Cause
 		return res, nil
 	case st.State == StateNeedsReauth && !force:
-		res.Outcome, res.Class, res.Error = Failed, RefreshPermanent, st.Cause
+		res.Outcome, res.Class, res.Error = Failed, record.RefreshPermanent, st.Cause
 		return res, nil
 	case st.State == StateAmbiguous && !force:
 		if at := a.replayAt(time.Now()); !at.IsZero() {
-			res.Outcome, res.Class, res.Retryable, res.Error = Skipped, RefreshUnknown, true, doubtful(at)
+			res.Outcome, res.Class, res.Retryable, res.Error = Skipped, record.RefreshUnknown, true, doubtful(at)
 			return res, nil
 		}
 	case st.Routable && st.State == StateActive && !force && !a.unproven():
@@ -40,7 +42,7 @@ func (s *Store) RefreshAccount(ctx context.Context, id AccountID, force bool) (R
 		return res, nil
 	}
 	for {
-		f := s.joinFlight(a, st.Generation, TriggerOperator, force)
+		f := s.joinFlight(a, st.Generation, record.TriggerOperator, force)
 		select {
 		case <-f.done:
 		case <-ctx.Done():
@@ -68,7 +70,7 @@ func (s *Store) Statuses() []AccountStatus {
 }
 
 // Status returns what may be shown of one account; ErrUnknownAccount.
-func (s *Store) Status(id AccountID) (AccountStatus, error) {
+func (s *Store) Status(id record.ID) (AccountStatus, error) {
 	a := s.account(id)
 	if a == nil {
 		return AccountStatus{}, fmt.Errorf("%w: %s", ErrUnknownAccount, id)
@@ -119,7 +121,7 @@ func (a *account) suspicionWords() string {
 }
 
 // condition names the account's state. why tells what is wrong with it wherever the state alone does not say it.
-func (a *account) condition(r Record, alive, overdue bool, bench *suspicion, now time.Time, why string) (AccountState, string) {
+func (a *account) condition(r record.Record, alive, overdue bool, bench *suspicion, now time.Time, why string) (AccountState, string) {
 	if a.deleted && a.problem == nil {
 		return StatePaused, WhyDeleted
 	}

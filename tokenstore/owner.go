@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // owners knows which account each refresh token belongs to. One that two accounts have would be spent by both, and a strict provider
@@ -21,19 +23,19 @@ func newOwners() *owners {
 }
 
 // keyOf is what two accounts with the same refresh token have in common; 0: there is none. It never leaves memory.
-func keyOf(s Secret) uint64 {
+func keyOf(s record.Secret) uint64 {
 	if s.IsZero() {
 		return 0
 	}
-	return short(Fingerprint("", s))
+	return short(record.Fingerprint("", s))
 }
 
 // claim notes the refresh tokens of an account's record, nil when it is gone. It returns the account that the record's refresh token
 // belongs to already, nil if it is free or the account's own, and those that waited for a token which is free now. While accounts are
 // loaded nobody knows who was first: then the account that shows it got the token in a refresh keeps it.
-func (o *owners) claim(a *account, r *Record, loading bool) (owner *account, freed []*account) {
+func (o *owners) claim(a *account, r *record.Record, loading bool) (owner *account, freed []*account) {
 	var tokens []uint64
-	if r != nil && r.Kind.refreshes() {
+	if r != nil && r.Kind.Refreshes() {
 		tokens = append(tokens, keyOf(r.RefreshToken))
 		if r.Former != nil {
 			tokens = append(tokens, keyOf(r.Former.RefreshToken))
@@ -87,11 +89,11 @@ func (o *owners) owner(key uint64) *account {
 }
 
 // before reports whether a's claim to a refresh token is better than that of another account that has it in memory.
-func before(a *account, r *Record, other *account) bool {
+func before(a *account, r *record.Record, other *account) bool {
 	other.mu.Lock()
-	theirs := other.record.proof(other.id)
+	theirs := proof(other.id, other.record)
 	other.mu.Unlock()
-	if ours := r.proof(a.id); ours != theirs {
+	if ours := proof(a.id, *r); ours != theirs {
 		return ours > theirs
 	}
 	return a.id < other.id
@@ -99,11 +101,11 @@ func before(a *account, r *Record, other *account) bool {
 
 // proof says how likely the record's credential is the account's own: 2, the latest refresh worked with it or brought it; 0, that was
 // another one; 1, there was none.
-func (r Record) proof(id AccountID) int {
+func proof(id record.ID, r record.Record) int {
 	switch last := r.Rotation.Last; {
 	case last == nil:
 		return 1
-	case last.Result == "succeeded" && last.Fingerprint == Fingerprint(id, r.Credential()):
+	case last.Result == "succeeded" && last.Fingerprint == record.Fingerprint(id, r.Credential()):
 		return 2
 	}
 	return 0
@@ -115,7 +117,7 @@ const mostSearched = 10_000
 const oneOwner = ", and a refresh token has one owner: give this account one of its own, or remove it"
 
 // own looks whether the refresh token that an account shows is another's, or, with thorough, was.
-func (s *Store) own(a *account, r Record, thorough bool) (why error, spent bool) {
+func (s *Store) own(a *account, r record.Record, thorough bool) (why error, spent bool) {
 	if !s.rotates(r) {
 		return nil, false
 	}
@@ -124,7 +126,7 @@ func (s *Store) own(a *account, r Record, thorough bool) (why error, spent bool)
 		s.reconsider(other, true)
 	}
 	if owner != nil {
-		return &RecordError{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + oneOwner}, false
+		return &record.Error{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + oneOwner}, false
 	}
 	if thorough {
 		why = s.spentElsewhere(a, r)
@@ -133,9 +135,9 @@ func (s *Store) own(a *account, r Record, thorough bool) (why error, spent bool)
 }
 
 // rotates reports whether a record has a refresh token that its use spends.
-func (s *Store) rotates(r Record) bool {
+func (s *Store) rotates(r record.Record) bool {
 	d := s.cfg.Drivers[r.Provider]
-	if d == nil || r.RefreshToken.IsZero() || !r.Kind.refreshes() {
+	if d == nil || r.RefreshToken.IsZero() || !r.Kind.Refreshes() {
 		return false
 	}
 	policy, _ := d.Replay()
@@ -143,25 +145,25 @@ func (s *Store) rotates(r Record) bool {
 }
 
 // elsewhere says why a refresh token is not the account's own, without a claim to it; nil: it is, or nobody's.
-func (s *Store) elsewhere(a *account, r Record) error {
+func (s *Store) elsewhere(a *account, r record.Record) error {
 	if !s.rotates(r) {
 		return nil
 	}
 	if owner := s.owners.owner(keyOf(r.RefreshToken)); owner != nil && owner != a {
-		return &RecordError{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + oneOwner}
+		return &record.Error{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + oneOwner}
 	}
 	return s.spentElsewhere(a, r)
 }
 
 // spentElsewhere says which other account has exchanged a refresh token; nil: none.
-func (s *Store) spentElsewhere(a *account, r Record) error {
+func (s *Store) spentElsewhere(a *account, r record.Record) error {
 	all := s.all()
 	if len(all) > mostSearched {
 		return nil
 	}
 	for _, other := range all {
-		if other != a && other.isSpent(Fingerprint(other.id, r.RefreshToken)) {
-			return &RecordError{Key: "refresh_token", Rule: "was that of account " + string(other.id) + ", which has exchanged it" + oneOwner}
+		if other != a && other.isSpent(record.Fingerprint(other.id, r.RefreshToken)) {
+			return &record.Error{Key: "refresh_token", Rule: "was that of account " + string(other.id) + ", which has exchanged it" + oneOwner}
 		}
 	}
 	return nil

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // storeTimeout bounds one call of the backend.
@@ -13,15 +15,15 @@ const storeTimeout = 10 * time.Second
 // stored is a record as it was read or written. known is the version that memory, or the writer, knew before: a read that
 // shows an older version than it knew when it began is no late answer; the record was deleted and made again.
 type stored struct {
-	record  Record
-	version Version
-	known   Version
+	record  record.Record
+	version record.Version
+	known   record.Version
 }
 
-func (s *Store) load(id AccountID) (stored, error) {
+func (s *Store) load(id record.ID) (stored, error) {
 	ctx, cancel := context.WithTimeout(s.life, storeTimeout)
 	defer cancel()
-	var known Version
+	var known record.Version
 	if a := s.account(id); a != nil {
 		known = a.at()
 	}
@@ -33,11 +35,11 @@ func (s *Store) load(id AccountID) (stored, error) {
 
 // write stores the record under a write id. The answer of a successful write may get lost: whatever error comes, a record
 // that carries our write id is ours.
-func (s *Store) write(id AccountID, r Record, expect Version, writeID string) (stored, error) {
+func (s *Store) write(id record.ID, r record.Record, expect record.Version, writeID string) (stored, error) {
 	if r.Rotation.Incarnation == "" {
-		r.Rotation.Incarnation = newID()
+		r.Rotation.Incarnation = record.NewID()
 	}
-	r.Rotation.Format, r.Rotation.WriteID, r.Rotation.Writer = rotationFormat, writeID, s.cfg.Holder
+	r.Rotation.Format, r.Rotation.WriteID, r.Rotation.Writer = record.RotationFormat, writeID, s.cfg.Holder
 	r.Mend("rotation")
 	r.Ends = time.Time{} // the new version's own end is read with it
 	ctx, cancel := context.WithTimeout(s.life, storeTimeout)
@@ -57,7 +59,7 @@ func (s *Store) write(id AccountID, r Record, expect Version, writeID string) (s
 // take adopts a record into memory and rebuilds the pools if the operator's fields changed. It returns the record as it is to
 // be: with the tokens of memory, if the store has lost them.
 func (s *Store) take(a *account, r stored) stored {
-	if err := r.record.broken(); err != nil {
+	if err := r.record.Broken(); err != nil {
 		s.unusable(a, err, r)
 		return r
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // choices is how many fitting accounts least_loaded compares. Comparing a few drawn at random is nearly as good as
@@ -33,9 +35,9 @@ type PickRequest struct {
 type Pick struct {
 	Upstream   string // name of the upstream
 	Cluster    string // name of its Envoy cluster
-	Account    AccountID
+	Account    record.ID
 	Provider   string
-	Generation Generation
+	Generation record.Generation
 	Headers    []Header // shared and immutable
 
 	route    *route
@@ -117,7 +119,7 @@ func (s *Store) await(ctx context.Context, a *account, limit, short time.Duratio
 	if t := a.token.Load(); t != nil && time.Now().UnixNano() < t.usableUntil {
 		limit = min(limit, short)
 	}
-	f := s.join(a, a.generation(), TriggerRequest)
+	f := s.join(a, a.generation(), record.TriggerRequest)
 	if f.wait(ctx, limit) {
 		return nil
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // The refresh protocol: claim - redeem - keep - journal - commit. The token endpoint is called only with a claim that was
@@ -16,13 +18,13 @@ type claimed struct {
 	driver      Driver //
 	fingerprint string // of the credential that will be spent
 	doubtful    bool   // it may be spent already: an earlier claim of it ended without a readable answer
-	trigger     Trigger
+	trigger     record.Trigger
 	began       time.Time // before the claim was written: others count its lease from the moment they see it, which is later
 }
 
 // fresh is the claim's version, 0 when the record may have been made anew up to that number since the claim: then a commit
 // looks first. A young record needs only a few edits for it, any other many more than fit into a second.
-func (c *claimed) fresh() Version {
+func (c *claimed) fresh() record.Version {
 	if c.version <= 4 || time.Since(c.began) > time.Second {
 		return 0
 	}
@@ -32,7 +34,7 @@ func (c *claimed) fresh() Version {
 func (c *claimed) attempt() string { return c.record.Rotation.Claim.AttemptID }
 
 // refresh runs the protocol once. It calls done as soon as the result is known and returns when it is saved.
-func (s *Store) refresh(a *account, trigger Trigger, done func(RefreshResult)) {
+func (s *Store) refresh(a *account, trigger record.Trigger, done func(RefreshResult)) {
 	c, early := s.claim(a, trigger)
 	if c == nil {
 		done(early)
@@ -63,7 +65,7 @@ func (s *Store) refresh(a *account, trigger Trigger, done func(RefreshResult)) {
 // others may spend the same credential.
 func (s *Store) redeem(c *claimed) (Grant, *RefreshError) {
 	if time.Since(c.began) > s.cfg.Renewal.ClaimLease-s.cfg.Renewal.TokenEndpointTimeout {
-		return Grant{}, &RefreshError{Class: RefreshNotSent, Message: "the store took so long to confirm the claim that it could run out during the refresh"}
+		return Grant{}, &RefreshError{Class: record.RefreshNotSent, Message: "the store took so long to confirm the claim that it could run out during the refresh"}
 	}
 	ctx, cancel := context.WithTimeout(s.life, s.cfg.Renewal.TokenEndpointTimeout)
 	defer cancel()
@@ -75,7 +77,7 @@ func (s *Store) redeem(c *claimed) (Grant, *RefreshError) {
 	}
 	var e *RefreshError
 	if !errors.As(err, &e) {
-		e = &RefreshError{Class: RefreshUnknown, Message: "the driver failed"}
+		e = &RefreshError{Class: record.RefreshUnknown, Message: "the driver failed"}
 	}
 	return Grant{}, e
 }
@@ -92,7 +94,7 @@ func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
 	}
 	a.record, a.version, a.highest = next, c.version, gen // whatever was written after our claim is still to be met
 	a.quarantine, a.rotated, a.failures, a.retryAt, a.doubtful, a.former = "", false, 0, time.Time{}, "", nil
-	a.unsavedDead, a.unwritten, a.mended = nil, Outcome{}, false
+	a.unsavedDead, a.unwritten, a.mended = nil, record.Outcome{}, false
 	e := JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
 	a.spendLocked(next.Rotation.Spent...)
 	t := newToken(a.id, next, c.driver, gen)
@@ -102,7 +104,7 @@ func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
 	}
 	old := a.token.Load()
 	a.setTokenLocked(t)
-	if c.trigger == TriggerResponse || old != nil && old.refused.Load() { // the schedule may be quicker than who met the refusal
+	if c.trigger == record.TriggerResponse || old != nil && old.refused.Load() { // the schedule may be quicker than who met the refusal
 		a.respondedAt = time.Now()
 	}
 	a.planLocked(s.cfg.Renewal.Lead)
@@ -110,7 +112,7 @@ func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
 }
 
 // fulfilled returns the record with the grant in it and the claim cleared.
-func (c *claimed) fulfilled(g Grant, gen Generation, id AccountID) Record {
+func (c *claimed) fulfilled(g Grant, gen record.Generation, id record.ID) record.Record {
 	now := time.Now().UTC()
 	next := c.record.Clone()
 	next.AccessToken, next.TokenType, next.ObtainedAt, next.ExpiresAt = g.AccessToken, g.TokenType, now, time.Time{}
@@ -120,7 +122,7 @@ func (c *claimed) fulfilled(g Grant, gen Generation, id AccountID) Record {
 	}
 	if !g.RefreshToken.IsZero() && !g.RefreshToken.Equal(next.RefreshToken) {
 		next.RefreshToken = g.RefreshToken
-		tellSpent(&next, c.fingerprint)
+		record.TellSpent(&next, c.fingerprint)
 	}
 	if g.Scope != "" && !next.Slipped("scope") {
 		next.Scope = g.Scope
@@ -129,6 +131,6 @@ func (c *claimed) fulfilled(g Grant, gen Generation, id AccountID) Record {
 		next.Former, next.Rotation.Rejected = nil, nil
 	}
 	next.Rotation.Generation, next.Rotation.Claim, next.Rotation.Dead = gen, nil, nil
-	next.Rotation.Last = &Outcome{At: now, Trigger: c.trigger, Result: "succeeded", Fingerprint: Fingerprint(id, next.Credential())}
+	next.Rotation.Last = &record.Outcome{At: now, Trigger: c.trigger, Result: "succeeded", Fingerprint: record.Fingerprint(id, next.Credential())}
 	return next
 }

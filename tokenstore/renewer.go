@@ -5,6 +5,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // Renewer refreshes tokens ahead of their end: one heap of instants, one timer, a bounded number of workers, and a sweep
@@ -142,7 +144,7 @@ func (r *Renewer) renew(ctx context.Context, a *account) {
 	if due.IsZero() || due.After(time.Now()) {
 		return // planned anew since: somebody else has refreshed it
 	}
-	f := r.store.join(a, gen, TriggerSchedule)
+	f := r.store.join(a, gen, record.TriggerSchedule)
 	select {
 	case <-f.done:
 	case <-ctx.Done():

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // Decision is what follows from an answer.
@@ -61,14 +63,14 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 			}
 		}
 		s.tokenExpired(p.account, p.who()...)
-		f := s.join(p.account, p.Generation, TriggerResponse)
+		f := s.join(p.account, p.Generation, record.TriggerResponse)
 		ended := f.wait(ctx, limit)
 		d.Waited = time.Since(now)
 		if ctx.Err() != nil {
 			return Decision{}, context.Cause(ctx) // the client left; the refresh goes on
 		}
 		trail.refreshed = append(trail.refreshed, p.Account)
-		trail.dear = trail.dear || !ended || f.result.Class != RefreshPermanent
+		trail.dear = trail.dear || !ended || f.result.Class != record.RefreshPermanent
 		if ended && f.result.Outcome != Failed && f.result.Outcome != Skipped {
 			trail.prefer = p.Account
 		}
@@ -158,7 +160,7 @@ func extend(t *Trail, p Pick, v Verdict, status int, sit situation, now time.Tim
 // withoutToken masks what a provider's words echo of the token that the attempt carried.
 func (p Pick) withoutToken(words string) string {
 	for _, h := range p.Headers {
-		words = RedactCut(words, h.Value[strings.LastIndexByte(h.Value, ' ')+1:]) // behind the scheme
+		words = record.RedactCut(words, h.Value[strings.LastIndexByte(h.Value, ' ')+1:]) // behind the scheme
 	}
 	return words
 }

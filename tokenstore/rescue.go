@@ -3,14 +3,16 @@ package tokenstore
 import (
 	"errors"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // rescuePause is how long a refresh token that a peer rescued is left alone: the next answer would hardly be better.
 const rescuePause = 5 * time.Minute
 
 // rescuedAt is when a credential may be used that came with an unusable access token; zero: at once, it did not.
-func rescuedAt(id AccountID, r Record) time.Time {
-	if last := r.Rotation.Last; last != nil && last.Class == RefreshMisconfigured && last.Fingerprint == Fingerprint(id, r.Credential()) {
+func rescuedAt(id record.ID, r record.Record) time.Time {
+	if last := r.Rotation.Last; last != nil && last.Class == record.RefreshMisconfigured && last.Fingerprint == record.Fingerprint(id, r.Credential()) {
 		return time.Now().Add(rescuePause)
 	}
 	return time.Time{}
@@ -26,11 +28,11 @@ func (c *claimed) unusable(g Grant) *RefreshError {
 		return nil
 	}
 	why := err.Error()
-	var rule *RecordError
+	var rule *record.Error
 	if errors.As(err, &rule) {
 		why = rule.Key + " " + rule.Rule
 	}
-	return &RefreshError{Class: RefreshMisconfigured, Message: "the token endpoint's answer cannot be used: its " + why}
+	return &RefreshError{Class: record.RefreshMisconfigured, Message: "the token endpoint's answer cannot be used: its " + why}
 }
 
 // rescue is how a refresh ends whose access token is unusable: a failure like others, which leaves the old access token as it
@@ -46,28 +48,28 @@ func (s *Store) rescue(a *account, c *claimed, g Grant, e *RefreshError, done fu
 	s.commit(a, entry, c.fresh(), s.journalise(a, entry))
 }
 
-func (s *Store) keepRefreshToken(a *account, c *claimed, fresh Secret, e *RefreshError) JournalEntry {
+func (s *Store) keepRefreshToken(a *account, c *claimed, fresh record.Secret, e *RefreshError) JournalEntry {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next := c.record.Clone()
 	if !fresh.Equal(next.RefreshToken) {
 		next.RefreshToken = fresh
-		tellSpent(&next, c.fingerprint)
+		record.TellSpent(&next, c.fingerprint)
 	}
 	next.Former = nil                                                                                                            // it is exchanged
 	next.Rotation.Claim, next.Rotation.Dead, next.Rotation.Generation = nil, nil, max(c.record.Rotation.Generation, a.highest)+1 // what is newer wins a conflict
-	last := &Outcome{
-		At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Error: clip(e.Error()), Fingerprint: c.fingerprint,
+	last := &record.Outcome{
+		At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Error: record.Clip(e.Error()), Fingerprint: c.fingerprint,
 	}
-	last.carryOn(c.record.Rotation.Last)
-	last.Fingerprint = Fingerprint(a.id, fresh)
+	last.CarryOn(c.record.Rotation.Last)
+	last.Fingerprint = record.Fingerprint(a.id, fresh)
 	next.Rotation.Last = last
 	if a.flight != nil {
 		a.flight.saving = true
 	}
 	a.record, a.version, a.highest = next, c.version, next.Rotation.Generation
 	a.quarantine, a.rotated, a.doubtful, a.former = "", false, "", nil
-	a.unsavedDead, a.unwritten = nil, Outcome{}
+	a.unsavedDead, a.unwritten = nil, record.Outcome{}
 	a.spendLocked(next.Rotation.Spent...)
 	return JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
 }

@@ -4,28 +4,30 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // newCredential says what a human does about a dead credential.
 func (s AccountStatus) newCredential() string {
 	first := "log in at the provider again"
 	switch s.Kind {
-	case KindClientCredentials:
+	case record.KindClientCredentials:
 		first = "get a new client secret from the provider"
-	case KindAPIKey:
+	case record.KindAPIKey:
 		first = "get a new key from the provider"
-	case KindOAuthRefresh, KindAnthropicOAuth, KindClaudeCode:
+	case record.KindOAuthRefresh, record.KindAnthropicOAuth, record.KindClaudeCode:
 	}
 	return first + ", then `" + s.credentialCommand() + "`"
 }
 
 func (s AccountStatus) credentialCommand() string {
 	switch s.Kind {
-	case KindClientCredentials:
+	case record.KindClientCredentials:
 		return s.command("add", "--client-secret-file", "-")
-	case KindAPIKey:
+	case record.KindAPIKey:
 		return s.command("add", "--api-key-file", "-")
-	case KindOAuthRefresh, KindAnthropicOAuth, KindClaudeCode:
+	case record.KindOAuthRefresh, record.KindAnthropicOAuth, record.KindClaudeCode:
 	}
 	return s.command("add", "--refresh-token-file", "-")
 }
@@ -35,7 +37,7 @@ func (s AccountStatus) command(verb string, flags ...string) string {
 	return accountsCommand(verb, s.ID, flags...)
 }
 
-func accountsCommand(verb string, id AccountID, flags ...string) string {
+func accountsCommand(verb string, id record.ID, flags ...string) string {
 	words := append([]string{"tokenward", "accounts", verb}, flags...)
 	switch {
 	case id.Validate() != nil:

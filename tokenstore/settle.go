@@ -4,29 +4,31 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // settle records a failed redemption and plans the next try.
 func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
-	if e.Class == RefreshPermanent { // perhaps the operator or a peer was quicker than our watch
-		if cur, err := s.load(a.id); err == nil && Fingerprint(a.id, cur.record.Credential()) != c.fingerprint {
+	if e.Class == record.RefreshPermanent { // perhaps the operator or a peer was quicker than our watch
+		if cur, err := s.load(a.id); err == nil && record.Fingerprint(a.id, cur.record.Credential()) != c.fingerprint {
 			s.take(a, cur)
-			return failed(a, &RefreshError{Class: RefreshTransient, Message: "the credential was replaced while it was being refused; the new one is tried next"})
+			return failed(a, &RefreshError{Class: record.RefreshTransient, Message: "the credential was replaced while it was being refused; the new one is tried next"})
 		}
 	}
-	if e.Class == RefreshUnknown {
+	if e.Class == record.RefreshUnknown {
 		s.metrics.ambiguous.Inc()
 		s.event("refresh_ambiguous", a)
 	}
-	f := failure{
-		Outcome: Outcome{
+	f := record.Failure{
+		Outcome: record.Outcome{
 			At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Status: e.Status,
-			Error: clip(e.Error()), Fingerprint: c.fingerprint,
+			Error: record.Clip(e.Error()), Fingerprint: c.fingerprint,
 		},
-		refused: e.refused(), living: a.serves(time.Now()),
-		doubtful: e.Class == RefreshUnknown || c.doubtful && e.Class != RefreshPermanent,
+		Refused: e.refused(), Living: a.serves(time.Now()),
+		Doubtful: e.Class == record.RefreshUnknown || c.doubtful && e.Class != record.RefreshPermanent,
 	}
-	if f.doubtful {
+	if f.Doubtful {
 		a.doubt(c)
 	}
 	res := s.postpone(a, e)
@@ -40,7 +42,7 @@ func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 	} else {
 		a.condemn(c.record, f)
 	}
-	if e.Class == RefreshPermanent || !before && a.condemned() {
+	if e.Class == record.RefreshPermanent || !before && a.condemned() {
 		s.event("account_quarantined", a, zapString("class", string(e.Class)), zapString("error", f.Error))
 	}
 	return res
@@ -48,11 +50,11 @@ func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 
 // release writes the outcome and takes our claim back, or marks it ambiguous. An operator's edit that came in between is
 // kept. It reports whether the outcome is stored; if not, the claim stays and memory knows what it is worth.
-func (s *Store) release(a *account, c *claimed, f failure) bool {
-	change := func(cur Record) (Record, bool) {
+func (s *Store) release(a *account, c *claimed, f record.Failure) bool {
+	change := func(cur record.Record) (record.Record, bool) {
 		next := cur.Clone()
-		next.fail(a.id, f)
-		if f.doubtful {
+		next.Fail(a.id, f)
+		if f.Doubtful {
 			next.Rotation.Claim.Ambiguous = true
 		} else {
 			next.Rotation.Claim = nil
@@ -64,14 +66,14 @@ func (s *Store) release(a *account, c *claimed, f failure) bool {
 
 // rewriteClaimed writes what change makes of the record that carries our claim, and again of what somebody wrote meanwhile for as
 // long as the claim is in it. meet is given that first. It reports whether a change is stored; change may decline.
-func (s *Store) rewriteClaimed(a *account, c *claimed, change func(cur Record) (next Record, ok bool), meet func(stored) stored) bool {
+func (s *Store) rewriteClaimed(a *account, c *claimed, change func(cur record.Record) (next record.Record, ok bool), meet func(stored) stored) bool {
 	cur := c.stored
 	for range 5 {
 		next, ok := change(cur.record)
 		if !ok {
 			return false
 		}
-		saved, err := s.write(a.id, next, cur.version, newID())
+		saved, err := s.write(a.id, next, cur.version, record.NewID())
 		if err == nil {
 			s.take(a, saved)
 			return true
@@ -80,7 +82,7 @@ func (s *Store) rewriteClaimed(a *account, c *claimed, change func(cur Record) (
 			return false
 		}
 		s.metrics.conflicts.Inc()
-		if cur, err = s.load(a.id); !legible(cur.record, err) {
+		if cur, err = s.load(a.id); !record.Legible(cur.record, err) {
 			return false
 		}
 		cur = meet(cur)
@@ -108,9 +110,9 @@ func (s *Store) postpone(a *account, e *RefreshError) RefreshResult {
 	r := s.cfg.Renewal
 	a.mu.Lock()
 	a.failures++
-	a.mended = a.mended && e.Class == RefreshNotSent
+	a.mended = a.mended && e.Class == record.RefreshNotSent
 	lo, last := r.BackoffMin, a.record.Rotation.Last
-	if e.Class == RefreshMisconfigured || e.refused() && last != nil && last.Refusals >= refusalsToDeath {
+	if e.Class == record.RefreshMisconfigured || e.refused() && last != nil && last.Refusals >= record.RefusalsToDeath {
 		lo = r.BackoffMax // waiting does not help, but a mended configuration should be noticed
 	}
 	at := time.Now().Add(backoff(a.failures, lo, r.BackoffMax, e.RetryAfter, rand.Float64())) //nolint:gosec // jitter
@@ -118,14 +120,14 @@ func (s *Store) postpone(a *account, e *RefreshError) RefreshResult {
 	if a.unwritten.FailingSince.IsZero() {
 		a.unwritten.FailingSince = time.Now().UTC()
 	}
-	a.unwritten.Error = clip(e.Error())
+	a.unwritten.Error = record.Clip(e.Error())
 	a.mu.Unlock()
 	return failed(a, e)
 }
 
 // postponeForStore is postpone for want of the store.
 func (s *Store) postponeForStore(a *account, why string) RefreshResult {
-	r := s.postpone(a, &RefreshError{Class: RefreshNotSent, Message: why})
+	r := s.postpone(a, &RefreshError{Class: record.RefreshNotSent, Message: why})
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.awaits = true
@@ -140,7 +142,7 @@ func (s *Store) resume() {
 		a.claimSeen = ""
 		waited := a.awaits
 		if waited {
-			a.awaits, a.failures, a.retryAt, a.unwritten = false, 0, time.Time{}, Outcome{}
+			a.awaits, a.failures, a.retryAt, a.unwritten = false, 0, time.Time{}, record.Outcome{}
 			a.planLocked(s.cfg.Renewal.Lead)
 		}
 		a.mu.Unlock()

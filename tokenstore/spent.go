@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // A store can go back in time: a snapshot is restored, an operator rolls a record back or writes what was read before a
@@ -21,7 +23,7 @@ const (
 // lost is a rotation that was saved and is in memory only again.
 type lost struct {
 	entry   JournalEntry
-	version Version // of the record without it
+	version record.Version // of the record without it
 }
 
 // spendLocked remembers that credentials were exchanged for others.
@@ -59,11 +61,11 @@ func (a *account) isSpent(fingerprint string) bool {
 // regainLocked returns what to make of a record that shows a spent credential although memory has its living successor;
 // nil: it does not.
 func (a *account) regainLocked(r stored) *lost {
-	shown := Fingerprint(a.id, r.record.Credential())
-	if !a.isSpentLocked(shown) || a.quarantine != "" || a.record.Credential().IsZero() || r.record.Provider != a.record.Provider || a.isSpentLocked(Fingerprint(a.id, a.record.Credential())) {
+	shown := record.Fingerprint(a.id, r.record.Credential())
+	if !a.isSpentLocked(shown) || a.quarantine != "" || a.record.Credential().IsZero() || r.record.Provider != a.record.Provider || a.isSpentLocked(record.Fingerprint(a.id, a.record.Credential())) {
 		return nil
 	}
-	return &lost{JournalEntry{Attempt: newID(), Account: a.id, Spent: shown, At: time.Now().UTC(), Record: graft(r.record, a.record)}, r.version}
+	return &lost{JournalEntry{Attempt: record.NewID(), Account: a.id, Spent: shown, At: time.Now().UTC(), Record: record.Graft(r.record, a.record)}, r.version}
 }
 
 // inherit takes over what an account that is gone knew of spent credentials and its living one, and what its limits counted;
@@ -116,7 +118,7 @@ func (s *Store) orphan(a *account, e JournalEntry, waits int) {
 
 // settleOrphans empties the journal of rotations that the account's record, back in this version, shows to be saved or
 // replaced.
-func (s *Store) settleOrphans(a *account, version Version) {
+func (s *Store) settleOrphans(a *account, version record.Version) {
 	a.mu.Lock()
 	var attempts []string
 	if a.version == version && a.lost == nil {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // WhyDeleted is why an account is paused whose record loads as [ErrDeleted].
@@ -13,17 +15,17 @@ const WhyDeleted = "its latest version is deleted or destroyed in the store: und
 
 // Check says why a record cannot be used with these providers and pools, as a *RecordError; nil: it can. One pool is enough:
 // services that share a store may be configured for different ones.
-func Check(r Record, drivers map[string]Driver, pools map[string]PoolConfig) error {
-	r = r.settled()
-	if err := r.broken(); err != nil {
+func Check(r record.Record, drivers map[string]Driver, pools map[string]PoolConfig) error {
+	r = r.Settled()
+	if err := r.Broken(); err != nil {
 		return err
 	}
-	if err := r.firstSlip(Slip.closes); err != nil {
+	if err := r.FirstSlip(record.Slip.Closes); err != nil {
 		return err
 	}
 	d := drivers[r.Provider]
 	if d == nil {
-		return &RecordError{Key: "provider", Rule: fmt.Sprintf("%q is not in the configuration: it knows %s", r.Provider, list(slices.Collect(maps.Keys(drivers))))}
+		return &record.Error{Key: "provider", Rule: fmt.Sprintf("%q is not in the configuration: it knows %s", r.Provider, list(slices.Collect(maps.Keys(drivers))))}
 	}
 	if err := r.Limits.Validate(); err != nil {
 		return err
@@ -39,11 +41,11 @@ func Check(r Record, drivers map[string]Driver, pools map[string]PoolConfig) err
 	if len(r.Pools) == 0 {
 		rule = "none is named, and " + rule
 	}
-	return &RecordError{Key: "pools", Rule: rule}
+	return &record.Error{Key: "pools", Rule: rule}
 }
 
 // StrangePools says, for each pool of the record that this configuration cannot serve it in, why.
-func StrangePools(r Record, pools map[string]PoolConfig) []string {
+func StrangePools(r record.Record, pools map[string]PoolConfig) []string {
 	var out []string
 	for _, name := range r.Serves() {
 		switch p, ok := pools[name]; {
@@ -75,13 +77,13 @@ func list(names []string) string {
 }
 
 // standing is active when the record is not what keeps the account from serving.
-func standing(id AccountID, r Record, problem error, quarantine string) (AccountState, string) {
-	switch to := r.Labels[LabelCopiedTo]; {
+func standing(id record.ID, r record.Record, problem error, quarantine string) (AccountState, string) {
+	switch to := r.Labels[record.LabelCopiedTo]; {
 	case problem != nil:
 		return StateConfigError, join(append([]string{problem.Error()}, r.Hints()...)...)
 	case to != "":
 		return StatePaused, "its live copy is in " + to
-	case r.State == Paused:
+	case r.State == record.Paused:
 		return StatePaused, whyPaused(r)
 	case quarantine != "":
 		return StateNeedsReauth, quarantine
@@ -92,8 +94,8 @@ func standing(id AccountID, r Record, problem error, quarantine string) (Account
 }
 
 // lastFailure is the error of the latest refresh with the record's credential; "" when it succeeded, or none is known.
-func lastFailure(id AccountID, r Record) string {
-	_, why := failing(id, r)
+func lastFailure(id record.ID, r record.Record) string {
+	_, why := record.Failing(id, r)
 	return why
 }
 
@@ -113,22 +115,22 @@ func join(sentences ...string) string {
 }
 
 // remarks are what is wrong with a record that serves all the same.
-func remarks(r Record, d Driver, pools map[string]PoolConfig) []string {
+func remarks(r record.Record, d Driver, pools map[string]PoolConfig) []string {
 	out := append(slipRemarks(r), r.Hints()...)
 	if no := r.Rotation.Rejected; no != nil {
 		out = append(out, "the credential that it was given was refused at "+no.At.UTC().Format(time.RFC3339)+" ("+no.Error+
 			"): the former one is in use again")
 	}
-	if f := r.Former; f != nil && !sameCredential(r, r.reinstated(f)) {
+	if f := r.Former; f != nil && !record.SameCredential(r, r.Reinstated(f)) {
 		out = append(out, "a new credential was given at "+f.Since.UTC().Format(time.RFC3339)+
 			" and has not been exchanged yet: the former one is kept until then")
 	}
 	switch r.Kind {
-	case KindOAuthRefresh, KindAnthropicOAuth, KindClaudeCode:
+	case record.KindOAuthRefresh, record.KindAnthropicOAuth, record.KindClaudeCode:
 		if r.RefreshToken.IsZero() {
 			out = append(out, fmt.Sprintf("there is nothing to refresh with: its type is %s and refresh_token is missing: it serves until its access token ends", r.Kind))
 		}
-	case KindClientCredentials, KindAPIKey:
+	case record.KindClientCredentials, record.KindAPIKey:
 	}
 	if strange := StrangePools(r, pools); len(strange) > 0 {
 		out = append(out, "it does not serve everywhere: "+strings.Join(strange, ", "))
@@ -140,7 +142,7 @@ func remarks(r Record, d Driver, pools map[string]PoolConfig) []string {
 }
 
 // whyPaused tells a record that somebody paused from one that a slip holds.
-func whyPaused(r Record) string {
+func whyPaused(r record.Record) string {
 	const why = "paused by an operator"
 	for _, s := range r.Slips {
 		switch {
@@ -154,7 +156,7 @@ func whyPaused(r Record) string {
 }
 
 // slipRemarks says which keys of a record cannot be used, and what counts instead.
-func slipRemarks(r Record) []string {
+func slipRemarks(r record.Record) []string {
 	var out []string
 	for _, s := range r.Slips {
 		out = append(out, s.Remark())
@@ -163,9 +165,9 @@ func slipRemarks(r Record) []string {
 }
 
 // endsBeforeRenewal says that the store will take the record for deleted, unless a refresh writes a new version before.
-func endsBeforeRenewal(r Record, d Driver) string {
+func endsBeforeRenewal(r record.Record, d Driver) string {
 	last := r.Rotation.Last
-	idle := d == nil || !d.Refreshable(r) || r.OnHold() || last != nil && last.Class == RefreshPermanent
+	idle := d == nil || !d.Refreshable(r) || r.OnHold() || last != nil && last.Class == record.RefreshPermanent
 	renewed := !idle && !r.ExpiresAt.IsZero() && r.ExpiresAt.Before(r.Ends)
 	if r.Ends.IsZero() || renewed {
 		return ""

@@ -3,6 +3,8 @@ package tokenstore
 import (
 	"errors"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // AccountState is an account's condition in one word, for people; routing uses Routable and Refreshable.
@@ -22,13 +24,13 @@ const (
 
 // AccountStatus is what people and tools may know of an account: no secrets.
 type AccountStatus struct {
-	ID          AccountID
+	ID          record.ID
 	Provider    string
-	Kind        Kind
+	Kind        record.Kind
 	Pools       []string
 	Tenant      string
 	Labels      map[string]string
-	Limits      Limits // an account that is at its limits is active and routable all the same
+	Limits      record.Limits // an account that is at its limits is active and routable all the same
 	State       AccountState
 	Routable    bool
 	Refreshable bool
@@ -41,11 +43,11 @@ type AccountStatus struct {
 	Remarks     []string  // what is wrong with its record although it can be used, whatever the state: one sentence per key
 	ExpiresAt   time.Time
 	NextRefresh time.Time // zero: none planned
-	Generation  Generation
-	Version     Version
+	Generation  record.Generation
+	Version     record.Version
 	Fingerprint string // of the access token
 	Cooldowns   []Cooldown
-	Last        *Outcome
+	Last        *record.Outcome
 
 	FailingSince time.Time // of the current credential: the first failed refresh since the latest success; zero: none
 	LastError    string    // with FailingSince: why the latest one failed
@@ -83,14 +85,14 @@ const (
 
 // RefreshResult is the answer to a requested refresh of one account.
 type RefreshResult struct {
-	ID               AccountID
+	ID               record.ID
 	Outcome          RefreshOutcome
-	GenerationBefore Generation
-	GenerationAfter  Generation
+	GenerationBefore record.Generation
+	GenerationAfter  record.Generation
 	ExpiresAt        time.Time
-	Class            RefreshClass // when failed
-	Status           int          // HTTP status of the token endpoint when failed, 0 without an answer
-	Retryable        bool         // a later try may succeed without a human
+	Class            record.RefreshClass // when failed
+	Status           int                 // HTTP status of the token endpoint when failed, 0 without an answer
+	Retryable        bool                // a later try may succeed without a human
 	Error            string
 	Duration         time.Duration
 }

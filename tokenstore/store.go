@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // Store is the domain's one object: it knows all accounts, serves picks and reports, and refreshes tokens. Create it with
@@ -41,9 +43,9 @@ type Store struct {
 	owners *owners
 
 	mu       sync.Mutex // guards what follows
-	accounts map[AccountID]*account
-	gone     map[AccountID]*account // removed lately
-	unread   map[AccountID]bool     // the latest read failed: to be read again
+	accounts map[record.ID]*account
+	gone     map[record.ID]*account // removed lately
+	unread   map[record.ID]bool     // the latest read failed: to be read again
 
 	life     context.Context // ends when the last commit is done
 	end      context.CancelFunc
@@ -59,10 +61,10 @@ type Store struct {
 func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store, error) {
 	s := &Store{
 		cfg: cfg, backend: backend, log: log, metrics: metrics, routes: map[string]*route{}, pools: map[string]*pool{},
-		accounts: map[AccountID]*account{}, gone: map[AccountID]*account{}, unread: map[AccountID]bool{}, owners: newOwners(), dirty: make(chan struct{}, 1),
+		accounts: map[record.ID]*account{}, gone: map[record.ID]*account{}, unread: map[record.ID]bool{}, owners: newOwners(), dirty: make(chan struct{}, 1),
 	}
 	if s.cfg.Holder == "" {
-		s.cfg.Holder = newID()
+		s.cfg.Holder = record.NewID()
 	}
 	if s.journal = cfg.Journal; s.journal == nil {
 		s.journal = noJournal{}
@@ -158,13 +160,13 @@ func (s *Store) Stop(ctx context.Context) error {
 	}
 }
 
-func (s *Store) account(id AccountID) *account {
+func (s *Store) account(id record.ID) *account {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.accounts[id]
 }
 
-func (s *Store) ensure(id AccountID) *account {
+func (s *Store) ensure(id record.ID) *account {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.accounts[id]
@@ -181,7 +183,7 @@ func (s *Store) ensure(id AccountID) *account {
 }
 
 // remove takes an account out. It is remembered for a week: its record may come back.
-func (s *Store) remove(id AccountID) {
+func (s *Store) remove(id record.ID) {
 	s.mu.Lock()
 	a := s.accounts[id]
 	if a == nil {
@@ -189,7 +191,7 @@ func (s *Store) remove(id AccountID) {
 		return
 	}
 	delete(s.accounts, id)
-	maps.DeleteFunc(s.gone, func(_ AccountID, a *account) bool { return time.Since(a.goneAt) > orphanLife })
+	maps.DeleteFunc(s.gone, func(_ record.ID, a *account) bool { return time.Since(a.goneAt) > orphanLife })
 	a.goneAt = time.Now() // behind the store's mu
 	s.gone[id] = a
 	s.mu.Unlock()
@@ -216,7 +218,7 @@ func (s *Store) all() []*account {
 	return as
 }
 
-func (a *account) at() Version {
+func (a *account) at() record.Version {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.version

@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"errors"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // StoredStatus is what a record alone says of its account, in the words of the running service. err is what loading the
 // record gave. Cooldowns, limits in use and the next renewal are known to the service only.
-func StoredStatus(id AccountID, r Record, err error, drivers map[string]Driver, pools map[string]PoolConfig, now time.Time) AccountStatus {
-	r = r.keyed()
+func StoredStatus(id record.ID, r record.Record, err error, drivers map[string]Driver, pools map[string]PoolConfig, now time.Time) AccountStatus {
+	r = r.OfItsKind()
 	st := AccountStatus{
 		ID: id, Provider: r.Provider, Kind: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, Limits: r.Limits,
 		Generation: r.Rotation.Generation, ExpiresAt: r.ExpiresAt, Last: r.Rotation.Last,
@@ -20,35 +22,35 @@ func StoredStatus(id AccountID, r Record, err error, drivers map[string]Driver, 
 	switch {
 	case errors.Is(err, ErrDeleted):
 		st.State, st.Cause = StatePaused, WhyDeleted
-	case !legible(r, err):
+	case !record.Legible(r, err):
 		st.State, st.Cause = StateConfigError, err.Error()
 	default:
 		problem = Check(r, drivers, pools)
-		flaw = Flaw(r)
-		st.State, st.Cause = standing(id, r, cmp.Or(problem, flaw), quarantined(id, r))
+		flaw = record.Flaw(r)
+		st.State, st.Cause = standing(id, r, cmp.Or(problem, flaw), record.Quarantined(id, r))
 	}
 	if problem == nil {
-		st.Fingerprint = Fingerprint(id, d.Token(r))
+		st.Fingerprint = record.Fingerprint(id, d.Token(r))
 		usable := !r.OnHold()
 		st.Refreshable = usable && st.State != StateNeedsReauth && flaw == nil && d.Refreshable(r)
 		st.Routable = usable && (st.lives(now) || st.Refreshable)
 		st.ReplayAt = st.replayAt(d, r, now)
 		st.Remarks = remarks(r, d, pools)
 	}
-	st.FailingSince, st.LastError = failing(id, r)
-	st.Mend = mend(id, r, problem, legible(r, err), pools)
+	st.FailingSince, st.LastError = record.Failing(id, r)
+	st.Mend = mend(id, r, problem, record.Legible(r, err), pools)
 	st.Reason = st.Advice(now)
 	return st
 }
 
-func (s AccountStatus) replayAt(d Driver, r Record, now time.Time) time.Time {
+func (s AccountStatus) replayAt(d Driver, r record.Record, now time.Time) time.Time {
 	policy, _ := d.Replay()
 	t := token{expires: r.ExpiresAt, obtained: r.ObtainedAt}
 	return replayAt(policy, s.lives(now), r.ExpiresAt, t.lifetime())
 }
 
 // Standing is StoredStatus for a record that could be read, in short: the state, and the sentence on it.
-func Standing(id AccountID, r Record, drivers map[string]Driver, pools map[string]PoolConfig) (AccountState, string) {
+func Standing(id record.ID, r record.Record, drivers map[string]Driver, pools map[string]PoolConfig) (AccountState, string) {
 	st := StoredStatus(id, r, nil, drivers, pools, time.Now())
 	return st.State, st.Reason
 }

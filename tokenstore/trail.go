@@ -3,6 +3,8 @@ package tokenstore
 import (
 	"slices"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // Trail is what the earlier attempts of one request did: the recursion guard. The nil Trail is the first attempt's.
@@ -10,18 +12,18 @@ import (
 type Trail struct {
 	started   time.Time // of the recovery: the first answer that was not passed on
 	tried     []tried
-	refreshed []AccountID // refreshed in this request: once per account
+	refreshed []record.ID // refreshed in this request: once per account
 	dear      bool        // one of these refreshes cost a token, or may have: the request gets no other
-	prefer    AccountID   // the account just refreshed
+	prefer    record.ID   // the account just refreshed
 	upstreams []string    // unreachable in this request
 	status    int         // of the latest refusal by a provider
 	message   string      // its words
 }
 
 type tried struct {
-	account    AccountID
+	account    record.ID
 	upstream   string
-	generation Generation
+	generation record.Generation
 	class      Class
 	fresh      bool // the token was the fruit of a refresh just made
 	healthy    bool // the account had just accepted others
@@ -52,7 +54,7 @@ func (t *Trail) LastClass() Class {
 }
 
 // admits reports whether an account may (still) be tried: not tried yet, or tried once with an older generation.
-func (t *Trail) admits(id AccountID, gen Generation) bool {
+func (t *Trail) admits(id record.ID, gen record.Generation) bool {
 	if t == nil {
 		return true
 	}
@@ -69,7 +71,7 @@ func (t *Trail) admits(id AccountID, gen Generation) bool {
 }
 
 // fresh reports whether an account was never tried: only such an account is worth a refresh by a later pick.
-func (t *Trail) fresh(id AccountID) bool {
+func (t *Trail) fresh(id record.ID) bool {
 	if t == nil {
 		return true
 	}
@@ -81,10 +83,12 @@ func (t *Trail) fresh(id AccountID) bool {
 	return true
 }
 
-func (t *Trail) hasRefreshed(id AccountID) bool { return t != nil && slices.Contains(t.refreshed, id) }
+func (t *Trail) hasRefreshed(id record.ID) bool {
+	return t != nil && slices.Contains(t.refreshed, id)
+}
 
 // accused reports whether another account has refused the request in the same way.
-func (t *Trail) accused(id AccountID, class Class) bool {
+func (t *Trail) accused(id record.ID, class Class) bool {
 	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.account != id && e.class == class })
 }
 
@@ -102,7 +106,7 @@ func (t *Trail) unreachable(upstream string) bool {
 	return t != nil && slices.Contains(t.upstreams, upstream)
 }
 
-func (t *Trail) preferred() AccountID {
+func (t *Trail) preferred() record.ID {
 	if t == nil {
 		return ""
 	}

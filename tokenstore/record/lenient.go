@@ -1,4 +1,4 @@
-package tokenstore
+package record
 
 import (
 	"encoding/json"
@@ -12,7 +12,7 @@ import (
 )
 
 // This file reads the values of a record that people write by hand in more than one form. An UnmarshalJSON that
-// returns a *RecordError has kept what it could read.
+// returns a *Error has kept what it could read.
 
 // unquoted is JSON text that sits in a string: `vault kv put` can write nothing but strings.
 func unquoted(data []byte) []byte {
@@ -66,7 +66,7 @@ func (l *wireLabels) UnmarshalJSON(data []byte) error {
 		var value *string
 		switch {
 		case json.Unmarshal(raw, &value) != nil:
-			wrong = &RecordError{Key: "labels", Rule: "must be an object of strings, or k=v,k2=v2"}
+			wrong = &Error{Key: "labels", Rule: "must be an object of strings, or k=v,k2=v2"}
 		case value != nil:
 			l.set(key, *value)
 		}
@@ -157,7 +157,7 @@ func (s *wireState) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	*s = wireState(Paused)
-	return &RecordError{Key: "state", Rule: "must be active or paused"}
+	return &Error{Key: "state", Rule: "must be active or paused"}
 }
 
 // clientID is a string. Some providers' ids are numbers, and tools write them as such: their digits count.
@@ -207,7 +207,7 @@ func (w *wireRotation) UnmarshalJSON(data []byte) error {
 	var keys map[string]json.RawMessage
 	if json.Unmarshal(unquoted(data), &keys) != nil {
 		*w = wireRotation{Claim: &Claim{AttemptID: unreadable, Holder: unreadable}}
-		return &RecordError{Key: "rotation", Rule: bookkeeping}
+		return &Error{Key: "rotation", Rule: bookkeeping}
 	}
 	*w = wireRotation{}
 	var wrong []string
@@ -242,12 +242,12 @@ func (w *wireRotation) UnmarshalJSON(data []byte) error {
 		}
 	}
 	switch {
-	case w.Format > rotationFormat:
-		return &RecordError{Key: "rotation.format", Rule: "was written by a newer tokenward: use that version"}
+	case w.Format > RotationFormat:
+		return &Error{Key: "rotation.format", Rule: "was written by a newer tokenward: use that version"}
 	case len(wrong) > 0 && wrong[0] == "format":
-		return &RecordError{Key: "rotation", Rule: bookkeeping}
+		return &Error{Key: "rotation", Rule: bookkeeping}
 	case len(wrong) > 0:
-		return &RecordError{Key: "rotation." + wrong[0], Rule: bookkeeping}
+		return &Error{Key: "rotation." + wrong[0], Rule: bookkeeping}
 	}
 	return nil
 }

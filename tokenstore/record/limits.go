@@ -1,4 +1,4 @@
-package tokenstore
+package record
 
 import (
 	"encoding/json"
@@ -15,7 +15,7 @@ type Limits struct {
 // limitMost bounds both limits; a window takes 8 bytes for each attempt that it counts.
 const limitMost = 100_000
 
-// Validate reports a limit that is out of range, as a *RecordError.
+// Validate reports a limit that is out of range, as a *Error.
 func (l Limits) Validate() error {
 	for key, n := range map[string]int{"rpm": l.RPM, "concurrency": l.Concurrency} {
 		if n < 0 || n > limitMost {
@@ -25,6 +25,6 @@ func (l Limits) Validate() error {
 	return nil
 }
 
-func limitError(key string) *RecordError {
-	return &RecordError{Key: "limits." + key, Rule: fmt.Sprintf("must be a whole number from 1 to %d; 0, null or no %s means no limit", limitMost, key)}
+func limitError(key string) *Error {
+	return &Error{Key: "limits." + key, Rule: fmt.Sprintf("must be a whole number from 1 to %d; 0, null or no %s means no limit", limitMost, key)}
 }

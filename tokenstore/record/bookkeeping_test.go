@@ -1,4 +1,4 @@
-package tokenstore
+package record
 
 import (
 	"encoding/json"

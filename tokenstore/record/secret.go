@@ -1,4 +1,4 @@
-package tokenstore
+package record
 
 import (
 	"crypto/hmac"
@@ -61,7 +61,7 @@ func (s Secret) GoString() string { return "Secret(" + s.mask() + ")" }
 // Format prints the mask for every verb.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.mask())) }
 
-// MarshalText returns the mask. Records are stored by [EncodeRecord], which reveals on purpose.
+// MarshalText returns the mask. Records are stored by [Encode], which reveals on purpose.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.mask()), nil }
 
 // shortestEcho is how many characters of a token count as an echo of it.
@@ -115,7 +115,7 @@ func inWord(r rune) bool { return r == '_' || r == '-' || unicode.IsLetter(r) ||
 // Fingerprint is the only form of a secret that may leave the process: the first 64 bits, in hex, of an HMAC-SHA-256
 // keyed with the account's id, so that it is stable across processes and equal secrets of two accounts look
 // different. It is meant for high-entropy values (tokens, generated keys); "" for an absent secret.
-func Fingerprint(id AccountID, s Secret) string {
+func Fingerprint(id ID, s Secret) string {
 	if s.IsZero() {
 		return ""
 	}

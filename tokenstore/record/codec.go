@@ -1,4 +1,4 @@
-package tokenstore
+package record
 
 import (
 	"bytes"
@@ -58,7 +58,7 @@ func (w *wireFormer) read() *Former {
 }
 
 // rotationFormat is the newest bookkeeping that this version reads, and the one it writes.
-const rotationFormat = 1
+const RotationFormat = 1
 
 // field is a key of the record and where its value goes.
 type field struct {
@@ -91,10 +91,10 @@ func (w *wireRecord) fields() []field {
 	}
 }
 
-// EncodeRecord renders a record as it is stored: one flat JSON object with the secrets in it and its keys sorted, so
+// Encode renders a record as it is stored: one flat JSON object with the secrets in it and its keys sorted, so
 // that equal records give equal bytes. A slip is written as it was found, unless its key was given another value
 // since. Only backends and sealed exports may call it.
-func EncodeRecord(r Record) ([]byte, error) {
+func Encode(r Record) ([]byte, error) {
 	all, err := knownKeys(r)
 	if err != nil {
 		return nil, err
@@ -138,13 +138,13 @@ func knownKeys(r Record) (map[string]json.RawMessage, error) {
 	return all, nil
 }
 
-// DecodeRecord reads a stored record. A key whose value breaks its rule becomes a slip, and the rest is read. The
-// error, a *RecordError, names the key and the rule, never the value: of a record that nobody can use. It comes with
+// Decode reads a stored record. A key whose value breaks its rule becomes a slip, and the rest is read. The
+// error, a *Error, names the key and the rule, never the value: of a record that nobody can use. It comes with
 // what could be read, so that a rotation can be put onto it; what is not a JSON object gives the zero Record.
-func DecodeRecord(data []byte) (Record, error) {
+func Decode(data []byte) (Record, error) {
 	var all map[string]json.RawMessage
 	if json.Unmarshal(data, &all) != nil || all == nil {
-		return Record{}, &RecordError{Rule: "must be one JSON object"}
+		return Record{}, &Error{Rule: "must be one JSON object"}
 	}
 	var w wireRecord
 	var slips []Slip
@@ -177,13 +177,13 @@ func DecodeRecord(data []byte) (Record, error) {
 		r.Extra = all
 	}
 	r.noteInForce()
-	return r, r.broken()
+	return r, r.Broken()
 }
 
 // read sets the field's target. A value that breaks the rule leaves it at its default, or at what could be read of it.
 func (f field) read(raw json.RawMessage) (key, rule string, wrong bool) {
 	err := json.Unmarshal(raw, f.target)
-	var within *RecordError
+	var within *Error
 	switch {
 	case err == nil:
 		return "", "", false

@@ -1,4 +1,4 @@
-package tokenstore_test
+package record_test
 
 import (
 	"encoding/json"
@@ -11,34 +11,34 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tokenward/tokenward/tokenstore"
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // sameRecord compares records with their secrets; Secret's Equal is found by cmp.
-func sameRecord(t *testing.T, want, got tokenstore.Record) {
+func sameRecord(t *testing.T, want, got record.Record) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("record differs (-want +got):\n%s", diff)
 	}
 }
 
-func fullRecord() tokenstore.Record {
+func fullRecord() record.Record {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 891_000_000, time.UTC)
-	return tokenstore.Record{
+	return record.Record{
 		Provider: "anthropic", Pools: []string{"claude", "spare"}, Tenant: "acme", Labels: map[string]string{"team": "a", "env": "b"},
-		State: tokenstore.Paused, Kind: tokenstore.KindOAuthRefresh, ClientID: "id-1",
-		ClientSecret: tokenstore.NewSecret("cs-1"), RefreshToken: tokenstore.NewSecret("rt-1"), APIKey: tokenstore.NewSecret("ak-1"), Scope: "a b",
-		AccessToken: tokenstore.NewSecret("at-1"), TokenType: "Bearer", ExpiresAt: at.Add(time.Hour), ObtainedAt: at,
-		Rotation: tokenstore.Rotation{
+		State: record.Paused, Kind: record.KindOAuthRefresh, ClientID: "id-1",
+		ClientSecret: record.NewSecret("cs-1"), RefreshToken: record.NewSecret("rt-1"), APIKey: record.NewSecret("ak-1"), Scope: "a b",
+		AccessToken: record.NewSecret("at-1"), TokenType: "Bearer", ExpiresAt: at.Add(time.Hour), ObtainedAt: at,
+		Rotation: record.Rotation{
 			Incarnation: "i", Generation: 7, WriteID: "w", Writer: "host",
-			Claim: &tokenstore.Claim{AttemptID: "a", Holder: "h", Fingerprint: "f", StartedAt: at, Ambiguous: true},
-			Last:  &tokenstore.Outcome{At: at, Trigger: "schedule", Result: "failed", Class: tokenstore.RefreshTransient, Status: 503, Error: "e", Fingerprint: "f"},
+			Claim: &record.Claim{AttemptID: "a", Holder: "h", Fingerprint: "f", StartedAt: at, Ambiguous: true},
+			Last:  &record.Outcome{At: at, Trigger: "schedule", Result: "failed", Class: record.RefreshTransient, Status: 503, Error: "e", Fingerprint: "f"},
 		},
-		Former: &tokenstore.Former{
-			Kind: tokenstore.KindClaudeCode, ClientID: "id-0", ClientSecret: tokenstore.NewSecret("cs-0"), RefreshToken: tokenstore.NewSecret("rt-0"), Scope: "c", Since: at,
-			Claim: &tokenstore.Claim{AttemptID: "b", Holder: "h", StartedAt: at},
+		Former: &record.Former{
+			Kind: record.KindClaudeCode, ClientID: "id-0", ClientSecret: record.NewSecret("cs-0"), RefreshToken: record.NewSecret("rt-0"), Scope: "c", Since: at,
+			Claim: &record.Claim{AttemptID: "b", Holder: "h", StartedAt: at},
 		},
-		Limits: tokenstore.Limits{RPM: 60, Concurrency: 4, Extra: map[string]json.RawMessage{"tpm": json.RawMessage(`9`)}},
+		Limits: record.Limits{RPM: 60, Concurrency: 4, Extra: map[string]json.RawMessage{"tpm": json.RawMessage(`9`)}},
 		Extra:  map[string]json.RawMessage{"private_key": json.RawMessage(`"pem"`)},
 	}
 }
@@ -53,7 +53,7 @@ const fullRecordStored = `{"access_token":"at-1","api_key":"ak-1","client_id":"i
 	`"scope":"a b","state":"paused","tenant":"acme","token_type":"Bearer","type":"oauth_refresh"}`
 
 func TestARecordIsStoredAsOneFlatObjectWithSortedKeys(t *testing.T) {
-	got, err := tokenstore.EncodeRecord(fullRecord())
+	got, err := record.Encode(fullRecord())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestARecordIsStoredAsOneFlatObjectWithSortedKeys(t *testing.T) {
 }
 
 func TestAStoredRecordIsReadBackUnchanged(t *testing.T) {
-	got, err := tokenstore.DecodeRecord([]byte(fullRecordStored))
+	got, err := record.Decode([]byte(fullRecordStored))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestAStoredRecordIsReadBackUnchanged(t *testing.T) {
 }
 
 func TestAnAlmostEmptyRecordStoresNothingItDoesNotHave(t *testing.T) {
-	got, err := tokenstore.EncodeRecord(tokenstore.Record{Provider: "p", Kind: tokenstore.KindAPIKey})
+	got, err := record.Encode(record.Record{Provider: "p", Kind: record.KindAPIKey})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,8 +81,8 @@ func TestAnAlmostEmptyRecordStoresNothingItDoesNotHave(t *testing.T) {
 }
 
 func TestTimesAreStoredInUTC(t *testing.T) {
-	zoned := tokenstore.Record{Provider: "p", Kind: "k", ExpiresAt: time.Date(2026, 1, 1, 3, 0, 0, 0, time.FixedZone("", 3*3600))}
-	got, err := tokenstore.EncodeRecord(zoned)
+	zoned := record.Record{Provider: "p", Kind: "k", ExpiresAt: time.Date(2026, 1, 1, 3, 0, 0, 0, time.FixedZone("", 3*3600))}
+	got, err := record.Encode(zoned)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,52 +92,52 @@ func TestTimesAreStoredInUTC(t *testing.T) {
 }
 
 func TestWhatOperatorsWriteByHandIsReadLeniently(t *testing.T) {
-	base := tokenstore.Record{Provider: "p", Kind: "k"}
-	with := func(change func(*tokenstore.Record)) tokenstore.Record {
+	base := record.Record{Provider: "p", Kind: "k"}
+	with := func(change func(*record.Record)) record.Record {
 		r := base.Clone()
 		change(&r)
 		return r
 	}
 	for name, c := range map[string]struct {
 		json string
-		want tokenstore.Record
+		want record.Record
 	}{
-		"pools as a list":                   {`"pools":["a","b"]`, with(func(r *tokenstore.Record) { r.Pools = []string{"a", "b"} })},
-		"pools separated by commas":         {`"pools":"a, b ,c"`, with(func(r *tokenstore.Record) { r.Pools = []string{"a", "b", "c"} })},
-		"pools with empty entries":          {`"pools":",a,,"`, with(func(r *tokenstore.Record) { r.Pools = []string{"a"} })},
-		"one pool":                          {`"pools":"a"`, with(func(r *tokenstore.Record) { r.Pools = []string{"a"} })},
-		"pools as JSON text":                {`"pools":"[\"a\",\"b,c\"]"`, with(func(r *tokenstore.Record) { r.Pools = []string{"a", "b,c"} })},
+		"pools as a list":                   {`"pools":["a","b"]`, with(func(r *record.Record) { r.Pools = []string{"a", "b"} })},
+		"pools separated by commas":         {`"pools":"a, b ,c"`, with(func(r *record.Record) { r.Pools = []string{"a", "b", "c"} })},
+		"pools with empty entries":          {`"pools":",a,,"`, with(func(r *record.Record) { r.Pools = []string{"a"} })},
+		"one pool":                          {`"pools":"a"`, with(func(r *record.Record) { r.Pools = []string{"a"} })},
+		"pools as JSON text":                {`"pools":"[\"a\",\"b,c\"]"`, with(func(r *record.Record) { r.Pools = []string{"a", "b,c"} })},
 		"pools empty":                       {`"pools":""`, base},
 		"pools null":                        {`"pools":null`, base},
 		"an empty text":                     {`"tenant":"","refresh_token":""`, base},
 		"a null secret":                     {`"access_token":null`, base},
-		"a secret with its file's line end": {`"refresh_token":"rt\n"`, with(func(r *tokenstore.Record) { r.RefreshToken = tokenstore.NewSecret("rt") })},
+		"a secret with its file's line end": {`"refresh_token":"rt\n"`, with(func(r *record.Record) { r.RefreshToken = record.NewSecret("rt") })},
 		"an empty time":                     {`"expires_at":""`, base},
 		"a null time":                       {`"expires_at":null`, base},
-		"a time with an offset":             {`"expires_at":"2026-01-01T02:00:00+02:00"`, with(func(r *tokenstore.Record) { r.ExpiresAt = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) })},
-		"labels":                            {`"labels":{"a":"b"}`, with(func(r *tokenstore.Record) { r.Labels = map[string]string{"a": "b"} })},
-		"labels as JSON text":               {`"labels":"{\"a\":\"b\"}"`, with(func(r *tokenstore.Record) { r.Labels = map[string]string{"a": "b"} })},
-		"rotation as JSON text":             {`"rotation":"{\"generation\":3}"`, with(func(r *tokenstore.Record) { r.Rotation.Generation = 3 })},
+		"a time with an offset":             {`"expires_at":"2026-01-01T02:00:00+02:00"`, with(func(r *record.Record) { r.ExpiresAt = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) })},
+		"labels":                            {`"labels":{"a":"b"}`, with(func(r *record.Record) { r.Labels = map[string]string{"a": "b"} })},
+		"labels as JSON text":               {`"labels":"{\"a\":\"b\"}"`, with(func(r *record.Record) { r.Labels = map[string]string{"a": "b"} })},
+		"rotation as JSON text":             {`"rotation":"{\"generation\":3}"`, with(func(r *record.Record) { r.Rotation.Generation = 3 })},
 		"labels emptied with vault kv":      {`"labels":""`, base},
 		"rotation emptied with vault kv":    {`"rotation":""`, base},
 		"rotation null":                     {`"rotation":null`, base},
 		"state empty":                       {`"state":""`, base},
-		"state active":                      {`"state":"active"`, with(func(r *tokenstore.Record) { r.State = tokenstore.Active })},
-		"limits":                            {`"limits":{"rpm":60,"concurrency":4}`, with(func(r *tokenstore.Record) { r.Limits = tokenstore.Limits{RPM: 60, Concurrency: 4} })},
-		"limits as JSON text":               {`"limits":"{\"rpm\":60}"`, with(func(r *tokenstore.Record) { r.Limits = tokenstore.Limits{RPM: 60} })},
+		"state active":                      {`"state":"active"`, with(func(r *record.Record) { r.State = record.Active })},
+		"limits":                            {`"limits":{"rpm":60,"concurrency":4}`, with(func(r *record.Record) { r.Limits = record.Limits{RPM: 60, Concurrency: 4} })},
+		"limits as JSON text":               {`"limits":"{\"rpm\":60}"`, with(func(r *record.Record) { r.Limits = record.Limits{RPM: 60} })},
 		"limits emptied with vault kv":      {`"limits":""`, base},
 		"limits null":                       {`"limits":null`, base},
 		"limits with nothing in them":       {`"limits":{}`, base},
 		"limits that are zero and null":     {`"limits":{"rpm":0,"concurrency":null}`, base},
-		"limits emptied one by one":         {`"limits":{"rpm":"","concurrency":4}`, with(func(r *tokenstore.Record) { r.Limits = tokenstore.Limits{Concurrency: 4} })},
-		"a key of the future in limits":     {`"limits":"{\"tpm\" : 9}"`, with(func(r *tokenstore.Record) { r.Limits.Extra = map[string]json.RawMessage{"tpm": json.RawMessage(`9`)} })},
-		"a key of the future": {`"quota": {"rpm" : 1}`, with(func(r *tokenstore.Record) {
+		"limits emptied one by one":         {`"limits":{"rpm":"","concurrency":4}`, with(func(r *record.Record) { r.Limits = record.Limits{Concurrency: 4} })},
+		"a key of the future in limits":     {`"limits":"{\"tpm\" : 9}"`, with(func(r *record.Record) { r.Limits.Extra = map[string]json.RawMessage{"tpm": json.RawMessage(`9`)} })},
+		"a key of the future": {`"quota": {"rpm" : 1}`, with(func(r *record.Record) {
 			r.Extra = map[string]json.RawMessage{"quota": json.RawMessage(`{"rpm" : 1}`)}
 		})},
-		"a key in other letters": {`"Tenant":"x"`, with(func(r *tokenstore.Record) { r.Extra = map[string]json.RawMessage{"Tenant": json.RawMessage(`"x"`)} })},
+		"a key in other letters": {`"Tenant":"x"`, with(func(r *record.Record) { r.Extra = map[string]json.RawMessage{"Tenant": json.RawMessage(`"x"`)} })},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := tokenstore.DecodeRecord([]byte(`{"provider":"p","type":"k",` + c.json + `}`))
+			got, err := record.Decode([]byte(`{"provider":"p","type":"k",` + c.json + `}`))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -164,10 +164,10 @@ func TestARecordThatNobodyCanUseIsRefusedByKeyAndRuleWithoutItsValue(t *testing.
 		"a newer format":          {`{"provider":"p","type":"k","rotation":{"format":4711}}`, "rotation.format"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := tokenstore.DecodeRecord([]byte(c.json))
-			var wrong *tokenstore.RecordError
-			if !errors.As(err, &wrong) || !errors.Is(err, tokenstore.ErrUnreadable) {
-				t.Fatalf("got %v, want a *RecordError that matches ErrUnreadable", err)
+			_, err := record.Decode([]byte(c.json))
+			var wrong *record.Error
+			if !errors.As(err, &wrong) || !errors.Is(err, record.ErrUnreadable) {
+				t.Fatalf("got %v, want a *Error that matches ErrUnreadable", err)
 			}
 			if wrong.Key != c.key || wrong.Rule == "" {
 				t.Errorf("key %q, rule %q; want key %q and a rule", wrong.Key, wrong.Rule, c.key)
@@ -206,7 +206,7 @@ func TestASlipIsReportedByKeyAndRuleWithoutItsValueAndTheRestIsRead(t *testing.T
 		"rotation a text":           {`{"provider":"p","type":"k","rotation":"` + hidden + `"}`, "rotation"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := tokenstore.DecodeRecord([]byte(c.json))
+			r, err := record.Decode([]byte(c.json))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -221,10 +221,10 @@ func TestASlipIsReportedByKeyAndRuleWithoutItsValueAndTheRestIsRead(t *testing.T
 }
 
 func TestUnknownKeysSurviveARewriteAndNeverReplaceKnownOnes(t *testing.T) {
-	r := tokenstore.Record{Provider: "p", Kind: "k", Extra: map[string]json.RawMessage{
+	r := record.Record{Provider: "p", Kind: "k", Extra: map[string]json.RawMessage{
 		"future": json.RawMessage(`[1, {"b":2,"a":1.50}]`), "provider": json.RawMessage(`"other"`),
 	}}
-	data, err := tokenstore.EncodeRecord(r)
+	data, err := record.Encode(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,27 +243,27 @@ func FuzzReadingARecord(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := tokenstore.DecodeRecord(data)
+		r, err := record.Decode(data)
 		if err != nil {
-			var wrong *tokenstore.RecordError
+			var wrong *record.Error
 			if !errors.As(err, &wrong) {
-				t.Fatalf("%T is not a *RecordError", err)
+				t.Fatalf("%T is not a *Error", err)
 			}
 			if len(r.Slips) == 0 {
 				return
 			}
 		}
-		once, werr := tokenstore.EncodeRecord(r)
+		once, werr := record.Encode(r)
 		if werr != nil {
 			t.Fatalf("what was read cannot be stored: %v", werr)
 		}
 		// A former credential that cannot be read is the service's own slip: its next write puts it right.
-		r.Slips = slices.DeleteFunc(r.Slips, func(s tokenstore.Slip) bool { return s.Key == "former" })
-		again, rerr := tokenstore.DecodeRecord(once)
+		r.Slips = slices.DeleteFunc(r.Slips, func(s record.Slip) bool { return s.Key == "former" })
+		again, rerr := record.Decode(once)
 		if (rerr == nil) != (err == nil) || len(again.Slips) != len(r.Slips) {
 			t.Fatalf("what was stored is read as another: %v, %v and %v, %v\n%s", err, r.Slips, rerr, again.Slips, once)
 		}
-		twice, err := tokenstore.EncodeRecord(again)
+		twice, err := record.Encode(again)
 		if err != nil || string(once) != string(twice) {
 			t.Fatalf("a rewrite changed the bytes (%v):\n%s\n%s", err, once, twice)
 		}

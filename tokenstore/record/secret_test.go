@@ -1,4 +1,4 @@
-package tokenstore_test
+package record_test
 
 import (
 	"bytes"
@@ -10,18 +10,18 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/tokenward/tokenward/tokenstore"
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 func TestNoFormatterPrintsASecret(t *testing.T) {
 	const value = "hunter2-hunter2"
-	s := tokenstore.NewSecret(value)
+	s := record.NewSecret(value)
 	nested := struct {
-		Record tokenstore.Record
-		inner  tokenstore.Secret
-		Many   []tokenstore.Secret
-		Ptr    *tokenstore.Secret
-	}{tokenstore.Record{RefreshToken: s, APIKey: s}, s, []tokenstore.Secret{s}, &s}
+		Record record.Record
+		inner  record.Secret
+		Many   []record.Secret
+		Ptr    *record.Secret
+	}{record.Record{RefreshToken: s, APIKey: s}, s, []record.Secret{s}, &s}
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
 		for _, x := range []any{s, &s, nested, &nested} {
@@ -43,9 +43,9 @@ func TestNoFormatterPrintsASecret(t *testing.T) {
 }
 
 func TestAFingerprintIsStableAndDiffersBetweenAccounts(t *testing.T) {
-	s := tokenstore.NewSecret("value")
-	a := tokenstore.Fingerprint("a", s)
-	if len(a) != 16 || a != tokenstore.Fingerprint("a", tokenstore.NewSecret("value")) || a == tokenstore.Fingerprint("b", s) || tokenstore.Fingerprint("a", tokenstore.Secret{}) != "" {
+	s := record.NewSecret("value")
+	a := record.Fingerprint("a", s)
+	if len(a) != 16 || a != record.Fingerprint("a", record.NewSecret("value")) || a == record.Fingerprint("b", s) || record.Fingerprint("a", record.Secret{}) != "" {
 		t.Errorf("fingerprint %q", a)
 	}
 }
@@ -58,7 +58,7 @@ func TestAShortSecretIsRedactedAsAWordAlone(t *testing.T) {
 		{"nothing", "", "nothing"},
 		{"", "x", ""},
 	} {
-		if got := tokenstore.Redact(c.text, c.secret); got != c.want {
+		if got := record.Redact(c.text, c.secret); got != c.want {
 			t.Errorf("%q out of %q: got %q, want %q", c.secret, c.text, got, c.want)
 		}
 	}

@@ -1,4 +1,4 @@
-package tokenstore
+package record
 
 import (
 	"crypto/rand"
@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// AccountID names an account in every backend, log and answer: 1 to 128 characters of a-z A-Z 0-9 . _ -, not starting
+// ID names an account in every backend, log and answer: 1 to 128 characters of a-z A-Z 0-9 . _ -, not starting
 // with a dot. It is not a secret.
-type AccountID string
+type ID string
 
 var accountIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
 
 // Validate reports whether the id can be used as a name in every backend.
-func (id AccountID) Validate() error {
+func (id ID) Validate() error {
 	if !accountIDPattern.MatchString(string(id)) {
 		return fmt.Errorf("account id %q: use 1 to 128 of a-z A-Z 0-9 . _ -, not starting with a dot", string(id))
 	}
@@ -174,22 +174,22 @@ func (r Record) Credential() Secret {
 	return Secret{}
 }
 
-// grantsDifferently reports whether a refresh with next could end otherwise than one with r: an operator changed what a grant
+// GrantsDifferently reports whether a refresh with next could end otherwise than one with r: an operator changed what a grant
 // request is made of.
-func (r Record) grantsDifferently(next Record) bool {
+func (r Record) GrantsDifferently(next Record) bool {
 	return r.Provider != next.Provider || r.Kind != next.Kind || r.ClientID != next.ClientID || !r.ClientSecret.Equal(next.ClientSecret)
 }
 
 // ErrUnreadable is matched by every error about a record that cannot be decoded or used.
 var ErrUnreadable = errors.New("unreadable record")
 
-// RecordError names the key of a record that is wrong and the rule it breaks. It never holds the value of a secret.
-type RecordError struct {
+// Error names the key of a record that is wrong and the rule it breaks. It never holds the value of a secret.
+type Error struct {
 	Key  string // "" when the record as a whole is wrong
 	Rule string
 }
 
-func (e *RecordError) Error() string {
+func (e *Error) Error() string {
 	if e.Key == "" {
 		return "unreadable record: " + e.Rule
 	}
@@ -197,14 +197,14 @@ func (e *RecordError) Error() string {
 }
 
 // Is makes errors.Is(err, ErrUnreadable) true.
-func (e *RecordError) Is(target error) bool { return target == ErrUnreadable }
+func (e *Error) Is(target error) bool { return target == ErrUnreadable }
 
-func newID() string { return rand.Text()[:16] }
+func NewID() string { return rand.Text()[:16] }
 
 // NewIncarnation returns the random mark of a record whose credential an operator has just written.
-func NewIncarnation() string { return newID() }
+func NewIncarnation() string { return NewID() }
 
-func clip(s string) string {
+func Clip(s string) string {
 	const most = 256
 	if len(s) > most {
 		return s[:most]

@@ -1,4 +1,4 @@
-package tokenstore
+package record
 
 import (
 	"encoding/json"
@@ -126,16 +126,16 @@ func quoted(t string, g Grammar) bool {
 	return opens || closes
 }
 
-// Flaw says which secret of a record cannot be one, as a *RecordError; nil: none. The account's access token is not
+// Flaw says which secret of a record cannot be one, as a *Error; nil: none. The account's access token is not
 // among them: a driver's Check knows what it can send.
 func Flaw(r Record) error {
 	flaw := func(key, rule string) error {
 		if rule == "" {
 			return nil
 		}
-		return &RecordError{Key: key, Rule: rule}
+		return &Error{Key: key, Rule: rule}
 	}
-	if !r.RefreshToken.IsZero() && r.Kind.refreshes() {
+	if !r.RefreshToken.IsZero() && r.Kind.Refreshes() {
 		if err := flaw("refresh_token", r.RefreshToken.flaw(RefreshTokenText)); err != nil {
 			return err
 		}
@@ -152,8 +152,8 @@ func Flaw(r Record) error {
 	return nil
 }
 
-// refreshes reports whether accounts of this kind get their access tokens with a refresh token.
-func (k Kind) refreshes() bool {
+// Refreshes reports whether accounts of this kind get their access tokens with a refresh token.
+func (k Kind) Refreshes() bool {
 	switch k {
 	case KindOAuthRefresh, KindAnthropicOAuth, KindClaudeCode:
 		return true

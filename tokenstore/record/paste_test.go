@@ -1,4 +1,4 @@
-package tokenstore
+package record
 
 import (
 	"encoding/binary"
@@ -136,7 +136,7 @@ func TestARecordsFlawNamesItsKey(t *testing.T) {
 		"nothing, and so nothing wrong": {Record{Kind: KindOAuthRefresh}, ""},
 	} {
 		var got string
-		if err, ok := Flaw(c.r).(*RecordError); ok { //nolint:errorlint // it is that type
+		if err, ok := Flaw(c.r).(*Error); ok { //nolint:errorlint // it is that type
 			got = err.Key
 		}
 		if got != c.key {

@@ -1,4 +1,4 @@
-package tokenstore
+package record
 
 import "time"
 
@@ -51,7 +51,7 @@ type Outcome struct {
 }
 
 const (
-	refusalsToDeath = 3             // refusals in words that we do not know, and
+	RefusalsToDeath = 3             // refusals in words that we do not know, and
 	refusedToDeath  = 2 * time.Hour // for how long, until a human is asked; whose clock wrote the first one matters little
 	recheckLeast    = time.Hour     // such a conclusion is put to the test after as long as it is old, within these bounds
 	recheckMost     = 6 * time.Hour
@@ -67,29 +67,29 @@ type Dead struct {
 	Guessed bool `json:"guessed,omitempty"`
 }
 
-// failure is an outcome that is to be written into a record.
-type failure struct {
+// Failure is an outcome that is to be written into a record.
+type Failure struct {
 	Outcome
-	refused bool // the token endpoint refused the grant, in whatever words
-	living  bool // the access token serves on
+	Refused bool // the token endpoint refused the grant, in whatever words
+	Living  bool // the access token serves on
 	// doubtful: the credential may be spent, by this attempt or by one before it that this one did not clear up
-	doubtful bool
+	Doubtful bool
 }
 
-// fail writes a failure into the record, and what follows from it and all before.
-func (r *Record) fail(id AccountID, f failure) {
-	dead, o := deadOf(id, *r), f.Outcome
-	o.carryOn(r.Rotation.Last)
-	if f.refused {
+// Fail writes a failure into the record, and what follows from it and all before.
+func (r *Record) Fail(id ID, f Failure) {
+	dead, o := DeadOf(id, *r), f.Outcome
+	o.CarryOn(r.Rotation.Last)
+	if f.Refused {
 		if o.Refusals++; o.Refusals == 1 {
 			o.RefusedSince = o.At
 		}
 	}
-	lasting := o.Refusals >= refusalsToDeath && o.At.Sub(o.RefusedSince) >= refusedToDeath
+	lasting := o.Refusals >= RefusalsToDeath && o.At.Sub(o.RefusedSince) >= refusedToDeath
 	switch {
-	case o.Class == RefreshPermanent, dead == nil && f.refused && lasting && !f.living:
+	case o.Class == RefreshPermanent, dead == nil && f.Refused && lasting && !f.Living:
 		dead = &Dead{Fingerprint: o.Fingerprint, At: o.At, Error: o.Error, Guessed: o.Class != RefreshPermanent}
-	case dead != nil && dead.Guessed && f.refused:
+	case dead != nil && dead.Guessed && f.Refused:
 		latest := *dead
 		latest.Error = o.Error
 		dead = &latest
@@ -97,8 +97,8 @@ func (r *Record) fail(id AccountID, f failure) {
 	r.Rotation.Last, r.Rotation.Dead = &o, dead
 }
 
-// carryOn makes a failure part of the run of failures that the record's latest outcome is the end of, if it is.
-func (o *Outcome) carryOn(prev *Outcome) {
+// CarryOn makes a failure part of the run of failures that the record's latest outcome is the end of, if it is.
+func (o *Outcome) CarryOn(prev *Outcome) {
 	o.FailingSince = o.At
 	if prev == nil || prev.Result != "failed" || prev.Fingerprint != o.Fingerprint {
 		return
@@ -109,8 +109,8 @@ func (o *Outcome) carryOn(prev *Outcome) {
 	o.Refusals, o.RefusedSince = prev.Refusals, prev.RefusedSince
 }
 
-// deadOf is what the record knows against its credential; nil: it may live.
-func deadOf(id AccountID, r Record) *Dead {
+// DeadOf is what the record knows against its credential; nil: it may live.
+func DeadOf(id ID, r Record) *Dead {
 	now := Fingerprint(id, r.Credential())
 	if d := r.Rotation.Dead; d != nil && d.Fingerprint == now {
 		return d
@@ -122,9 +122,9 @@ func deadOf(id AccountID, r Record) *Dead {
 	return &Dead{Fingerprint: now, At: last.At, Error: last.Error}
 }
 
-// quarantined says why the record's credential is dead, "" if it is not known to be.
-func quarantined(id AccountID, r Record) string {
-	switch d := deadOf(id, r); {
+// Quarantined says why the record's credential is dead, "" if it is not known to be.
+func Quarantined(id ID, r Record) string {
+	switch d := DeadOf(id, r); {
 	case d == nil:
 		return ""
 	case d.Guessed:
@@ -134,9 +134,9 @@ func quarantined(id AccountID, r Record) string {
 	}
 }
 
-// recheckAt is when a credential is tried again that was only concluded to be dead; zero: it is not to be.
-func recheckAt(id AccountID, r Record) time.Time {
-	d := deadOf(id, r)
+// RecheckAt is when a credential is tried again that was only concluded to be dead; zero: it is not to be.
+func RecheckAt(id ID, r Record) time.Time {
+	d := DeadOf(id, r)
 	if d == nil || !d.Guessed {
 		return time.Time{}
 	}
@@ -149,8 +149,8 @@ func recheckAt(id AccountID, r Record) time.Time {
 	return last.Add(min(max(last.Sub(d.At), recheckLeast), recheckMost))
 }
 
-// failing says since when refreshes with the record's credential fail, and why the latest did; zero: they do not.
-func failing(id AccountID, r Record) (since time.Time, why string) {
+// Failing says since when refreshes with the record's credential fail, and why the latest did; zero: they do not.
+func Failing(id ID, r Record) (since time.Time, why string) {
 	last := r.Rotation.Last
 	if last == nil || last.Result != "failed" || last.Error == condemnedByAnswers {
 		return time.Time{}, ""

@@ -1,4 +1,4 @@
-package tokenstore
+package record
 
 import (
 	"slices"
@@ -27,8 +27,8 @@ type Rejection struct {
 	Fingerprint string    `json:"fingerprint,omitempty"` // of the rejected credential
 }
 
-// formerly is the record's credential as a former one.
-func (r Record) formerly(since time.Time) *Former {
+// AsFormer is the record's credential as a former one.
+func (r Record) AsFormer(since time.Time) *Former {
 	f := &Former{Kind: r.Kind, ClientID: r.ClientID, ClientSecret: r.ClientSecret, RefreshToken: r.RefreshToken, Scope: r.Scope, Since: since.UTC()}
 	if c := r.Rotation.Claim; c != nil {
 		claim := *c
@@ -49,8 +49,8 @@ func (f *Former) clone() *Former {
 	return &c
 }
 
-// reinstated is the record with the former credential in its place again.
-func (r Record) reinstated(f *Former) Record {
+// Reinstated is the record with the former credential in its place again.
+func (r Record) Reinstated(f *Former) Record {
 	next := r.Clone()
 	next.Kind, next.ClientID, next.ClientSecret, next.RefreshToken, next.Scope = f.Kind, f.ClientID, f.ClientSecret, f.RefreshToken, f.Scope
 	if !f.RefreshToken.Equal(r.RefreshToken) {
@@ -60,16 +60,16 @@ func (r Record) reinstated(f *Former) Record {
 	return next
 }
 
-// sameCredential reports whether two records refresh with the same secrets, as the same client.
-func sameCredential(a, b Record) bool {
+// SameCredential reports whether two records refresh with the same secrets, as the same client.
+func SameCredential(a, b Record) bool {
 	return a.Kind == b.Kind && a.ClientID == b.ClientID && a.ClientSecret.Equal(b.ClientSecret) && a.RefreshToken.Equal(b.RefreshToken)
 }
 
-// usable reports whether a credential may come back to an account: it is one, and is neither dead nor spent as far as the record tells.
-func (f *Former) usable(id AccountID, in Record) bool {
-	r := in.reinstated(f)
+// Usable reports whether a credential may come back to an account: it is one, and is neither dead nor spent as far as the record tells.
+func (f *Former) Usable(id ID, in Record) bool {
+	r := in.Reinstated(f)
 	fingerprint := Fingerprint(id, r.Credential())
-	if fingerprint == "" || Flaw(r) != nil || quarantined(id, r) != "" {
+	if fingerprint == "" || Flaw(r) != nil || Quarantined(id, r) != "" {
 		return false
 	}
 	return !slices.Contains(in.Rotation.Spent, fingerprint)
@@ -77,25 +77,25 @@ func (f *Former) usable(id AccountID, in Record) bool {
 
 // Replace returns next, the record of an account with what an operator changes in it, completed by what must outlive the change of
 // a credential: the bookkeeping if there is none, else the former credential and the access token, until the new one has been exchanged.
-func Replace(id AccountID, old, next Record, now time.Time) Record {
+func Replace(id ID, old, next Record, now time.Time) Record {
 	next = next.Clone()
 	next.Rotation, next.Former = old.Clone().Rotation, old.Former.clone()
 	switch {
 	case next.Provider != old.Provider:
 		next.Former = nil
-	case sameCredential(old, next) && old.APIKey.Equal(next.APIKey):
+	case SameCredential(old, next) && old.APIKey.Equal(next.APIKey):
 		return next
 	case next.Kind == KindAPIKey:
 		next.Former = nil // a key serves at once: there is nothing to exchange it for
 	case next.Former == nil:
-		next.Former = old.formerly(now)
+		next.Former = old.AsFormer(now)
 	}
 	if !next.Credential().Equal(old.Credential()) {
 		next.Rotation = Rotation{Incarnation: NewIncarnation(), Generation: old.Rotation.Generation, Spent: next.Rotation.Spent, Writer: "operator"}
 	}
 	next.Rotation.Rejected = nil
-	next = givenBack(id, next)
-	if f := next.Former; f != nil && !f.usable(id, old) {
+	next = GivenBack(id, next)
+	if f := next.Former; f != nil && !f.Usable(id, old) {
 		next.Former = nil
 	}
 	return next
@@ -108,9 +108,9 @@ func (r Record) WithoutToken() Record {
 	return r
 }
 
-// keyed is what counts of a record whose type is a key: not the access token that a former type has left in it, whose
+// OfItsKind is what counts of a record whose type is a key: not the access token that a former type has left in it, whose
 // end is not the key's, nor what became of that one's refreshes.
-func (r Record) keyed() Record {
+func (r Record) OfItsKind() Record {
 	if r.Kind != KindAPIKey {
 		return r
 	}
@@ -122,10 +122,10 @@ func (r Record) keyed() Record {
 	return r
 }
 
-// givenBack is a record in which an operator has put the former credential back by hand: it needs no proof.
-func givenBack(id AccountID, r Record) Record {
+// GivenBack is a record in which an operator has put the former credential back by hand: it needs no proof.
+func GivenBack(id ID, r Record) Record {
 	f := r.Former
-	if f == nil || !sameCredential(r, r.reinstated(f)) {
+	if f == nil || !SameCredential(r, r.Reinstated(f)) {
 		return r
 	}
 	next := r.Clone()
@@ -136,15 +136,15 @@ func givenBack(id AccountID, r Record) Record {
 	return next
 }
 
-// fellBack reports whether a record shows the former credential again since another, by its fingerprint, was rejected.
-func fellBack(id AccountID, r Record, other string) bool {
+// FellBack reports whether a record shows the former credential again since another, by its fingerprint, was rejected.
+func FellBack(id ID, r Record, other string) bool {
 	rejected := r.Rotation.Rejected
 	return rejected != nil && rejected.Fingerprint == other && other != Fingerprint(id, r.Credential())
 }
 
-// rejects reports whether a refusal says that the new credential is no good. That the client is unknown says so only if it is another
+// Rejects reports whether a refusal says that the new credential is no good. That the client is unknown says so only if it is another
 // client than before.
-func rejects(r Record, f *Former, class RefreshClass) bool {
+func Rejects(r Record, f *Former, class RefreshClass) bool {
 	switch class {
 	case RefreshPermanent:
 		return true
@@ -155,9 +155,9 @@ func rejects(r Record, f *Former, class RefreshClass) bool {
 	return false
 }
 
-// outlives reports whether a rotation is still worth keeping in a record whose credential an operator replaced during the refresh: as
+// Outlives reports whether a rotation is still worth keeping in a record whose credential an operator replaced during the refresh: as
 // the former one, which the new one has yet to match.
-func outlives(cur, rotated Record) bool {
+func Outlives(cur, rotated Record) bool {
 	same := cur.Rotation.Incarnation == rotated.Rotation.Incarnation || cur.Former != nil
 	return same && cur.Rotation.Generation < rotated.Rotation.Generation && cur.Provider == rotated.Provider && !cur.Credential().IsZero()
 }

@@ -1,4 +1,4 @@
-package tokenstore
+package record
 
 import (
 	"bytes"
@@ -44,9 +44,9 @@ func (s Slip) breaks(kind Kind) bool {
 	return false
 }
 
-// closes reports a key whose default must not stand in for its last good value: it would open the account to others,
+// Closes reports a key whose default must not stand in for its last good value: it would open the account to others,
 // or present its credential in another client's name.
-func (s Slip) closes() bool {
+func (s Slip) Closes() bool {
 	return !s.LastGood && (s.Key == "tenant" || s.Key == "pools" || s.Key == "client_id")
 }
 
@@ -54,7 +54,7 @@ func (s Slip) closes() bool {
 func (s Slip) Remark() string {
 	what := "its default counts"
 	switch {
-	case s.Key == "provider" || s.Key == "type" || s.Key == "rotation.format" || s.closes():
+	case s.Key == "provider" || s.Key == "type" || s.Key == "rotation.format" || s.Closes():
 		return fmt.Sprintf("config_error in key %s: %s", s.Key, s.Rule)
 	case s.LastGood:
 		what = "its last good value counts"
@@ -64,8 +64,8 @@ func (s Slip) Remark() string {
 	return fmt.Sprintf("config_error in key %s: %s; until it is mended %s", s.Key, s.Rule, what)
 }
 
-// legible reports whether a load gave a record that the service can write its own keys onto.
-func legible(r Record, err error) bool {
+// Legible reports whether a load gave a record that the service can write its own keys onto.
+func Legible(r Record, err error) bool {
 	return err == nil || errors.Is(err, ErrUnreadable) && len(r.Slips) > 0
 }
 
@@ -82,8 +82,8 @@ func (r *Record) Mend(keys ...string) {
 	}
 }
 
-// settled is the record without the slips whose keys were given another value since.
-func (r Record) settled() Record {
+// Settled is the record without the slips whose keys were given another value since.
+func (r Record) Settled() Record {
 	if len(r.Slips) == 0 {
 		return r
 	}
@@ -96,20 +96,20 @@ func (r Record) settled() Record {
 	return r
 }
 
-// broken is the error of a record that nobody can use.
-func (r Record) broken() error {
-	return r.firstSlip(func(s Slip) bool { return s.breaks(r.Kind) })
+// Broken is the error of a record that nobody can use.
+func (r Record) Broken() error {
+	return r.FirstSlip(func(s Slip) bool { return s.breaks(r.Kind) })
 }
 
-// Faultless reports the first slip of a record that is about to be stored, as a *RecordError.
+// Faultless reports the first slip of a record that is about to be stored, as a *Error.
 func (r Record) Faultless() error {
-	return r.firstSlip(func(Slip) bool { return true })
+	return r.FirstSlip(func(Slip) bool { return true })
 }
 
-func (r Record) firstSlip(is func(Slip) bool) error {
+func (r Record) FirstSlip(is func(Slip) bool) error {
 	if i := slices.IndexFunc(r.Slips, is); i >= 0 {
 		s := r.Slips[i]
-		return &RecordError{Key: s.Key, Rule: strings.Join(append([]string{s.Rule}, hintsFor(r, s.Key)...), "; ")}
+		return &Error{Key: s.Key, Rule: strings.Join(append([]string{s.Rule}, hintsFor(r, s.Key)...), "; ")}
 	}
 	return nil
 }
@@ -125,9 +125,9 @@ func (r *Record) noteInForce() {
 	}
 }
 
-// standIn puts the last good values of slipped keys into r, as far as before, the account's record in memory, has them
+// StandIn puts the last good values of slipped keys into r, as far as before, the account's record in memory, has them
 // and is of the same life: a record that was made anew for somebody else must not serve as its predecessor did.
-func standIn(id AccountID, r, before Record) Record {
+func StandIn(id ID, r, before Record) Record {
 	if len(r.Slips) == 0 || !sameLife(id, r, before) {
 		return r
 	}
@@ -145,7 +145,7 @@ func standIn(id AccountID, r, before Record) Record {
 }
 
 // sameLife reports whether two records are one account's, edited or refreshed in between.
-func sameLife(id AccountID, r, before Record) bool {
+func sameLife(id ID, r, before Record) bool {
 	if before.Provider == "" {
 		return false
 	}

@@ -1,9 +1,9 @@
-package tokenstore
+package record
 
 import "slices"
 
-// graft puts a rotation's tokens onto a record that somebody edited meanwhile.
-func graft(onto, rotated Record) Record {
+// Graft puts a rotation's tokens onto a record that somebody edited meanwhile.
+func Graft(onto, rotated Record) Record {
 	next := onto.Clone()
 	next.AccessToken, next.TokenType, next.ObtainedAt, next.ExpiresAt = rotated.AccessToken, rotated.TokenType, rotated.ObtainedAt, rotated.ExpiresAt
 	next.Mend("access_token", "token_type", "obtained_at", "expires_at", "former")
@@ -13,15 +13,15 @@ func graft(onto, rotated Record) Record {
 	}
 	next.Rotation.Generation, next.Rotation.Claim = rotated.Rotation.Generation, nil
 	next.Rotation.Last, next.Rotation.Dead = rotated.Rotation.Last, rotated.Rotation.Dead
-	tellSpent(&next, rotated.Rotation.Spent...)
+	TellSpent(&next, rotated.Rotation.Spent...)
 	return next
 }
 
 // spentTold is how many spent credentials a record tells of.
 const spentTold = 16
 
-// tellSpent adds a credential that is exchanged now to those that the record tells.
-func tellSpent(r *Record, fingerprints ...string) {
+// TellSpent adds a credential that is exchanged now to those that the record tells.
+func TellSpent(r *Record, fingerprints ...string) {
 	for _, f := range fingerprints {
 		if !slices.Contains(r.Rotation.Spent, f) {
 			r.Rotation.Spent = append(r.Rotation.Spent, f)
