@@ -10,27 +10,27 @@ import (
 )
 
 // claim reads the record and writes our claim into it. It returns the claim, or nil and why there is nothing to redeem.
-func (s *Store) claim(a *account, trigger record.Trigger) (*claimed, RefreshResult) {
-	before, wanted := a.generation(), a.wanted()
+func (s *Store) claim(a *account, f *flight) (*claimed, RefreshResult) {
+	before, wanted := a.generation(), f.wanted
 	for conflicts := 0; ; {
 		if s.stopping.Err() != nil {
-			return nil, failed(a, &RefreshError{Class: record.RefreshNotSent, Message: errStopping.Error()})
+			return nil, a.failed(&RefreshError{Class: record.RefreshNotSent, Message: errStopping.Error()})
 		}
 		cur, err := s.load(a.id)
 		switch {
 		case errors.Is(err, ErrNotFound):
 			s.remove(a.id)
-			return nil, failed(a, &RefreshError{Class: record.RefreshMisconfigured, Message: "the account was removed"})
+			return nil, a.failed(&RefreshError{Class: record.RefreshMisconfigured, Message: "the account was removed"})
 		case errors.Is(err, ErrDeleted), errors.Is(err, record.ErrUnreadable):
 			s.unusable(a, err, cur)
-			return nil, failed(a, &RefreshError{Class: record.RefreshMisconfigured, Message: err.Error()})
+			return nil, a.failed(&RefreshError{Class: record.RefreshMisconfigured, Message: err.Error()})
 		case err != nil:
 			return nil, s.postponeForStore(a, "the store is not available: "+err.Error())
 		}
 		cur = s.take(a, cur)
 		rejected := record.FellBack(a.id, cur.record, wanted)
 		cur.record = s.complete(a, cur.record)
-		if early, ok := s.needless(a, cur.record, before, trigger); ok {
+		if early, ok := s.needless(a, cur.record, before, f); ok {
 			return nil, early
 		}
 		if rejected && a.living(time.Now().UnixNano()) {
@@ -41,11 +41,11 @@ func (s *Store) claim(a *account, trigger record.Trigger) (*claimed, RefreshResu
 			pause(s.stopping, wait)
 			continue
 		}
-		if early, ok := s.ambiguous(a, cur.record); ok {
+		if early, ok := s.ambiguous(a, cur.record, f.force); ok {
 			return nil, early
 		}
-		c := &claimed{began: time.Now(), driver: s.cfg.Drivers[cur.record.Provider], fingerprint: record.Fingerprint(a.id, cur.record.Credential()), trigger: trigger}
-		c.doubtful = s.doubted(a, cur.record.Rotation.Claim, c.fingerprint)
+		c := &claimed{began: time.Now(), driver: s.cfg.Drivers[cur.record.Provider], fingerprint: record.Fingerprint(a.id, cur.record.Credential()), trigger: f.trigger}
+		c.doubtful = a.look().mayBeSpentBy(cur.record.Rotation.Claim, c.fingerprint)
 		next := cur.record.Clone()
 		next.Rotation.Claim = &record.Claim{AttemptID: record.NewID(), Holder: s.cfg.Holder, Fingerprint: c.fingerprint, StartedAt: time.Now().UTC(), LeaseSeconds: int(s.cfg.Renewal.ClaimLease.Seconds())}
 		c.stored, err = s.write(a.id, next, cur.version, record.NewID())
@@ -59,44 +59,40 @@ func (s *Store) claim(a *account, trigger record.Trigger) (*claimed, RefreshResu
 		case err != nil:
 			return nil, s.postponeForStore(a, "the claim could not be written: "+err.Error())
 		}
-		a.regained()
+		s.change(a, func(l *lifecycle, _ time.Time) { l.memory.lost = nil }) // the claim has written memory's record
 		s.take(a, c.stored)
 		return c, RefreshResult{}
 	}
 }
 
-// doubted reports whether an earlier claim may have spent the credential.
-func (s *Store) doubted(a *account, earlier *record.Claim, fingerprint string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+// mayBeSpentBy reports whether an earlier claim may have spent the credential.
+func (l *lifecycle) mayBeSpentBy(earlier *record.Claim, fingerprint string) bool {
 	if earlier == nil || earlier.Fingerprint != fingerprint {
 		return false
 	}
-	return earlier.Ambiguous || earlier.Holder != s.cfg.Holder || earlier.AttemptID == a.doubtful
+	return earlier.Ambiguous || earlier.Holder != l.cfg.Holder || earlier.AttemptID == l.doubt.attempt
 }
 
 // needless reports whether the record just read makes a refresh unnecessary or impossible.
-func (s *Store) needless(a *account, r record.Record, before record.Generation, trigger record.Trigger) (RefreshResult, bool) {
-	t := a.token.Load()
-	a.mu.Lock()
-	problem, dead, forced := a.problem, a.quarantine, a.forcedLocked()
-	if a.record.Credential().Equal(r.Credential()) { // not so when the former one takes its place
-		problem = cmp.Or(problem, a.flawLocked())
+func (s *Store) needless(a *account, r record.Record, before record.Generation, f *flight) (RefreshResult, bool) {
+	l := a.look()
+	t, problem, now := l.token, l.problem, time.Now()
+	if l.record.Credential().Equal(r.Credential()) { // not so when the former one takes its place
+		problem = cmp.Or(problem, l.unfit())
 	}
-	recheck := trigger == record.TriggerSchedule && !a.recheck.IsZero() && !a.recheck.After(time.Now())
-	a.mu.Unlock()
+	recheck := f.trigger == record.TriggerSchedule && !l.verdict.recheck.IsZero() && !l.verdict.recheck.After(now)
 	switch {
 	case problem != nil: // postponed: a credential that cannot be used may be due
 		return s.postpone(a, &RefreshError{Class: record.RefreshMisconfigured, Message: problem.Error()}), true
-	case t != nil && t.generation > before && !t.refused.Load():
+	case t != nil && t.generation > before && !l.refused():
 		s.event("refresh_adopted", a)
 		return RefreshResult{Outcome: Adopted, GenerationAfter: t.generation, ExpiresAt: t.expires}, true
 	case r.OnHold():
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: ErrPaused.Error()}, true
 	case !s.cfg.Drivers[r.Provider].Refreshable(r):
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: "nothing to refresh with: a static or externally managed token"}, true
-	case dead != "" && !forced && !recheck:
-		return failed(a, &RefreshError{Class: record.RefreshPermanent, Message: dead}), true
+	case l.dead() && !f.force && !recheck:
+		return l.failed(&RefreshError{Class: record.RefreshPermanent, Message: l.verdict.quarantine}), true
 	}
 	return RefreshResult{}, false
 }
@@ -104,56 +100,66 @@ func (s *Store) needless(a *account, r record.Record, before record.Generation, 
 // longestLease bounds how long another process's claim is respected.
 const longestLease = 10 * time.Minute
 
-// foreign returns how long to wait before looking again at another process's claim; 0: there is none, or it is dead. A
-// claim is dead when this process has itself seen it unchanged for the lease: clocks of two machines are never compared. One that its
-// holder marked as ambiguous has ended.
-func (s *Store) foreign(a *account, c *record.Claim) time.Duration {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if c == nil || c.Holder == s.cfg.Holder || c.Ambiguous {
-		a.claimSeen, a.claimSince = "", time.Now().Add(-s.cfg.Renewal.ClaimLease) // at the least
+// foreign returns how long to wait before looking again at another process's claim; 0: there is none, or it is dead.
+func (s *Store) foreign(a *account, c *record.Claim) (wait time.Duration) {
+	s.change(a, func(l *lifecycle, now time.Time) { wait = min(l.sees(c, now), 200*time.Millisecond) })
+	return wait
+}
+
+// sees notes the record's claim and returns what is left of another process's lease; 0: there is none, or it is dead. A
+// claim is dead when this process has itself seen it unchanged for the lease: clocks of two machines are never compared. One
+// that its holder marked as ambiguous has ended.
+func (l *lifecycle) sees(c *record.Claim, now time.Time) time.Duration {
+	lease := l.cfg.Renewal.ClaimLease
+	if c == nil || c.Holder == l.cfg.Holder || c.Ambiguous {
+		l.peer = peerClaim{since: now.Add(-lease)} // at the least
 		return 0
 	}
-	if a.claimSeen != c.AttemptID {
-		a.claimSeen, a.claimSince = c.AttemptID, time.Now()
+	if l.peer.attempt != c.AttemptID {
+		l.peer = peerClaim{c.AttemptID, now}
 	}
-	left := max(s.cfg.Renewal.ClaimLease, min(time.Duration(c.LeaseSeconds)*time.Second, longestLease)) - time.Since(a.claimSince)
-	return min(max(left, 0), 200*time.Millisecond)
+	lease = max(lease, min(time.Duration(c.LeaseSeconds)*time.Second, longestLease))
+	return max(lease-now.Sub(l.peer.since), 0)
 }
 
 // ambiguous handles a claim that was left behind and whose refresh token may be spent: another process's, or ours if we
 // got no readable answer. The provider's replay policy says whether to use the living token up first.
-func (s *Store) ambiguous(a *account, r record.Record) (RefreshResult, bool) {
-	c, t := r.Rotation.Claim, a.token.Load()
-	if c == nil || c.Fingerprint != record.Fingerprint(a.id, r.Credential()) || t == nil {
-		return RefreshResult{}, false
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.forcedLocked() && (c.Holder == s.cfg.Holder || c.Ambiguous) {
-		return RefreshResult{}, false // nobody has the answer; without the mark another process may only be cut off from the store
-	}
-	if c.Holder == s.cfg.Holder && c.AttemptID != a.doubtful && !c.Ambiguous {
-		return RefreshResult{}, false // it could not be cleared, but nothing was spent
-	}
-	if a.doubtful != c.AttemptID {
-		a.doubtful, a.doubtSince = c.AttemptID, a.claimSince
-	}
-	if e := &a.evidence; e.doubted.IsZero() && e.class == ClassTokenRejected {
-		e.doubted = e.since // refused before this process knew of the doubt
-	}
-	at := a.replayAtLocked(t)
-	if !at.After(time.Now()) {
-		return RefreshResult{}, false
-	}
-	return failed(a, &RefreshError{Class: record.RefreshUnknown, Message: doubtful(at)}), true
+func (s *Store) ambiguous(a *account, r record.Record, force bool) (early RefreshResult, ok bool) {
+	s.change(a, func(l *lifecycle, now time.Time) {
+		if at := l.doubts(r, force, now); at.After(now) {
+			early, ok = l.failed(&RefreshError{Class: record.RefreshUnknown, Message: doubtful(at)}), true
+		}
+	})
+	return early, ok
 }
 
-// heedMarkLocked learns from the record that another process, or this one before a restart, got no readable answer.
-func (s *Store) heedMarkLocked(a *account, now time.Time) {
-	c := a.record.Rotation.Claim
-	if c != nil && c.Ambiguous && c.AttemptID != a.doubtful && c.Fingerprint == record.Fingerprint(a.id, a.record.Credential()) {
-		a.doubtful, a.doubtSince = c.AttemptID, now.Add(-s.cfg.Renewal.ClaimLease) // at the least
+// doubts notes whether the credential of a record may be spent, and returns when it may be presented again; zero: now.
+func (l *lifecycle) doubts(r record.Record, force bool, now time.Time) time.Time {
+	c := r.Rotation.Claim
+	if c == nil || c.Fingerprint != record.Fingerprint(l.id, r.Credential()) || l.token == nil {
+		return time.Time{}
+	}
+	ours := c.Holder == l.cfg.Holder
+	switch {
+	case force && (ours || c.Ambiguous): // nobody has the answer; without the mark another process may only be cut off from the store
+		return time.Time{}
+	case ours && c.AttemptID != l.doubt.attempt && !c.Ambiguous: // it could not be cleared, but nothing was spent
+		return time.Time{}
+	}
+	if l.doubt.attempt != c.AttemptID {
+		l.doubt = doubt{attempt: c.AttemptID, since: l.peer.since, refused: l.doubt.refused}
+	}
+	if l.doubt.refused.IsZero() {
+		l.doubt.refused = l.objections.since // refused before this process knew of the doubt
+	}
+	return l.replayAt(l.token, now)
+}
+
+// heedMark learns from the record that another process, or this one before a restart, got no readable answer.
+func (l *lifecycle) heedMark(now time.Time) {
+	c := l.record.Rotation.Claim
+	if c != nil && c.Ambiguous && c.AttemptID != l.doubt.attempt && c.Fingerprint == record.Fingerprint(l.id, l.record.Credential()) {
+		l.doubt = doubt{attempt: c.AttemptID, since: now.Add(-l.cfg.Renewal.ClaimLease), refused: l.doubt.refused} // at the least
 	}
 }
 
@@ -163,36 +169,33 @@ func doubtful(at time.Time) string {
 		"its refresh token may be spent, and is tried again shortly before the access token ends, at " + at.UTC().Format(time.RFC3339)
 }
 
-// replayAt is when the credential of an ambiguous account may be presented again; zero: now.
-func (a *account) replayAt(now time.Time) time.Time {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	t := a.token.Load()
-	if t == nil || a.driver == nil {
+// nextReplay is when the credential of an ambiguous account may be presented again; zero: now.
+func (l *lifecycle) nextReplay(now time.Time) time.Time {
+	if l.token == nil || l.driver == nil {
 		return time.Time{}
 	}
-	if at := a.replayAtLocked(t); at.After(now) {
+	if at := l.replayAt(l.token, now); at.After(now) {
 		return at
 	}
 	return time.Time{}
 }
 
-// replayAtLocked is when the doubtful credential may be presented again; zero: now.
-func (a *account) replayAtLocked(t *token) time.Time {
-	policy, _ := a.driver.Replay()
-	if policy == ReplayGrace && !a.graceOpenLocked() {
+// replayAt is when the doubtful credential may be presented again; zero: now.
+func (l *lifecycle) replayAt(t *token, now time.Time) time.Time {
+	policy, _ := l.driver.Replay()
+	if policy == ReplayGrace && !l.graceOpen(now) {
 		policy = ReplayStrict // the predecessor is not accepted any more
 	}
-	end, life := a.endLocked(t)
-	at := replayAt(policy, !t.refused.Load(), end, life)
-	if e := a.evidence; !at.IsZero() && !e.doubted.IsZero() { // refused while healthy, and not accepted since
-		at = earlier(at, e.doubted.Add(disbelief))
+	end, life := l.end(t, now)
+	at := replayAt(policy, !l.refused(), end, life)
+	if !at.IsZero() && !l.doubt.refused.IsZero() { // refused while healthy, and not accepted since
+		at = earlier(at, l.doubt.refused.Add(disbelief))
 	}
 	return at
 }
 
-// graceOpenLocked reports whether a doubtful credential had better be tried again now than later.
-func (a *account) graceOpenLocked() bool {
-	policy, grace := a.driver.Replay()
-	return policy == ReplayGrace && a.doubtful != "" && (grace <= 0 || time.Since(a.doubtSince) <= grace)
+// graceOpen reports whether a doubtful credential had better be tried again now than later.
+func (l *lifecycle) graceOpen(now time.Time) bool {
+	policy, grace := l.driver.Replay()
+	return policy == ReplayGrace && l.doubt.attempt != "" && (grace <= 0 || now.Sub(l.doubt.since) <= grace)
 }

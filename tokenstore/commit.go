@@ -28,15 +28,14 @@ func (s *Store) commit(a *account, e JournalEntry, version record.Version, j *jo
 				s.committed(a, e, waits, j, "account_adopted")
 				return
 			default:
-				next, version = a.rebased(cur.record, e), cur.version
+				next, version = a.look().rebased(cur.record, e, time.Now()), cur.version
 			}
 			err = rerr
 		}
 		if err == nil {
 			saved, werr := s.write(a.id, next, version, e.Attempt)
 			if werr == nil {
-				s.landed(a)
-				s.take(a, saved)
+				s.takeSaved(a, saved)
 				s.committed(a, e, waits, j, "rotation_saved")
 				return
 			}
@@ -49,7 +48,7 @@ func (s *Store) commit(a *account, e JournalEntry, version record.Version, j *jo
 			}
 		}
 		if waits++; waits == 1 {
-			s.stuck(a)
+			s.change(a, func(l *lifecycle, _ time.Time) { l.stuck = l.flight != nil })
 			s.unsaved.Add(1)
 			s.metrics.unsaved.Inc()
 			s.event("rotation_unsaved", a, zapError(err))
@@ -58,15 +57,6 @@ func (s *Store) commit(a *account, e JournalEntry, version record.Version, j *jo
 			j = s.journalise(a, e)
 		}
 		s.pauseForStore(backoff(waits, 50*time.Millisecond, 5*time.Second, 0, rand.Float64())) //nolint:gosec // jitter
-	}
-}
-
-// stuck marks a save that takes long: picks and reports do not wait for its end.
-func (s *Store) stuck(a *account) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.flight != nil {
-		a.flight.stuck = true
 	}
 }
 
@@ -99,14 +89,14 @@ const (
 // (undelete brings it back) or whose credential cannot be read is waited for, since it may come back with the credential that
 // we spent. What else is wrong with it does not matter: nothing but the service's own keys is written.
 func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere, err error) {
-	a.spend(e.Record.Rotation.Spent...)
+	s.change(a, func(l *lifecycle, _ time.Time) { l.memory.spend(e.Record.Rotation.Spent...) })
 	cur, err = s.load(a.id)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return cur, foundGone, nil
 	case err == nil, record.Legible(cur.record, err) && !cur.record.Slipped("refresh_token"):
 	case errors.Is(err, ErrDeleted), errors.Is(err, record.ErrUnreadable):
-		s.landed(a)
+		s.change(a, func(l *lifecycle, _ time.Time) { l.saving = false })
 		s.unusable(a, err, cur)
 		return cur, foundOld, err
 	case err != nil:
@@ -117,7 +107,7 @@ func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere
 	rotated := record.Fingerprint(a.id, e.Record.Credential()) != e.Spent
 	switch {
 	case now.WriteID == e.Attempt: // saved, and its answer was lost
-	case rotated && (credential == e.Spent || a.isSpent(credential)): // whoever wrote it, and in whichever incarnation
+	case rotated && (credential == e.Spent || a.look().memory.isSpent(credential)): // whoever wrote it, and in whichever incarnation
 		return cur, foundOld, nil
 	case rotated && record.Outlives(cur.record, e.Record):
 		return cur, foundOld, nil
@@ -127,8 +117,7 @@ func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere
 	default:
 		return cur, foundOld, nil
 	}
-	s.landed(a)
-	s.take(a, cur)
+	s.takeSaved(a, cur)
 	return cur, foundDone, nil
 }
 
@@ -144,30 +133,13 @@ func (s *Store) replay() {
 	}
 	for id, es := range byAccount {
 		a := s.ensure(id)
-		a.mu.Lock()
-		s.saveLocked(a, func() {
-			for _, e := range es {
-				s.log.Warn("a rotation was left in the journal by an earlier process: saving it", zap.String("account", string(id)))
-				s.commit(a, e, 0, nil)
-			}
+		s.change(a, func(l *lifecycle, _ time.Time) {
+			s.save(a, l, func() {
+				for _, e := range es {
+					s.log.Warn("a rotation was left in the journal by an earlier process: saving it", zap.String("account", string(id)))
+					s.commit(a, e, 0, nil)
+				}
+			})
 		})
-		a.mu.Unlock()
 	}
-}
-
-// saveLocked runs a flight that has nothing to do but to save, unless the store is stopping. There must be no other: two
-// flights of one account could spend one credential.
-func (s *Store) saveLocked(a *account, work func()) {
-	f := newFlight(record.TriggerSchedule)
-	f.saving = true
-	f.finish(RefreshResult{ID: a.id, Outcome: Adopted})
-	if !s.begin() {
-		return
-	}
-	a.flight = f
-	a.planLocked(s.cfg.Renewal.Lead)
-	go func() {
-		s.renewals.wake(a)
-		s.fly(a, f, work)
-	}()
 }

@@ -18,9 +18,7 @@ func zapError(err error) zap.Field                    { return zap.Error(err) }
 // event writes one of the events of the interface: info tells the story of an incident, the steady state is silent.
 func (s *Store) event(name string, a *account, fields ...zap.Field) {
 	if a != nil {
-		a.mu.Lock()
-		provider := a.record.Provider
-		a.mu.Unlock()
+		provider := a.look().record.Provider
 		fields = append([]zap.Field{zap.String("account", string(a.id)), zap.String("provider", provider)}, fields...)
 	}
 	s.tell(name, append(fields, s.advice(name, a)...)...)
@@ -45,11 +43,12 @@ func (s *Store) advice(event string, a *account) []zap.Field {
 
 // tellRemarks logs what has become wrong with a record that can be used: once, however often it is read.
 func (s *Store) tellRemarks(a *account) {
-	a.mu.Lock()
-	now := [2]string{strings.Join(append(slipRemarks(a.record), a.record.Hints()...), "; "), endsBeforeRenewal(a.record, a.driver)}
+	l := a.look()
+	now := [2]string{strings.Join(append(slipRemarks(l.record), l.record.Hints()...), "; "), endsBeforeRenewal(l.record, l.driver)}
+	s.mu.Lock()
 	was := a.told
 	a.told = now
-	a.mu.Unlock()
+	s.mu.Unlock()
 	for i, name := range []string{"record_slip", "record_ends"} {
 		if now[i] != "" && now[i] != was[i] {
 			s.event(name, a, zap.String("remark", now[i]))
@@ -86,18 +85,13 @@ func (p Pick) served(more ...zap.Field) []zap.Field {
 
 // tokenExpired marks the moment a token was found dead, once per generation.
 func (s *Store) tokenExpired(a *account, who ...zap.Field) {
-	a.mu.Lock()
-	first := a.flight == nil
-	a.mu.Unlock()
-	if first {
+	if a.look().flight == nil {
 		s.event("token_expired_detected", a, append(who, zap.Uint64("generation", uint64(a.generation())))...)
 	}
 }
 
 func (s *Store) noteRefresh(a *account, trigger record.Trigger, r RefreshResult) {
-	a.mu.Lock()
-	provider := known(a.record.Provider, s.cfg.Drivers)
-	a.mu.Unlock()
+	provider := known(a.look().record.Provider, s.cfg.Drivers)
 	s.metrics.refreshes.WithLabelValues(provider, string(trigger), string(r.Outcome), string(r.Class)).Inc()
 	fields := []zap.Field{zap.String("trigger", string(trigger)), zapDuration("duration", r.Duration)}
 	switch r.Outcome {

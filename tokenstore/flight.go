@@ -18,9 +18,6 @@ type flight struct {
 	trigger record.Trigger // of who started it
 	wanted  string         // fingerprint of the credential that memory had when it was asked for
 	force   bool           // an operator insists: a credential that may be spent, or was refused for good, is presented all the same
-	saving  bool           // the token is installed, its record not saved yet; behind the account's mu, as the two that follow
-	stuck   bool           // saving takes long: nobody waits for it
-	next    *flight        // of those who found the new token wanting too, begun when this one has landed
 	done    chan struct{}  // closed when the result is known; saving it may still go on
 	result  RefreshResult  // valid after done
 	landed  chan struct{}  // closed when all is saved and the account may fly again
@@ -69,47 +66,57 @@ func (s *Store) join(a *account, gen record.Generation, trigger record.Trigger) 
 }
 
 // joinFlight is join; with force a newer token does not do.
-func (s *Store) joinFlight(a *account, gen record.Generation, trigger record.Trigger, force bool) *flight {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if t := a.token.Load(); t != nil && t.generation > gen && !t.refused.Load() && !force {
-		f := newFlight(trigger)
-		f.finish(RefreshResult{ID: a.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.generation, ExpiresAt: t.expires})
-		return f
-	}
-	if t := a.token.Load(); t != nil && t.refused.Load() && trigger != record.TriggerOperator {
+func (s *Store) joinFlight(a *account, gen record.Generation, trigger record.Trigger, force bool) (f *flight) {
+	s.change(a, func(l *lifecycle, now time.Time) {
+		if f = l.joined(gen, trigger, force, now); f != nil {
+			return
+		}
+		f = l.newFlight(trigger, force)
+		switch {
+		case !s.begin():
+			f.finish(l.failed(&RefreshError{Class: record.RefreshNotSent, Message: errStopping.Error()}))
+		case l.flight != nil:
+			l.next = f
+		default:
+			l.flight = f
+			go s.fly(a, f, func() { s.refreshInFlight(a, f) })
+		}
+	})
+	return f
+}
+
+// newFlight is a flight with the record's credential.
+func (l *lifecycle) newFlight(trigger record.Trigger, force bool) *flight {
+	if l.refused() && trigger != record.TriggerOperator {
 		trigger = record.TriggerResponse
 	}
-	cur := a.flight
-	switch {
-	case cur == nil && trigger == record.TriggerSchedule && a.due.After(time.Now()): // what made it due is over
-		f := newFlight(trigger)
-		f.finish(RefreshResult{ID: a.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: gen})
-		return f
-	case cur == nil:
-	case cur.stuck && trigger == record.TriggerOperator:
-		f := newFlight(trigger)
-		f.finish(failed(a, &RefreshError{Class: record.RefreshNotSent, Message: "the store has not taken the latest rotation yet"}))
-		return f
-	case !cur.ended() || cur.stuck:
-		return cur
-	case cur.next != nil:
-		return cur.next
-	}
 	f := newFlight(trigger)
-	f.force, f.wanted = force, record.Fingerprint(a.id, a.record.Credential())
-	if !s.begin() {
-		f.finish(failed(a, &RefreshError{Class: record.RefreshNotSent, Message: errStopping.Error()}))
-		return f
-	}
-	if cur != nil {
-		cur.next = f
-		a.planLocked(s.cfg.Renewal.Lead) // picks may wait for it too
-		return f
-	}
-	a.flight = f
-	go s.fly(a, f, func() { s.refreshInFlight(a, f, trigger) })
+	f.force, f.wanted = force, record.Fingerprint(l.id, l.record.Credential())
 	return f
+}
+
+// joined is the flight of somebody who found a generation wanting: the running one, the one that follows it, or one that
+// has ended already; nil: a new one is due.
+func (l *lifecycle) joined(gen record.Generation, trigger record.Trigger, force bool, now time.Time) *flight {
+	ended := func(r RefreshResult) *flight {
+		f := newFlight(trigger)
+		f.finish(r)
+		return f
+	}
+	t, cur := l.token, l.flight
+	switch {
+	case t != nil && t.generation > gen && !l.refused() && !force:
+		return ended(RefreshResult{ID: l.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.generation, ExpiresAt: t.expires})
+	case cur == nil && trigger == record.TriggerSchedule && !l.refused() && !l.isDue(now): // what made it due is over
+		return ended(RefreshResult{ID: l.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: gen})
+	case cur == nil:
+		return nil
+	case l.stuck && trigger == record.TriggerOperator:
+		return ended(l.failed(&RefreshError{Class: record.RefreshNotSent, Message: "the store has not taken the latest rotation yet"}))
+	case !cur.ended() || l.stuck:
+		return cur
+	}
+	return l.next
 }
 
 // fly does a flight's work to its end, saving included.
@@ -118,30 +125,39 @@ func (s *Store) fly(a *account, f *flight, work func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.Panicked("refresh", p, debug.Stack())
-			f.finish(failed(a, &RefreshError{Class: record.RefreshUnknown, Message: fmt.Sprint("internal error: ", p)}))
+			f.finish(a.failed(&RefreshError{Class: record.RefreshUnknown, Message: fmt.Sprint("internal error: ", p)}))
 		}
-		a.mu.Lock()
-		a.flight = f.next
-		a.planLocked(s.cfg.Renewal.Lead)
-		a.mu.Unlock()
+		var next *flight
+		s.change(a, func(l *lifecycle, _ time.Time) { next = l.landed() })
 		close(f.landed)
-		s.regain(a)
-		if next := f.next; next != nil {
-			go s.fly(a, next, func() { s.refreshInFlight(a, next, next.trigger) })
+		s.restore(a)
+		if next != nil {
+			go s.fly(a, next, func() { s.refreshInFlight(a, next) })
 		}
-		s.renewals.wake(a)
 	}()
 	work()
 }
 
-func (s *Store) refreshInFlight(a *account, f *flight, trigger record.Trigger) {
+func (s *Store) refreshInFlight(a *account, f *flight) {
 	started := time.Now()
 	before := a.generation()
-	s.refresh(a, trigger, func(r RefreshResult) {
+	s.refresh(a, f, func(r RefreshResult) {
 		r.ID, r.GenerationBefore, r.Duration = a.id, before, time.Since(started)
-		s.noteRefresh(a, trigger, r)
+		s.noteRefresh(a, f.trigger, r)
 		f.finish(r)
 	})
+}
+
+// save runs a flight that has nothing to do but to save, unless the store is stopping. There must be no other: two
+// flights of one account could spend one credential. To be called from within change.
+func (s *Store) save(a *account, l *lifecycle, work func()) {
+	f := newFlight(record.TriggerSchedule)
+	f.finish(RefreshResult{ID: l.id, Outcome: Adopted})
+	if !s.begin() {
+		return
+	}
+	l.flight, l.saving = f, true
+	go s.fly(a, f, work)
 }
 
 // begin registers a flight unless the store is stopping.
@@ -155,22 +171,13 @@ func (s *Store) begin() bool {
 	return true
 }
 
-// forcedLocked reports whether an operator insists on the running refresh.
-func (a *account) forcedLocked() bool { return a.flight != nil && a.flight.force }
+func (a *account) failed(e *RefreshError) RefreshResult { return failed(a.id, a.generation(), e) }
 
-// wanted is the credential that the running refresh was asked for.
-func (a *account) wanted() string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.flight == nil {
-		return ""
-	}
-	return a.flight.wanted
-}
+func (l *lifecycle) failed(e *RefreshError) RefreshResult { return failed(l.id, l.generation(), e) }
 
-func failed(a *account, e *RefreshError) RefreshResult {
+func failed(id record.ID, gen record.Generation, e *RefreshError) RefreshResult {
 	return RefreshResult{
-		ID: a.id, Outcome: Failed, GenerationAfter: a.generation(), Class: e.Class, Status: e.Status,
+		ID: id, Outcome: Failed, GenerationAfter: gen, Class: e.Class, Status: e.Status,
 		Retryable: e.Class != record.RefreshPermanent && e.Class != record.RefreshMisconfigured, Error: e.Error(),
 	}
 }

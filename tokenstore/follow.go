@@ -41,7 +41,7 @@ func (s *Store) sync(ctx context.Context) error {
 			s.tellLoading(i, len(heads))
 		}
 		listed[h.ID] = true
-		if a := s.account(h.ID); a != nil && a.at() == h.Version {
+		if a := s.account(h.ID); a != nil && a.look().version == h.Version {
 			continue
 		}
 		g.Go(func() error { return s.reload(h.ID) })
@@ -78,7 +78,7 @@ func (s *Store) reload(id record.ID) error {
 		s.unusable(s.ensure(id), err, cur)
 		s.log.Warn("account cannot be used", zap.String("account", string(id)), zap.Error(err))
 	case withheld:
-		if a := s.ensure(id); a.at() == 0 {
+		if a := s.ensure(id); a.look().version == 0 {
 			s.unusable(a, err, cur)
 		}
 		if !again {
@@ -149,5 +149,14 @@ func (s *Store) follow() {
 			s.loaded.Store(true)
 			s.rebuildSoon()
 		}
+	}
+}
+
+// unusable notes that the record is there but cannot be used, so that nobody knows whom it may serve.
+func (s *Store) unusable(a *account, err error, r stored) {
+	var news bool
+	s.change(a, func(l *lifecycle, _ time.Time) { news = l.unreadable(err, errors.Is(err, ErrDeleted), r) })
+	if news {
+		s.event("account_paused", a, zapString("reason", WhyDeleted))
 	}
 }

@@ -1,9 +1,8 @@
 package tokenstore
 
 import (
+	"sync"
 	"time"
-
-	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 const (
@@ -11,206 +10,256 @@ const (
 	strikeMost     = time.Minute
 	probeAfter     = 30 * time.Minute // of a cooldown, whatever the provider said: one attempt looks whether it is over
 	probeLease     = time.Minute      // until the next one may, if the first told nothing
-	downMost       = 30 * time.Second // unreachable upstream: 1 s, doubling
 )
 
-// accepted takes an accepted token as evidence. Cheap when nothing is on file.
-func (s *Store) accepted(p Pick, resp Response, trail *Trail) {
-	a := p.account
-	t := a.token.Load()
-	if t != nil && t.generation == p.Generation && !t.accepted.Load() {
-		t.accepted.Store(true)
-	}
-	if p.at-a.acceptedAt.Load() > int64(time.Second) { // seldom, so that busy processors do not fight for it
-		a.acceptedAt.Store(p.at)
-	}
-	if a.troubled.Load() && t != nil && t.generation == p.Generation {
-		s.clear(p, resp)
-	}
-	if s.faults.any.Load() { // a good request of that shape: the shape is not what is wrong
-		s.faults.forget(p.fault())
-	}
-	if trail != nil {
-		s.blame(p, trail)
-	}
+// health is what answers say of an account. Its methods are those of [seat] that write what picks read.
+type health struct {
+	mu sync.Mutex // guards what follows; no other lock is taken under it
+
+	view     view // of the credential's life, as published last
+	refused  bool // the provider refuses the token and a refresh is wanted
+	evidence evidence
+	cooldown Cooldown
+	cooledAt time.Time   // when the cooldown began
+	strikes  int         // consecutive rate limits without a reset time
+	reminder *time.Timer // ends the suspicion
 }
 
-// clear ends what an accepted attempt disproves. One that was picked before the refusals came disproves nothing.
-func (s *Store) clear(p Pick, resp Response) {
-	a := p.account
-	a.mu.Lock()
-	a.strikes = 0
-	if p.at >= a.evidence.since.UnixNano() {
-		a.trustLocked()
-	}
-	cooling := a.coolUntil.Load() != 0
-	released := cooling && (p.at > a.cooledAt.UnixNano() || a.driver != nil && a.driver.Room(resp.Header))
-	if released {
-		a.warmLocked()
-	}
-	a.troubled.Store(cooling && !released || !a.evidence.since.IsZero())
-	a.planLocked(s.cfg.Renewal.Lead)
-	a.mu.Unlock()
-	s.renewals.wake(a)
-	if released {
-		s.event("cooldown_released", a, p.who()...)
-	}
+// healthy reports whether the account accepted a token within the last minute, and no request that was accepted
+// elsewhere has been refused since.
+func (a *seat) healthy(now time.Time) bool {
+	at := a.acceptedAt.Load()
+	return at != 0 && now.UnixNano()-at < int64(healthyFor) && !a.health.evidence.proven
 }
 
-// blame looks back from an accepted attempt: a refresh in this request has proved right, and an account that refused this very
-// request was to blame, not the request.
-func (s *Store) blame(p Pick, trail *Trail) {
-	if trail.hasRefreshed(p.Account) {
-		p.account.mu.Lock()
-		p.account.respondedAt = time.Time{}
-		p.account.planLocked(s.cfg.Renewal.Lead)
-		p.account.mu.Unlock()
-		s.renewals.wake(p.account)
+// judge takes a refusal as evidence, unless the request is guilty, and says what is known of the account. recent and known
+// say whether requests like it were found guilty within a minute, and within the time that such findings are kept.
+func (a *seat) judge(p Pick, class Class, trail *Trail, recent, known bool, now time.Time) situation {
+	h, t, shape := &a.health, a.token.Load(), p.shape()
+	sit := situation{static: h.view.static, refreshed: trail.hasRefreshed(a.id)}
+	if t == nil || t.generation != p.Generation { // evidence about an older token says nothing of this one
+		sit.newer = t != nil && t.generation > p.Generation && !h.refused
+		return sit
 	}
-	for _, e := range trail.tried {
-		a := s.account(e.account)
-		if a == nil || a == p.account || e.class != ClassTokenRejected && e.class != ClassAccountBlocked {
-			continue
+	healthy := a.healthy(now)
+	sit.refreshed = sit.refreshed || t.unproven(now)
+	sit.twice = healthy && trail.hasRefreshed(a.id)
+	sit.known = healthy && known || recent
+	// Two healthy tokens may both be revoked at once: a fresh one that was refused, too, tells. And fresh tokens may all be
+	// refused where every account is dead: one that others were just served with tells.
+	// So does one that was refreshed within the last minute and accepted since: nobody revokes twice a minute.
+	sit.withheld = !h.view.inFlight && now.Before(h.view.respondedAt.Add(responsePause))
+	sit.renewed = sit.withheld && healthy && t.accepted.Load() && a.acceptedAt.Load() >= h.view.respondedAt.UnixNano()
+	fresh := sit.refreshed || trail.refusedFresh() || sit.known || sit.renewed || class != ClassTokenRejected
+	sit.healthy = healthy
+	sit.guilty = fresh && trail.accused(a.id, class) && (healthy || sit.refreshed && trail.refusedHealthy())
+	sit.dear = trail != nil && trail.dear || healthy && sit.known
+	if sit.guilty {
+		return sit
+	}
+	h.evidence.add(class, shape, now)
+	a.troubled.Store(true)
+	if !healthy {
+		a.suspect(a.suspicionOf(class, sit, t, now), now)
+	}
+	return sit
+}
+
+// suspicionOf is what a refusal makes of a token that is not known to be healthy.
+func (a *seat) suspicionOf(class Class, sit situation, t *token, now time.Time) suspicion {
+	h := &a.health
+	d := suspicion{class: class, until: now.Add(suspectFor).UnixNano(), bench: len(h.evidence.shapes) >= shapesToConvict}
+	if class != ClassTokenRejected {
+		if d.bench {
+			d.until = now.Add(blockedFor).UnixNano()
 		}
-		s.suspect(a, e)
-		if e.class == ClassTokenRejected && !trail.hasRefreshed(e.account) {
-			s.refreshRefused(a, e.generation)
+		return d
+	}
+	hopeless := sit.refreshed || sit.static || h.view.dead
+	if d.ask = !hopeless && !sit.dear; d.ask {
+		h.refused = true
+		planned := h.view.respondedAt.Add(responsePause) // which the suspicion must outlive, or the plan is dropped
+		d.until = later(now.Add(suspectFor), planned.Add(disbelief)).UnixNano()
+	}
+	d.bench = d.bench && (hopeless || sit.withheld)
+	if d.bench && sit.static {
+		d.until = now.Add(blockedFor).UnixNano() // nothing but time can mend it
+	}
+	return d
+}
+
+// suspect puts a suspicion in force. A bench is not shortened by a lesser one.
+func (a *seat) suspect(d suspicion, now time.Time) {
+	old := a.suspicion.Load()
+	if old != nil && old.bench && old.until > d.until {
+		d.bench, d.until = true, old.until
+	}
+	if old != nil && old.tired {
+		d.ask, d.tired = false, true
+	}
+	a.suspicion.Store(&d)
+	a.liveUntil.Store(0)
+	a.convict(now)
+	a.remind(now)
+}
+
+// convict benches a token that the provider refused when the token endpoint has refused the credential, too. One that
+// was never accepted serves an attempt a minute, no more.
+func (a *seat) convict(now time.Time) {
+	h, t, d := &a.health, a.token.Load(), a.suspicion.Load()
+	if t == nil || d == nil || d.class != ClassTokenRejected || !h.view.dead {
+		return
+	}
+	convicted := suspicion{class: d.class, until: never, bench: true, dead: len(h.evidence.shapes) >= shapesToConvict, rest: d.rest}
+	if !t.accepted.Load() {
+		convicted.dead = true
+		if convicted.rest == 0 {
+			convicted.rest = now.Add(suspectFor).UnixNano()
 		}
+	}
+	a.suspicion.Store(&convicted)
+}
+
+// remind sees to it that the suspicion is forgotten in time. One timer, however many refusals there are.
+func (a *seat) remind(now time.Time) {
+	h := &a.health
+	if h.reminder != nil {
+		h.reminder.Stop()
+		h.reminder = nil
+	}
+	if d := a.suspicion.Load(); d != nil && d.until != never {
+		h.reminder = time.AfterFunc(time.Duration(d.until-now.UnixNano()), a.expired)
 	}
 }
 
-// suspect puts an account behind others, healthy or not: it refused what another accepted. That alone benches nobody, unless the
-// provider said that the account itself is blocked.
-func (s *Store) suspect(a *account, e tried) {
-	now := time.Now()
-	a.mu.Lock()
-	defer s.renewals.wake(a)
-	defer a.mu.Unlock()
-	t := a.token.Load()
-	if t == nil || t.generation != e.generation || a.evidence.class != e.class || a.evidence.since.IsZero() {
+// forget ends a suspicion whose time is up. What it rests on stays until a token is accepted or replaced: the next refusal
+// may corroborate it.
+func (a *seat) forget(now time.Time) {
+	if d := a.suspicion.Load(); d != nil && d.until <= now.UnixNano() {
+		a.unsuspect()
+		return
+	}
+	a.remind(now) // a newer one, or the clock was set back
+}
+
+// trust ends a suspicion and what it rests on.
+func (a *seat) trust() {
+	a.health.evidence = evidence{}
+	a.unsuspect()
+}
+
+func (a *seat) unsuspect() {
+	a.suspicion.Store(nil)
+	a.health.refused = false
+	if t := a.token.Load(); t != nil {
+		a.liveUntil.Store(t.usableUntil)
+	}
+}
+
+// tire has nobody wait any more for the refresh that a suspect token asks for: it takes long, and the token may be fine.
+func (a *seat) tire() {
+	if d := a.suspicion.Load(); d != nil && d.ask {
+		tired := *d
+		tired.ask, tired.tired = false, true
+		a.suspicion.CompareAndSwap(d, &tired)
+	}
+}
+
+// implicate puts the account behind others, healthy or not: it refused what another accepted. That alone benches nobody,
+// unless the provider said that the account itself is blocked.
+func (a *seat) implicate(e tried, now time.Time) {
+	h, t := &a.health, a.token.Load()
+	if t == nil || t.generation != e.generation || h.evidence.class != e.class || h.evidence.since.IsZero() {
 		return // replaced or accepted since
 	}
-	a.evidence.proven = true
-	d := a.suspicionOf(e.class, situation{refreshed: t.unproven(), static: a.driver != nil && !a.driver.Refreshable(a.record)}, t, now)
+	h.evidence.proven = true
+	d := a.suspicionOf(e.class, situation{refreshed: t.unproven(now), static: h.view.static}, t, now)
 	if d.bench = e.class == ClassAccountBlocked || a.benched(now) != nil; e.class == ClassAccountBlocked {
 		d.until = now.Add(blockedFor).UnixNano()
 	}
-	s.suspectLocked(a, d)
-	a.planLocked(s.cfg.Renewal.Lead)
+	a.suspect(d, now)
 }
 
-// refreshRefused refreshes a refused token that no request waits for, if it may be refreshed now.
-func (s *Store) refreshRefused(a *account, gen record.Generation) {
-	now := time.Now()
-	a.mu.Lock()
-	may := a.wakeable(now.UnixNano()) && !now.Before(a.respondedAt.Add(responsePause))
-	a.mu.Unlock()
-	if may {
-		s.join(a, gen, record.TriggerResponse)
+// succeeded ends what an accepted attempt disproves, and reports whether that was a cooldown. One that was picked before
+// the refusals came disproves nothing. room: its answer shows that no limit is used up.
+func (a *seat) succeeded(at int64, room bool) (released bool) {
+	h := &a.health
+	h.strikes = 0
+	if at >= h.evidence.since.UnixNano() {
+		a.trust()
 	}
+	cooling := a.coolUntil.Load() != 0
+	released = cooling && (at > h.cooledAt.UnixNano() || room)
+	if released {
+		a.warm()
+	}
+	a.troubled.Store(cooling && !released || !h.evidence.since.IsZero())
+	return released
 }
 
-func (u *upstream) reached() {
-	if u.downs.Load() != 0 {
-		u.downs.Store(0)
-		u.downUntil.Store(0)
+// limited keeps a rate limited account from attempts for a while, and reports whether for longer than it was. asked is the
+// provider's word; 0: it gave none, and the pause grows. A cooldown is only ever extended: a precise long one is not cut by a
+// vague short one. However long the provider says, one attempt looks now and then whether it is over.
+func (a *seat) limited(asked time.Duration, scope Scope, now time.Time) (pause time.Duration, extended bool) {
+	h := &a.health
+	if pause = asked; pause <= 0 {
+		h.strikes++
+		pause = min(strikeCooldown<<min(h.strikes-1, 10), strikeMost)
 	}
-}
-
-func (u *upstream) unreachable(now time.Time) {
-	if u.downUntil.Load() > now.UnixNano() {
-		return // one event, seen by many
-	}
-	pause := min(time.Second<<min(u.downs.Add(1)-1, 10), downMost)
-	u.downUntil.Store(now.Add(pause).UnixNano())
-}
-
-// note records what an answer says about account and upstream, whatever becomes of the request, and returns what is known of
-// the account. Evidence about an older generation speaks against nobody.
-func (s *Store) note(p Pick, v Verdict, resp Response, trail *Trail, now time.Time) situation {
-	s.classified(p, v, resp)
-	if v.Class == ClassUnreachable {
-		p.upstream.unreachable(now)
-		return situation{}
-	}
-	if !resp.Local {
-		p.upstream.reached()
-	}
-	switch v.Class {
-	case ClassTokenRejected, ClassBilling, ClassAccountBlocked:
-		return s.accuse(p, v.Class, trail, now)
-	case ClassRateLimited:
-		if (v.Scope == ScopeAccount || v.Scope == ScopeOrganisation) && p.at >= p.account.pardoned.Load() {
-			s.cool(p, p.account.rateLimitPause(v.Wait), v.Scope, now)
-		}
-	case ClassOK, ClassForbidden, ClassOverloaded, ClassProviderFault, ClassRequestFault, ClassMisconfigured, ClassEgress, ClassUnreachable:
-	}
-	return situation{}
-}
-
-func (a *account) rateLimitPause(asked time.Duration) time.Duration {
-	if asked > 0 {
-		return asked
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.strikes++
-	return min(strikeCooldown<<min(a.strikes-1, 10), strikeMost)
-}
-
-// cool keeps a rate limited account from attempts for a while. A cooldown is only ever extended: a precise long one is not cut
-// by a vague short one. However long the provider says, one attempt looks now and then whether it is over.
-func (s *Store) cool(p Pick, pause time.Duration, scope Scope, now time.Time) {
-	a := p.account
 	until := now.Add(pause)
-	a.mu.Lock()
-	extended := until.After(a.cooldown.Until)
+	extended = until.After(h.cooldown.Until)
 	if extended {
-		a.cooldown = Cooldown{Scope: scope, Until: until, Reason: "rate_limited"}
+		h.cooldown = Cooldown{Scope: scope, Until: until, Reason: ClassRateLimited.String()}
 	}
 	if extended || a.coolUntil.Load() <= now.UnixNano() {
-		a.cooledAt = now
+		h.cooledAt = now
 	}
-	a.cooldown.Probe = earlier(a.cooldown.Until, now.Add(probeAfter))
-	a.resetAt.Store(a.cooldown.Until.UnixNano())
-	a.coolUntil.Store(a.cooldown.Probe.UnixNano())
+	h.cooldown.Probe = earlier(h.cooldown.Until, now.Add(probeAfter))
+	a.resetAt.Store(h.cooldown.Until.UnixNano())
+	a.coolUntil.Store(h.cooldown.Probe.UnixNano())
 	a.troubled.Store(true)
-	a.mu.Unlock()
-	if extended {
-		s.event("cooldown_set", a, append(p.who(), zapDuration("for", pause), zapString("class", ClassRateLimited.String()))...)
-	}
+	return pause, extended
 }
 
-// admit lets an attempt through a cooldown whose time is up: any, if the provider said so; one, if it is only time to look.
-func (a *account) admit(now int64) bool {
-	c := a.coolUntil.Load()
-	if c == 0 || a.resetAt.Load() <= now {
-		return true
-	}
-	return c <= now && a.coolUntil.CompareAndSwap(c, now+int64(probeLease))
-}
-
-// warmLocked ends a cooldown.
-func (a *account) warmLocked() {
-	a.cooldown, a.strikes = Cooldown{}, 0
+// warm ends a cooldown.
+func (a *seat) warm() {
+	a.health.cooldown, a.health.strikes = Cooldown{}, 0
 	a.coolUntil.Store(0)
 	a.resetAt.Store(0)
 }
 
-// pardonLocked ends what keeps the account from serving: the credential is another, or an operator says so. A token that was
-// refused stays so when only the credential behind it is another.
-func (a *account) pardonLocked(token bool) {
-	a.warmLocked()
-	if token || a.evidence.class != ClassTokenRejected {
-		a.trustLocked()
+// acquit takes back what a guilty request was refused with.
+func (a *seat) acquit(class Class, shape uint64) {
+	if e := &a.health.evidence; e.class == class && e.drop(shape) {
+		a.trust()
 	}
-	a.respondedAt = time.Time{}
-	a.pardoned.Store(time.Now().UnixNano())
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
+// cooling is the cooldown in force, as far as people want to know it; nil: none.
+func (a *seat) cooling(now time.Time) *Cooldown {
+	h := &a.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.cooldown.Until.After(now) {
+		return nil
 	}
-	return b
+	c := h.cooldown
+	c.Probe = time.Unix(0, a.coolUntil.Load()).UTC()
+	return &c
+}
+
+// mayRespond reports whether a refresh that an answer causes may begin now.
+func (a *seat) mayRespond(now time.Time) bool {
+	h := &a.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return a.refreshable(now.UnixNano()) && !now.Before(h.view.respondedAt.Add(responsePause))
+}
+
+// flying reports whether a refresh is under way, or its save, after which another can follow.
+func (a *seat) flying() bool {
+	h := &a.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.view.flying
 }

@@ -82,8 +82,8 @@ func hintOf(d Driver, r record.Record) time.Duration {
 	return 0
 }
 
-// endLocked is when the token is expected to end, and how long it lives then in all: for planning alone.
-func (a *account) endLocked(t *token) (end time.Time, life time.Duration) {
+// end is when the token is expected to end, and how long it lives then in all: for planning alone.
+func (l *lifecycle) end(t *token, now time.Time) (end time.Time, life time.Duration) {
 	if !t.expires.IsZero() {
 		end, life = t.expires, t.lifetime()
 		if t.obtained.After(t.begins) { // another machine's clock is ahead: its end is not ours
@@ -92,24 +92,23 @@ func (a *account) endLocked(t *token) (end time.Time, life time.Duration) {
 		return end, life
 	}
 	if life = t.hint; life == 0 {
-		life = a.lives.expect(a.record.Provider, time.Now())
+		life = l.lives.expect(l.record.Provider, now)
 	}
 	return t.begins.Add(life), life
 }
 
-// renewalLocked is when the token is renewed if all goes well.
-func (a *account) renewalLocked(t *token, lead time.Duration) time.Time {
-	end, life := a.endLocked(t)
-	return renewAt(end.Add(-life), end, lead, t.jitter)
+// renewal is when the token is renewed if all goes well.
+func (l *lifecycle) renewal(now time.Time) time.Time {
+	end, life := l.end(l.token, now)
+	return renewAt(end.Add(-life), end, l.cfg.Renewal.Lead, l.token.jitter)
 }
 
-// learnLocked takes what a refresh tells of tokens' lives: the new one's, and the old one's if it was refused of age.
-func (a *account) learnLocked(g Grant) {
-	now := time.Now()
+// learn takes what a refresh tells of tokens' lives: the new one's, and the old one's if it was refused of age.
+func (l *lifecycle) learn(g Grant, now time.Time) {
 	if g.ExpiresIn > 0 {
-		a.lives.state(a.record.Provider, g.ExpiresIn)
+		l.lives.state(l.record.Provider, g.ExpiresIn)
 	}
-	if t := a.token.Load(); t != nil && t.expires.IsZero() && t.refused.Load() {
-		a.lives.reach(a.record.Provider, now.Sub(t.begins), now)
+	if t := l.token; l.refused() && t.expires.IsZero() {
+		l.lives.reach(l.record.Provider, now.Sub(t.begins), now)
 	}
 }

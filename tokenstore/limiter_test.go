@@ -10,7 +10,7 @@ import (
 
 func limitedAccount(l record.Limits) *account {
 	a := &account{}
-	a.limits.Store(newLimiter(l, nil))
+	a.limits.Store(newLimiter(l.RPM, l.Concurrency, nil))
 	return a
 }
 
@@ -79,7 +79,7 @@ func TestAWindowLetsThroughItsNumberInAnyMinute(t *testing.T) {
 		"a clock set back blocks for nobody": {1, []int64{0, -10 * minute, -10*minute + s}, []bool{true, true, false}, 59 * s},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLimiter(record.Limits{RPM: c.most}, nil)
+			l := newLimiter(c.most, 0, nil)
 			var got []bool
 			for _, at := range c.asks {
 				got = append(got, l.window.take(start+at))

@@ -4,8 +4,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // minute is the window of Limits.RPM in nanoseconds.
@@ -18,13 +16,13 @@ type limiter struct {
 }
 
 // newLimiter returns what enforces the limits, nil when there are none. What old counted still counts.
-func newLimiter(l record.Limits, old *limiter) *limiter {
-	if l.RPM == 0 && l.Concurrency == 0 {
+func newLimiter(rpm, concurrency int, old *limiter) *limiter {
+	if rpm == 0 && concurrency == 0 {
 		return nil
 	}
-	next := &limiter{concurrency: int64(l.Concurrency)}
-	if l.RPM > 0 {
-		next.window = &window{times: make([]int64, l.RPM)}
+	next := &limiter{concurrency: int64(concurrency)}
+	if rpm > 0 {
+		next.window = &window{times: make([]int64, rpm)}
 		if old != nil && old.window != nil {
 			next.window.inherit(old.window)
 		}
@@ -32,8 +30,19 @@ func newLimiter(l record.Limits, old *limiter) *limiter {
 	return next
 }
 
+// is reports whether the limiter enforces just these limits; nil: none.
+func (l *limiter) is(rpm, concurrency int) bool {
+	switch {
+	case l == nil:
+		return rpm == 0 && concurrency == 0
+	case l.window == nil:
+		return rpm == 0 && l.concurrency == int64(concurrency)
+	}
+	return len(l.window.times) == rpm && l.concurrency == int64(concurrency)
+}
+
 // fits reports whether the limits leave room for one attempt more. own: one of those under way ends before it begins.
-func (a *account) fits(now int64, own bool) bool {
+func (a *seat) fits(now int64, own bool) bool {
 	l := a.limits.Load()
 	return l == nil || l.fits(a.inflight.Load(), now, own)
 }
@@ -46,7 +55,7 @@ func (l *limiter) fits(load, now int64, own bool) bool {
 }
 
 // take reserves the room for one attempt; false: somebody else has taken the last.
-func (a *account) take(now int64) bool {
+func (a *seat) take(now int64) bool {
 	if l := a.limits.Load(); l != nil {
 		return l.take(&a.inflight, now)
 	}
@@ -80,7 +89,7 @@ func (l *limiter) wait(now int64) int64 {
 }
 
 // full says which limit leaves no room for another attempt, nil when there is room.
-func (a *account) full(at time.Time) *Full {
+func (a *seat) full(at time.Time) *Full {
 	l, now := a.limits.Load(), at.UnixNano()
 	switch {
 	case l == nil:

@@ -21,7 +21,7 @@ func (s *Store) RefreshAccount(ctx context.Context, id record.ID, force bool) (R
 			return RefreshResult{}, fmt.Errorf("%w: %s", ErrUnknownAccount, id)
 		}
 	}
-	st := s.status(a, time.Now())
+	st, l := s.status(a, time.Now()), a.look()
 	res := RefreshResult{ID: id, GenerationBefore: st.Generation, GenerationAfter: st.Generation, ExpiresAt: st.ExpiresAt}
 	switch {
 	case st.State == StatePaused:
@@ -33,11 +33,11 @@ func (s *Store) RefreshAccount(ctx context.Context, id record.ID, force bool) (R
 		res.Outcome, res.Class, res.Error = Failed, record.RefreshPermanent, st.Cause
 		return res, nil
 	case st.State == StateAmbiguous && !force:
-		if at := a.replayAt(time.Now()); !at.IsZero() {
+		if at := l.nextReplay(time.Now()); !at.IsZero() {
 			res.Outcome, res.Class, res.Retryable, res.Error = Skipped, record.RefreshUnknown, true, doubtful(at)
 			return res, nil
 		}
-	case st.Routable && st.State == StateActive && !force && !a.unproven():
+	case st.Routable && st.State == StateActive && !force && !l.unproven():
 		res.Outcome = Fresh
 		return res, nil
 	}
@@ -79,92 +79,101 @@ func (s *Store) Status(id record.ID) (AccountStatus, error) {
 }
 
 func (s *Store) status(a *account, now time.Time) AccountStatus {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	r, t := a.record, a.token.Load()
+	l, d, bench := a.look(), a.suspicion.Load(), a.benched(now)
+	r, t := l.record, l.token
 	st := AccountStatus{
-		ID: a.id, Provider: r.Provider, Kind: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, Limits: r.Limits, Version: a.version,
-		Last: r.Rotation.Last, NextRefresh: a.due, Failovers: a.failovers.Load(), Requests: a.requests.Load(),
+		ID: a.id, Provider: r.Provider, Kind: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, Limits: r.Limits, Version: l.version,
+		Last: r.Rotation.Last, NextRefresh: instantOf(a.due.Load()), Failovers: a.failovers.Load(), Requests: a.requests.Load(),
 	}
 	if t != nil {
-		st.Generation, st.ExpiresAt, st.Fingerprint = t.generation, t.expires, t.fingerprint
+		st.Generation, st.ExpiresAt, st.Fingerprint, st.Refused = t.generation, t.expires, t.fingerprint, l.refused()
 	}
-	if a.cooldown.Until.After(now) {
-		st.Cooldowns = []Cooldown{a.cooldown}
-		st.Cooldowns[0].Probe = time.Unix(0, a.coolUntil.Load()).UTC()
+	cooling := a.cooling(now)
+	if cooling != nil {
+		st.Cooldowns = []Cooldown{*cooling}
 	}
-	bench := a.benched(now)
 	if bench != nil && bench.until != never {
-		until := time.Unix(0, bench.until).UTC()
+		until := instantOf(bench.until)
 		st.Cooldowns = append(st.Cooldowns, Cooldown{Scope: ScopeAccount, Until: until, Probe: until, Reason: bench.class.String()})
 	}
-	st.FailingSince, st.LastError = a.failingLocked()
-	usable := a.problem == nil && !r.OnHold()
-	st.Refreshable = usable && a.flawLocked() == nil && a.quarantine == "" && a.driver != nil && a.driver.Refreshable(r)
+	st.FailingSince, st.LastError = l.failing()
+	usable := l.problem == nil && !r.OnHold()
+	st.Refreshable = usable && l.unfit() == nil && !l.dead() && l.driver != nil && l.driver.Refreshable(r)
 	alive := t != nil && now.UnixNano() < t.usableUntil && (bench == nil || bench.until != never)
-	st.Routable = usable && len(st.Cooldowns) == 0 && bench == nil && (alive || st.Refreshable && !a.retryAt.After(now))
-	d := a.suspicion.Load()
-	overdue := st.Refreshable && t != nil && (d != nil && d.ask || !a.renewalLocked(t, s.cfg.Renewal.Lead).After(now))
-	st.Remarks = remarks(r, a.driver, s.cfg.Pools)
-	st.State, st.Cause = a.condition(r, alive, overdue, bench, now, join(a.suspicionWords(), a.waitingLocked()))
-	a.tellLocked(&st, s.cfg, now)
+	st.Routable = usable && len(st.Cooldowns) == 0 && bench == nil && (alive || st.Refreshable && !l.retry.at.After(now))
+	overdue := st.Refreshable && t != nil && (d != nil && d.ask || !l.renewal(now).After(now))
+	st.Remarks = remarks(r, l.driver, s.cfg.Pools)
+	if st.Routable && len(st.Cooldowns) == 0 {
+		st.Full = a.full(now)
+	}
+	st.State, st.Cause = l.standing()
+	if st.State == StateActive {
+		why := join(d.words(), l.waiting())
+		st.State, st.Cause = working(st, alive, overdue, cooling, bench, now, why)
+	}
+	l.tell(&st, now)
 	return st
 }
 
-// suspicionWords says that the token is used after better ones; "" when it is not.
-func (a *account) suspicionWords() string {
-	if d := a.suspicion.Load(); d != nil && !d.bench {
-		return "a request was refused with its token (" + d.class.String() + "): others are preferred until it is " +
-			"accepted, replaced, or a minute is over"
+// instantOf is an instant in Unix nanoseconds as a time; zero for 0.
+func instantOf(nanos int64) time.Time {
+	if nanos == 0 {
+		return time.Time{}
 	}
-	return ""
+	return time.Unix(0, nanos).UTC()
 }
 
-// condition names the account's state. why tells what is wrong with it wherever the state alone does not say it.
-func (a *account) condition(r record.Record, alive, overdue bool, bench *suspicion, now time.Time, why string) (AccountState, string) {
-	if a.deleted && a.problem == nil {
+// words say that the token is used after better ones; "" when it is not.
+func (d *suspicion) words() string {
+	if d == nil || d.bench {
+		return ""
+	}
+	return "a request was refused with its token (" + d.class.String() + "): others are preferred until it is accepted, replaced, or a minute is over"
+}
+
+// standing is active when neither the record nor the credential is what keeps the account from serving.
+func (l *lifecycle) standing() (AccountState, string) {
+	if l.presence == deleted && l.problem == nil {
 		return StatePaused, WhyDeleted
 	}
-	if state, why := standing(a.id, r, cmp.Or(a.problem, a.flawLocked()), a.quarantine); state != StateActive {
-		return state, why
-	}
+	return standing(l.id, l.record, cmp.Or(l.problem, l.unfit()), l.verdict.quarantine)
+}
+
+// working names the state of an account whose record and credential are fine. why tells what is wrong with it wherever the
+// state alone does not say it.
+func working(st AccountStatus, alive, overdue bool, cooling *Cooldown, bench *suspicion, now time.Time, why string) (AccountState, string) {
 	switch {
-	case a.cooldown.Until.After(now):
-		return StateCooling, a.cooldown.Reason
+	case cooling != nil:
+		return StateCooling, cooling.Reason
 	case bench != nil && bench.class == ClassTokenRejected:
 		return StateCooling, "the provider refuses its token (token_rejected)"
 	case bench != nil:
 		return StateCooling, bench.class.String()
 	case !alive:
 		return StateExpired, why
-	case overdue, !a.due.IsZero() && !a.due.After(now):
+	case overdue, !st.NextRefresh.IsZero() && !st.NextRefresh.After(now):
 		return StateExpiring, why
 	}
 	return StateActive, why
 }
 
-// tellLocked adds what the sentence on the account needs, and the sentence.
-func (a *account) tellLocked(st *AccountStatus, cfg Config, now time.Time) {
-	t := a.token.Load()
-	st.Refused = t != nil && t.refused.Load()
-	if st.Routable && len(st.Cooldowns) == 0 {
-		st.Full = a.full(now)
-	}
-	if t != nil && a.driver != nil && a.problem == nil {
-		st.ReplayAt = a.replayAtLocked(t)
+// tell adds what the sentence on the account needs, and the sentence.
+func (l *lifecycle) tell(st *AccountStatus, now time.Time) {
+	if l.token != nil && l.driver != nil && l.problem == nil {
+		st.ReplayAt = l.replayAt(l.token, now)
 	}
 	if st.State == StateAmbiguous && !st.NextRefresh.IsZero() && st.NextRefresh.Before(st.ReplayAt) {
 		st.NextRefresh = st.ReplayAt // what is planned before finds another process's mark, and sends nothing
 	}
-	readable := a.problem == nil || len(a.record.Slips) > 0
+	readable := l.problem == nil || len(l.record.Slips) > 0
 	if !readable { // or it was decoded, and this configuration cannot use it
-		err := Check(a.record, cfg.Drivers, cfg.Pools)
-		readable = err != nil && err.Error() == a.problem.Error()
+		err := Check(l.record, l.cfg.Drivers, l.cfg.Pools)
+		readable = err != nil && err.Error() == l.problem.Error()
 	}
-	st.Mend = mend(a.id, a.record, a.problem, readable, cfg.Pools)
+	st.Mend = mend(l.id, l.record, l.problem, readable, l.cfg.Pools)
 	say := *st
-	if a.flight != nil { // planned when it ends, and known already
-		say.NextRefresh = a.retryAt
+	if l.flight != nil { // planned when it ends, and known already
+		say.NextRefresh = l.retry.at
 	}
 	st.Reason = say.Advice(now)
 }

@@ -1,9 +1,9 @@
 package tokenstore
 
 import (
-	"cmp"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
@@ -90,9 +90,7 @@ func (o *owners) owner(key uint64) *account {
 
 // before reports whether a's claim to a refresh token is better than that of another account that has it in memory.
 func before(a *account, r *record.Record, other *account) bool {
-	other.mu.Lock()
-	theirs := proof(other.id, other.record)
-	other.mu.Unlock()
+	theirs := proof(other.id, other.look().record)
 	if ours := proof(a.id, *r); ours != theirs {
 		return ours > theirs
 	}
@@ -162,7 +160,7 @@ func (s *Store) spentElsewhere(a *account, r record.Record) error {
 		return nil
 	}
 	for _, other := range all {
-		if other != a && other.isSpent(record.Fingerprint(other.id, r.RefreshToken)) {
+		if other != a && other.look().memory.isSpent(record.Fingerprint(other.id, r.RefreshToken)) {
 			return &record.Error{Key: "refresh_token", Rule: "was that of account " + string(other.id) + ", which has exchanged it" + oneOwner}
 		}
 	}
@@ -179,25 +177,22 @@ func (s *Store) disown(a *account) {
 
 // reconsider looks whose the account's refresh token is: its record is new, or the token has changed hands.
 func (s *Store) reconsider(a *account, thorough bool) {
-	a.mu.Lock()
-	r, skip := a.record, a.removed || a.foreignSpent
-	thorough, a.search = thorough || a.search, false
-	if r.Former == nil {
-		r.Former = a.former
-	}
-	a.mu.Unlock()
-	if skip {
+	var l lifecycle
+	s.change(a, func(now *lifecycle, _ time.Time) {
+		l = *now
+		now.credential.search = false
+	})
+	r := l.record
+	if l.presence == removed || l.credential.foreignSpent {
 		return
 	}
-	foreign, spent := s.own(a, r, thorough)
-	a.mu.Lock()
-	if a.record.RefreshToken.Equal(r.RefreshToken) && (a.foreign != nil || foreign != nil) {
-		a.foreign, a.foreignSpent = foreign, spent
-		a.planLocked(s.cfg.Renewal.Lead)
+	if r.Former == nil {
+		r.Former = l.credential.former
 	}
-	a.mu.Unlock()
-	s.renewals.wake(a)
+	foreign, spent := s.own(a, r, thorough || l.credential.search)
+	s.change(a, func(l *lifecycle, _ time.Time) {
+		if l.record.RefreshToken.Equal(r.RefreshToken) {
+			l.credential.foreign, l.credential.foreignSpent = foreign, spent
+		}
+	})
 }
-
-// flawLocked is why the credential in the record cannot be used; nil: it can.
-func (a *account) flawLocked() error { return cmp.Or(a.flaw, a.foreign) }

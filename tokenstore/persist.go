@@ -25,7 +25,7 @@ func (s *Store) load(id record.ID) (stored, error) {
 	defer cancel()
 	var known record.Version
 	if a := s.account(id); a != nil {
-		known = a.at()
+		known = a.look().version
 	}
 	started := time.Now()
 	r, v, err := s.backend.Load(ctx, id)
@@ -56,47 +56,45 @@ func (s *Store) write(id record.ID, r record.Record, expect record.Version, writ
 	return stored{}, err
 }
 
-// take adopts a record into memory and rebuilds the pools if the operator's fields changed. It returns the record as it is to
+// take adopts a record into memory. It returns the record as it is to
 // be: with the tokens of memory, if the store has lost them.
 func (s *Store) take(a *account, r stored) stored {
 	if err := r.record.Broken(); err != nil {
 		s.unusable(a, err, r)
 		return r
 	}
-	r.record = a.standIn(r.record)
-	known, told := a.at() != 0, a.rejection()
-	changed, l := a.adopt(r, &s.cfg)
+	var before, after lifecycle
+	var reverted *lost
+	s.change(a, func(l *lifecycle, now time.Time) {
+		before = *l
+		r.record = record.StandIn(a.id, r.record, l.record)
+		reverted = l.adopted(r, now)
+		after = *l
+	})
 	s.reconsider(a, false)
-	if now := a.rejection(); known && now != nil && (told == nil || !told.At.Equal(now.At)) {
+	told, now := before.record.Rotation.Rejected, after.record.Rotation.Rejected
+	if before.version != 0 && now != nil && (told == nil || !told.At.Equal(now.At)) {
 		s.event("credential_rejected", a, zap.String("error", now.Error))
 	}
-	if changed {
-		s.rebuildSoon()
-	}
 	s.tellRemarks(a)
-	s.renewals.wake(a)
-	if l != nil {
+	if reverted != nil {
 		s.event("rotation_restored", a)
-		s.regain(a)
-		r.record = l.entry.Record
+		s.restore(a)
+		r.record = reverted.entry.Record
 		return r
 	}
 	s.settleOrphans(a, r.version)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if l = a.regainLocked(r); l != nil { // memory has met this version already
-		r.record = l.entry.Record
+	l := a.look()
+	if met := l.reverted(r, time.Now()); met != nil { // memory has met this version already
+		r.record = met.entry.Record
 	}
 	return r
 }
 
-// landed ends the saving phase of a flight: changes of the record are adopted again.
-func (s *Store) landed(a *account) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.flight != nil {
-		a.flight.saving = false
-	}
+// takeSaved is take of what a commit met or wrote: its saving phase is over, and changes of the record are adopted again.
+func (s *Store) takeSaved(a *account, r stored) stored {
+	s.change(a, func(l *lifecycle, _ time.Time) { l.saving = false })
+	return s.take(a, r)
 }
 
 // pauseForStore waits for d, for the store to be back, or for the store's end.

@@ -236,7 +236,7 @@ func (p *pool) choose(now int64, tenant string, trail *Trail, own *account, rank
 			at -= n
 		}
 		a := seg.members[at]
-		wakeable := a.wakeable(now) // read before living: a refresh that ends meanwhile sets what living reads first
+		refreshable := a.refreshable(now) // read before living: a refresh that ends meanwhile sets what living reads first
 		switch {
 		case a.living(now):
 			if !trail.admits(a.id, a.generation()) || !a.fits(now, a == own) {
@@ -252,7 +252,7 @@ func (p *pool) choose(now int64, tenant string, trail *Trail, own *account, rank
 			if compare--; prefer == "" && (compare <= 0 || load == 0) { // nothing beats an idle account
 				return chosen, true
 			}
-		case asleep == nil && wakeable && a.askable(now) && trail.fresh(a.id) && a.fits(now, a == own):
+		case asleep == nil && refreshable && a.askable(now) && trail.fresh(a.id) && a.fits(now, a == own):
 			asleep = a
 		case spare == nil:
 			if d := a.suspicion.Load(); d != nil && a.spare(now, d, rank) && trail.admits(a.id, a.generation()) && a.fits(now, a == own) {
@@ -267,4 +267,20 @@ func (p *pool) choose(now int64, tenant string, trail *Trail, own *account, rank
 		return asleep, false
 	}
 	return spare, true
+}
+
+// reached ends what is held against an upstream that could not be reached.
+func (u *upstream) reached() {
+	if u.downs.Load() != 0 {
+		u.downs.Store(0)
+		u.downUntil.Store(0)
+	}
+}
+
+func (u *upstream) unreachable(now time.Time) {
+	if u.downUntil.Load() > now.UnixNano() {
+		return // one event, seen by many
+	}
+	pause := min(time.Second<<min(u.downs.Add(1)-1, 10), downMost)
+	u.downUntil.Store(now.Add(pause).UnixNano())
 }

@@ -57,10 +57,10 @@ func (s *Store) capacity() (c capacity) {
 		for _, u := range r.upstreams {
 			for _, seg := range *u.pool.tenants.Load() {
 				for _, a := range seg.members {
-					living := a.usable(now)
+					living := a.alive(now)
 					serves := living && a.coolUntil.Load() <= now
 					c.living = c.living || living
-					c.able = c.able || serves || a.wakeable(now)
+					c.able = c.able || serves || a.refreshable(now)
 					if serves {
 						s.served.Store(true)
 						return c
@@ -70,12 +70,6 @@ func (s *Store) capacity() (c capacity) {
 		}
 	}
 	return c
-}
-
-// usable reports whether the token lives. A suspect one does: it serves when no better one can.
-func (a *account) usable(now int64) bool {
-	t, d := a.token.Load(), a.suspicion.Load()
-	return t != nil && now < t.usableUntil && (d == nil || !d.dead)
 }
 
 func (s *Store) counted() int {

@@ -34,15 +34,15 @@ func (c *claimed) fresh() record.Version {
 func (c *claimed) attempt() string { return c.record.Rotation.Claim.AttemptID }
 
 // refresh runs the protocol once. It calls done as soon as the result is known and returns when it is saved.
-func (s *Store) refresh(a *account, trigger record.Trigger, done func(RefreshResult)) {
-	c, early := s.claim(a, trigger)
+func (s *Store) refresh(a *account, f *flight, done func(RefreshResult)) {
+	c, early := s.claim(a, f)
 	if c == nil {
 		done(early)
 		return
 	}
 	s.metrics.claims.Inc()
 	defer s.metrics.claims.Dec()
-	s.event("refresh_started", a, zapString("trigger", string(trigger)))
+	s.event("refresh_started", a, zapString("trigger", string(f.trigger)))
 	grant, err := s.redeem(c)
 	if err != nil {
 		done(s.settle(a, c, err))
@@ -52,8 +52,9 @@ func (s *Store) refresh(a *account, trigger record.Trigger, done func(RefreshRes
 		s.rescue(a, c, grant, bad, done)
 		return
 	}
-	revived := a.condemned()
-	e := s.keep(a, c, grant)
+	var e JournalEntry
+	revived := a.look().dead()
+	s.change(a, func(l *lifecycle, now time.Time) { e = l.granted(c, grant, now) })
 	if revived {
 		s.event("account_recovered", a)
 	}
@@ -82,38 +83,14 @@ func (s *Store) redeem(c *claimed) (Grant, *RefreshError) {
 	return Grant{}, e
 }
 
-// keep installs the new token in memory, before anything else can go wrong.
-func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	gen := max(c.record.Rotation.Generation, a.highest) + 1
-	next := c.fulfilled(g, gen, a.id)
-	a.learnLocked(g)
-	if a.flight != nil {
-		a.flight.saving = true
-	}
-	a.record, a.version, a.highest = next, c.version, gen // whatever was written after our claim is still to be met
-	a.quarantine, a.rotated, a.failures, a.retryAt, a.doubtful, a.former = "", false, 0, time.Time{}, "", nil
-	a.unsavedDead, a.unwritten, a.mended = nil, record.Outcome{}, false
-	e := JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
-	a.spendLocked(next.Rotation.Spent...)
-	t := newToken(a.id, next, c.driver, gen)
-	t.refreshed = true
-	if t.hint == 0 {
-		t.hint = g.Hint
-	}
-	old := a.token.Load()
-	a.setTokenLocked(t)
-	if c.trigger == record.TriggerResponse || old != nil && old.refused.Load() { // the schedule may be quicker than who met the refusal
-		a.respondedAt = time.Now()
-	}
-	a.planLocked(s.cfg.Renewal.Lead)
-	return e
+// entry is what the journal keeps of the refresh's fruit.
+func (c *claimed) entry(id record.ID, next record.Record, now time.Time) JournalEntry {
+	return JournalEntry{Attempt: c.attempt(), Account: id, Spent: c.fingerprint, At: now.UTC(), Record: next}
 }
 
 // fulfilled returns the record with the grant in it and the claim cleared.
-func (c *claimed) fulfilled(g Grant, gen record.Generation, id record.ID) record.Record {
-	now := time.Now().UTC()
+func (c *claimed) fulfilled(g Grant, gen record.Generation, id record.ID, at time.Time) record.Record {
+	now := at.UTC()
 	next := c.record.Clone()
 	next.AccessToken, next.TokenType, next.ObtainedAt, next.ExpiresAt = g.AccessToken, g.TokenType, now, time.Time{}
 	next.Mend("access_token", "token_type", "obtained_at", "expires_at")

@@ -23,17 +23,15 @@ func (s *Store) nobody(r *route, tenant string, trail *Trail, now time.Time) *Re
 		}
 		for _, a := range seg.members {
 			seen++
-			a.mu.Lock()
-			if a.cooldown.Until.After(now) && a.cooldown.Reason == "rate_limited" {
-				cooling++
-				if at := time.Unix(0, a.coolUntil.Load()); earliest.IsZero() || at.Before(earliest) {
-					earliest = at
+			if c := a.cooling(now); c != nil {
+				if cooling++; earliest.IsZero() || c.Probe.Before(earliest) {
+					earliest = c.Probe
 				}
 			}
-			if wait := a.retryAt.Sub(now); a.quarantine == "" && wait > 0 && (retry == 0 || wait < retry) { // a dead one needs a human
+			l := a.look()
+			if wait := l.retry.at.Sub(now); !l.dead() && wait > 0 && (retry == 0 || wait < retry) { // a dead one needs a human
 				retry = wait
 			}
-			a.mu.Unlock()
 		}
 	}
 	switch {
@@ -74,15 +72,6 @@ func (s *Store) full(r *route, tenant string, trail *Trail, now time.Time) *Refu
 		return nil
 	}
 	return s.refuse(r, ReasonAllCooling, fmt.Sprintf("all accounts that could serve route %s are at their limits (rpm or concurrency of their records), %d in all: try again later, raise the limits or add accounts", r.name, full), wait)
-}
-
-// eligible reports whether nothing but its limits keeps the account from an attempt.
-func (a *account) eligible(now int64, trail *Trail) bool {
-	usable := a.living(now)
-	if d := a.suspicion.Load(); d != nil {
-		usable = a.spare(now, d, d.rank())
-	}
-	return usable && trail.admits(a.id, a.generation()) || a.wakeable(now) && trail.fresh(a.id)
 }
 
 // refuse makes an answer of our own, in the dialect of the route's first provider.

@@ -59,24 +59,22 @@ func (r *Renewer) Stop(ctx context.Context) error {
 	}
 }
 
-// wake takes over the account's planned instant. Called after every change of it; cheap; works before Start.
+// wake takes over the account's planned instant. Store.change calls it; works before Start.
 func (r *Renewer) wake(a *account) {
-	a.mu.Lock()
-	due := a.due
-	a.mu.Unlock()
 	r.mu.Lock()
+	due := a.due.Load() // under the lock: the latest wake plans what is due now
 	e := r.index[a]
 	switch {
-	case due.IsZero() && e != nil:
+	case due == 0 && e != nil:
 		heap.Remove(&r.plan, e.pos)
 		delete(r.index, a)
-	case due.IsZero():
+	case due == 0:
 	case e == nil:
-		e = &planned{account: a, at: due}
+		e = &planned{account: a, at: time.Unix(0, due)}
 		r.index[a] = e
 		heap.Push(&r.plan, e)
 	default:
-		e.at = due
+		e.at = time.Unix(0, due)
 		heap.Fix(&r.plan, e.pos)
 	}
 	r.mu.Unlock()
@@ -108,7 +106,7 @@ func (r *Renewer) loop(ctx context.Context) {
 func (r *Renewer) fire(ctx context.Context) time.Duration {
 	for {
 		r.mu.Lock()
-		if len(r.plan) == 0 {
+		if len(r.plan) == 0 || r.store.stopping.Err() != nil { // a store that stops refreshes nothing
 			r.mu.Unlock()
 			return r.cfg.Sweep
 		}
@@ -138,13 +136,7 @@ func (r *Renewer) renew(ctx context.Context, a *account) {
 		default:
 		}
 	}()
-	a.mu.Lock()
-	gen, due := a.generation(), a.due
-	a.mu.Unlock()
-	if due.IsZero() || due.After(time.Now()) {
-		return // planned anew since: somebody else has refreshed it
-	}
-	f := r.store.join(a, gen, record.TriggerSchedule)
+	f := r.store.join(a, a.generation(), record.TriggerSchedule)
 	select {
 	case <-f.done:
 	case <-ctx.Done():
@@ -159,10 +151,7 @@ func (r *Renewer) sweep(ctx context.Context) {
 		r.store.log.Warn("sweep: the store could not be listed; trying again at the next sweep", zapError(err))
 	}
 	for _, a := range r.store.all() {
-		a.mu.Lock()
-		a.planLocked(r.cfg.Lead)
-		a.mu.Unlock()
-		r.wake(a)
+		r.store.change(a, func(*lifecycle, time.Time) {})
 	}
 }
 

@@ -39,7 +39,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 		return Decision{Action: Pass, Verdict: v}, nil
 	case stepGuilty:
 		s.faults.note(p.fault(), now)
-		s.acquit(p, v, trail, now)
+		s.acquit(p, v, trail)
 		return Decision{Action: Pass, Verdict: v}, nil
 	case stepAgain, stepRefresh, stepElsewhere:
 	}
@@ -86,29 +86,6 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 	return d, nil
 }
 
-// acquit clears the accounts that a guilty request was refused by.
-func (s *Store) acquit(p Pick, v Verdict, trail *Trail, now time.Time) {
-	s.metrics.requestFaults.WithLabelValues(p.route.name).Inc()
-	s.faulted(p, v)
-	if trail == nil {
-		return
-	}
-	shape := p.shape()
-	for _, e := range trail.tried {
-		a := s.account(e.account)
-		if a == nil || e.class != v.Class {
-			continue
-		}
-		a.mu.Lock()
-		if a.evidence.class == v.Class && a.evidence.drop(shape) {
-			a.trustLocked()
-			a.planLocked(s.cfg.Renewal.Lead)
-		}
-		a.mu.Unlock()
-		s.renewals.wake(a)
-	}
-}
-
 // withheld counts refreshes that were not made because an answer had cost the account one just before.
 func (s *Store) withheld(p Pick, v Verdict, sit situation) {
 	if v.Class == ClassTokenRejected && sit.withheld && !sit.newer && !sit.static && !sit.dear {
@@ -127,9 +104,9 @@ func (s *Store) final(d Decision, p Pick, trail *Trail, sit situation, status in
 		d.Action = Refuse
 	case c == ClassTokenRejected && sit.twice:
 		s.faults.note(p.fault(), now)
-		s.acquit(p, d.Verdict, trail, now)
+		s.acquit(p, d.Verdict, trail)
 	case c == ClassTokenRejected && sit.known:
-		s.acquit(p, d.Verdict, trail, now)
+		s.acquit(p, d.Verdict, trail)
 	case c == ClassUnreachable:
 		d.Action = Refuse
 		d.Refusal = s.unreachable(p.route, p.upstream)

@@ -2,6 +2,7 @@ package tokenstore
 
 import (
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
@@ -11,9 +12,9 @@ import (
 const rescuePause = 5 * time.Minute
 
 // rescuedAt is when a credential may be used that came with an unusable access token; zero: at once, it did not.
-func rescuedAt(id record.ID, r record.Record) time.Time {
+func rescuedAt(id record.ID, r record.Record, now time.Time) time.Time {
 	if last := r.Rotation.Last; last != nil && last.Class == record.RefreshMisconfigured && last.Fingerprint == record.Fingerprint(id, r.Credential()) {
-		return time.Now().Add(rescuePause)
+		return now.Add(rescuePause)
 	}
 	return time.Time{}
 }
@@ -42,34 +43,31 @@ func (s *Store) rescue(a *account, c *claimed, g Grant, e *RefreshError, done fu
 		done(s.settle(a, c, e))
 		return
 	}
-	entry := s.keepRefreshToken(a, c, g.RefreshToken, e)
-	done(s.postpone(a, e))
-	a.written()
+	var entry JournalEntry
+	s.change(a, func(l *lifecycle, now time.Time) {
+		entry = l.rescued(c, g.RefreshToken, e, now)
+		l.postponed(e, now, rand.Float64()) //nolint:gosec // jitter
+		l.retry.unwritten = record.Outcome{}
+	})
+	done(a.failed(e))
 	s.commit(a, entry, c.fresh(), s.journalise(a, entry))
 }
 
-func (s *Store) keepRefreshToken(a *account, c *claimed, fresh record.Secret, e *RefreshError) JournalEntry {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+// rescued returns the record with the refresh token of an answer whose access token cannot be used. What is newer wins a
+// conflict: its generation rises, too.
+func (c *claimed) rescued(fresh record.Secret, gen record.Generation, id record.ID, e *RefreshError, now time.Time) record.Record {
 	next := c.record.Clone()
 	if !fresh.Equal(next.RefreshToken) {
 		next.RefreshToken = fresh
 		record.TellSpent(&next, c.fingerprint)
 	}
-	next.Former = nil                                                                                                            // it is exchanged
-	next.Rotation.Claim, next.Rotation.Dead, next.Rotation.Generation = nil, nil, max(c.record.Rotation.Generation, a.highest)+1 // what is newer wins a conflict
+	next.Former = nil // it is exchanged
+	next.Rotation.Claim, next.Rotation.Dead, next.Rotation.Generation = nil, nil, gen
 	last := &record.Outcome{
-		At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Error: record.Clip(e.Error()), Fingerprint: c.fingerprint,
+		At: now.UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Error: record.Clip(e.Error()), Fingerprint: c.fingerprint,
 	}
 	last.CarryOn(c.record.Rotation.Last)
-	last.Fingerprint = record.Fingerprint(a.id, fresh)
+	last.Fingerprint = record.Fingerprint(id, fresh)
 	next.Rotation.Last = last
-	if a.flight != nil {
-		a.flight.saving = true
-	}
-	a.record, a.version, a.highest = next, c.version, next.Rotation.Generation
-	a.quarantine, a.rotated, a.doubtful, a.former = "", false, "", nil
-	a.unsavedDead, a.unwritten = nil, record.Outcome{}
-	a.spendLocked(next.Rotation.Spent...)
-	return JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
+	return next
 }

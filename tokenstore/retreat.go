@@ -10,52 +10,52 @@ import (
 
 // This file is what an account does with a former credential: know it, go back to it, or let it go.
 
-// replacedLocked notes that the record shows another credential than before. If an operator gave it, by hand perhaps, memory keeps the
-// former one for the next claim to write down: the latest that was in use, not one that was never exchanged.
-func (a *account) replacedLocked(before record.Record) {
-	f := before.AsFormer(time.Now())
+// noteFormer notes that the record shows another credential than before. If an operator gave it, by hand perhaps, memory
+// keeps the former one for the next claim to write down: the latest that was in use, not one that was never exchanged.
+func (l *lifecycle) noteFormer(before record.Record, now time.Time) {
+	c := &l.credential
+	f := before.AsFormer(now)
 	switch {
-	case !a.rotated, before.Provider != a.record.Provider:
-		a.former = nil
+	case !c.given, before.Provider != l.record.Provider:
+		c.former = nil
 	case before.Former != nil:
-		a.former = before.Former
-	case a.former == nil && a.record.Former == nil && a.quarantine == "" && f.Usable(a.id, before): // else the record tells
-		a.former = f
+		c.former = before.Former
+	case c.former == nil && l.record.Former == nil && !l.dead() && f.Usable(l.id, before): // else the record tells
+		c.former = f
 	}
 }
 
-// carryLocked gives a record that an operator wrote anew the access token that memory still serves from.
-func (a *account) carryLocked(r *record.Record, replaced bool) {
-	was := a.record
-	if r.AccessToken.IsZero() && !was.AccessToken.IsZero() && (replaced || a.rotated) && was.Provider == r.Provider && was.Kind == r.Kind {
+// carry gives a record that an operator wrote anew the access token that memory still serves from.
+func (l *lifecycle) carry(r *record.Record, replaced bool) {
+	was := l.record
+	if r.AccessToken.IsZero() && !was.AccessToken.IsZero() && (replaced || l.credential.given) && was.Provider == r.Provider && was.Kind == r.Kind {
 		r.AccessToken, r.TokenType, r.ExpiresAt, r.ObtainedAt = was.AccessToken, was.TokenType, was.ExpiresAt, was.ObtainedAt
 	}
 }
 
-// keepKeyLocked has an account go on with the API key of memory when the record shows one that cannot be a key. There is nothing
+// keepKey has an account go on with the API key of memory when the record shows one that cannot be a key. There is nothing
 // to exchange it for, so nothing else could tell.
-func (a *account) keepKeyLocked(r *record.Record) {
-	if a.flaw == nil || r.Kind != record.KindAPIKey {
+func (l *lifecycle) keepKey(r *record.Record) {
+	if l.credential.flaw == nil || r.Kind != record.KindAPIKey {
 		return
 	}
-	if was := a.record; was.Kind == r.Kind && was.Provider == r.Provider && record.Flaw(was) == nil && !was.APIKey.IsZero() {
+	if was := l.record; was.Kind == r.Kind && was.Provider == r.Provider && record.Flaw(was) == nil && !was.APIKey.IsZero() {
 		r.APIKey = was.APIKey
 	}
 }
 
-// formersLocked are the credentials that may come back in place of the record's, as far as the account itself knows, the best first.
-func (a *account) formersLocked(r record.Record) []*record.Former {
-	return slices.DeleteFunc([]*record.Former{a.former, r.Former}, func(f *record.Former) bool {
-		return f == nil || a.isSpentLocked(record.Fingerprint(a.id, r.Reinstated(f).Credential())) || !f.Usable(a.id, r)
+// formers are the credentials that may come back in place of the record's, as far as the account itself knows, the best
+// first.
+func (l *lifecycle) formers(r record.Record) []*record.Former {
+	return slices.DeleteFunc([]*record.Former{l.credential.former, r.Former}, func(f *record.Former) bool {
+		return f == nil || l.memory.isSpent(record.Fingerprint(l.id, r.Reinstated(f).Credential())) || !f.Usable(l.id, r)
 	})
 }
 
 // former is the credential that can come back in place of the record's; nil: none.
 func (s *Store) former(a *account, r record.Record) *record.Former {
-	a.mu.Lock()
-	candidates := a.formersLocked(r)
-	a.mu.Unlock()
-	for _, f := range candidates {
+	l := a.look()
+	for _, f := range l.formers(r) {
 		if s.elsewhere(a, r.Reinstated(f)) == nil {
 			return f
 		}
@@ -63,60 +63,47 @@ func (s *Store) former(a *account, r record.Record) *record.Former {
 	return nil
 }
 
-// givenLocked reports whether the record's credential was given to the account, after before: it is not the former one, back since
-// the other was rejected or by an operator's hand.
-func (a *account) givenLocked(before record.Record) bool {
-	no, known := a.record.Rotation.Rejected, before.Rotation.Rejected
+// isGiven reports whether the record's credential was given to the account, after before: it is not the former one, back
+// since the other was rejected or by an operator's hand.
+func (l *lifecycle) isGiven(before record.Record) bool {
+	no, known := l.record.Rotation.Rejected, before.Rotation.Rejected
 	isNews := no != nil && (known == nil || !known.At.Equal(no.At))
-	if isNews && record.FellBack(a.id, a.record, record.Fingerprint(a.id, before.Credential())) {
+	if isNews && record.FellBack(l.id, l.record, record.Fingerprint(l.id, before.Credential())) {
 		return false
 	}
 	f := before.Former
 	if f == nil {
-		f = a.former
+		f = l.credential.former
 	}
-	return f == nil || !a.record.Credential().Equal(before.Reinstated(f).Credential())
+	return f == nil || !l.record.Credential().Equal(before.Reinstated(f).Credential())
 }
 
 // complete adds to a record that was just read what memory knows of its former credential, for the next write to keep. A
 // credential that cannot be one gives way to the former at once.
 func (s *Store) complete(a *account, r record.Record) record.Record {
 	r = record.GivenBack(a.id, r)
-	f := s.former(a, r)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.carryLocked(&r, false)
+	f, l := s.former(a, r), a.look()
+	l.carry(&r, false)
 	switch {
 	case f == nil:
 		return r
-	case a.flawLocked() != nil:
-		return a.fallBack(r, f, ruleOf(a.flawLocked()), time.Now())
-	case a.rotated || r.Former != nil:
+	case l.unfit() != nil:
+		return fallBack(a.id, r, f, ruleOf(l.unfit()), time.Now())
+	case l.credential.given || r.Former != nil:
 		r.Former = f
 	}
 	return r
 }
 
 // fallBack is the record with its former credential, and what became of the other.
-func (a *account) fallBack(r record.Record, f *record.Former, why string, now time.Time) record.Record {
+func fallBack(id record.ID, r record.Record, f *record.Former, why string, now time.Time) record.Record {
 	next := r.Reinstated(f)
-	next.Rotation.Rejected = &record.Rejection{At: now.UTC(), Error: record.Clip(why), Fingerprint: record.Fingerprint(a.id, r.Credential())}
+	next.Rotation.Rejected = &record.Rejection{At: now.UTC(), Error: record.Clip(why), Fingerprint: record.Fingerprint(id, r.Credential())}
 	return next
 }
 
 // unproven reports whether an operator gave the account a credential that has not been exchanged yet.
-func (a *account) unproven() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.rotated || a.record.Former != nil
-}
-
-// rejection is what became of the latest credential that did not work; nil: nothing to tell.
-func (a *account) rejection() *record.Rejection {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.record.Rotation.Rejected
-}
+func (l *lifecycle) unproven() bool { return l.credential.given || l.record.Former != nil }
 
 // ruleOf is what a record's error says of its key.
 func ruleOf(err error) string {
@@ -136,7 +123,7 @@ func (s *Store) retreat(a *account, c *claimed, e *RefreshError, last record.Out
 		}
 		next := cur.Clone()
 		next.Rotation.Claim = nil
-		next = a.fallBack(next, f, e.Error(), last.At)
+		next = fallBack(a.id, next, f, e.Error(), last.At)
 		next.Rotation.Last, next.Rotation.Dead = &last, nil
 		if record.Fingerprint(a.id, next.Credential()) == c.fingerprint { // the same refresh token for another client: it is not dead
 			next.Rotation.Last = nil
@@ -170,13 +157,13 @@ func (s *Store) settleFormer(a *account, c *claimed, cur stored, f record.Failur
 
 // rebased puts a rotation onto what somebody wrote meanwhile: in place of the spent credential, or behind the one that an operator
 // gave the account.
-func (a *account) rebased(cur record.Record, e JournalEntry) record.Record {
-	if credential := record.Fingerprint(a.id, cur.Credential()); credential == e.Spent || a.isSpent(credential) || !record.Outlives(cur, e.Record) {
+func (l *lifecycle) rebased(cur record.Record, e JournalEntry, now time.Time) record.Record {
+	if credential := record.Fingerprint(l.id, cur.Credential()); credential == e.Spent || l.memory.isSpent(credential) || !record.Outlives(cur, e.Record) {
 		return record.Graft(cur, e.Record)
 	}
 	next := record.Graft(cur, e.Record)
 	next.RefreshToken, next.Scope, next.Rotation.Last = cur.RefreshToken, cur.Scope, cur.Rotation.Last
-	next.Former = e.Record.AsFormer(time.Now())
+	next.Former = e.Record.AsFormer(now)
 	if cur.Former != nil {
 		next.Former.Since = cur.Former.Since
 	}

@@ -13,7 +13,7 @@ func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 	if e.Class == record.RefreshPermanent { // perhaps the operator or a peer was quicker than our watch
 		if cur, err := s.load(a.id); err == nil && record.Fingerprint(a.id, cur.record.Credential()) != c.fingerprint {
 			s.take(a, cur)
-			return failed(a, &RefreshError{Class: record.RefreshTransient, Message: "the credential was replaced while it was being refused; the new one is tried next"})
+			return a.failed(&RefreshError{Class: record.RefreshTransient, Message: "the credential was replaced while it was being refused; the new one is tried next"})
 		}
 	}
 	if e.Class == record.RefreshUnknown {
@@ -25,24 +25,29 @@ func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 			At: time.Now().UTC(), Trigger: c.trigger, Result: "failed", Class: e.Class, Status: e.Status,
 			Error: record.Clip(e.Error()), Fingerprint: c.fingerprint,
 		},
-		Refused: e.refused(), Living: a.serves(time.Now()),
+		Refused: e.refused(), Living: a.look().serves(time.Now()),
 		Doubtful: e.Class == record.RefreshUnknown || c.doubtful && e.Class != record.RefreshPermanent,
 	}
-	if f.Doubtful {
-		a.doubt(c)
-	}
-	res := s.postpone(a, e)
-	if s.retreat(a, c, e, f.Outcome) {
-		a.written()
+	s.change(a, func(l *lifecycle, now time.Time) {
+		if f.Doubtful {
+			l.doubted(c, now)
+		}
+		l.postponed(e, now, rand.Float64()) //nolint:gosec // jitter
+	})
+	res, before := a.failed(e), a.look().dead()
+	retreated := s.retreat(a, c, e, f.Outcome)
+	written := retreated || s.release(a, c, f)
+	s.change(a, func(l *lifecycle, _ time.Time) {
+		if written {
+			l.retry.unwritten = record.Outcome{}
+		} else {
+			l.condemned(c.record, f)
+		}
+	})
+	if retreated {
 		return res
 	}
-	before := a.condemned()
-	if s.release(a, c, f) {
-		a.written()
-	} else {
-		a.condemn(c.record, f)
-	}
-	if e.Class == record.RefreshPermanent || !before && a.condemned() {
+	if e.Class == record.RefreshPermanent || !before && a.look().dead() {
 		s.event("account_quarantined", a, zapString("class", string(e.Class)), zapString("error", f.Error))
 	}
 	return res
@@ -94,60 +99,35 @@ func (s *Store) rewriteClaimed(a *account, c *claimed, change func(cur record.Re
 	return false
 }
 
-// doubt remembers that an attempt of ours, or one before it, may have spent its credential.
-func (a *account) doubt(c *claimed) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+// doubted remembers that an attempt of ours, or one before it, may have spent its credential. What was refused before has
+// had its refresh.
+func (l *lifecycle) doubted(c *claimed, now time.Time) {
+	since := l.doubt.since
 	if !c.doubtful {
-		a.doubtSince = time.Now()
+		since = now
 	}
-	a.doubtful = c.attempt()
-	a.evidence.doubted = time.Time{} // what was refused before has had its refresh
+	l.doubt = doubt{attempt: c.attempt(), since: since, noted: now}
 }
 
 // postpone plans the next try after a failure.
 func (s *Store) postpone(a *account, e *RefreshError) RefreshResult {
-	r := s.cfg.Renewal
-	a.mu.Lock()
-	a.failures++
-	a.mended = a.mended && e.Class == record.RefreshNotSent
-	lo, last := r.BackoffMin, a.record.Rotation.Last
-	if e.Class == record.RefreshMisconfigured || e.refused() && last != nil && last.Refusals >= record.RefusalsToDeath {
-		lo = r.BackoffMax // waiting does not help, but a mended configuration should be noticed
-	}
-	at := time.Now().Add(backoff(a.failures, lo, r.BackoffMax, e.RetryAfter, rand.Float64())) //nolint:gosec // jitter
-	a.retryAt, a.awaits = at, false
-	if a.unwritten.FailingSince.IsZero() {
-		a.unwritten.FailingSince = time.Now().UTC()
-	}
-	a.unwritten.Error = record.Clip(e.Error())
-	a.mu.Unlock()
-	return failed(a, e)
+	s.change(a, func(l *lifecycle, now time.Time) { l.postponed(e, now, rand.Float64()) }) //nolint:gosec // jitter
+	return a.failed(e)
 }
 
 // postponeForStore is postpone for want of the store.
 func (s *Store) postponeForStore(a *account, why string) RefreshResult {
-	r := s.postpone(a, &RefreshError{Class: record.RefreshNotSent, Message: why})
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.awaits = true
-	return r
+	e := &RefreshError{Class: record.RefreshNotSent, Message: why}
+	s.change(a, func(l *lifecycle, now time.Time) {
+		l.postponed(e, now, rand.Float64()) //nolint:gosec // jitter
+		l.retry.awaitsStore = true
+	})
+	return a.failed(e)
 }
 
-// resume has the accounts that waited for the store tried again at once. Whoever holds a claim could not save either: its
-// lease begins anew.
+// resume has the accounts that waited for the store tried again at once.
 func (s *Store) resume() {
 	for _, a := range s.all() {
-		a.mu.Lock()
-		a.claimSeen = ""
-		waited := a.awaits
-		if waited {
-			a.awaits, a.failures, a.retryAt, a.unwritten = false, 0, time.Time{}, record.Outcome{}
-			a.planLocked(s.cfg.Renewal.Lead)
-		}
-		a.mu.Unlock()
-		if waited {
-			s.renewals.wake(a)
-		}
+		s.change(a, func(l *lifecycle, _ time.Time) { l.storeBack() })
 	}
 }

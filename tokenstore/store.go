@@ -171,10 +171,10 @@ func (s *Store) ensure(id record.ID) *account {
 	defer s.mu.Unlock()
 	a := s.accounts[id]
 	if a == nil {
-		a = &account{id: id, lives: &s.lives}
-		a.wakeFrom.Store(never)
+		a = s.newAccount(id)
 		if was := s.gone[id]; was != nil {
-			a.inherit(was)
+			a.life.inherits(was.look())
+			a.limits.Store(was.limits.Load())
 			delete(s.gone, id)
 		}
 		s.accounts[id] = a
@@ -196,15 +196,8 @@ func (s *Store) remove(id record.ID) {
 	s.gone[id] = a
 	s.mu.Unlock()
 	s.event("account_removed", a)
-	a.mu.Lock()
-	a.removed, a.version = true, 0
-	a.setTokenLocked(nil)
-	a.wakeFrom.Store(never)
-	a.due = time.Time{}
-	a.mu.Unlock()
+	s.change(a, func(l *lifecycle, _ time.Time) { l.gone() })
 	s.disown(a)
-	s.renewals.wake(a)
-	s.rebuildSoon()
 }
 
 func (s *Store) all() []*account {
@@ -216,12 +209,6 @@ func (s *Store) all() []*account {
 	}
 	slices.SortFunc(as, func(a, b *account) int { return cmp.Compare(a.id, b.id) })
 	return as
-}
-
-func (a *account) at() record.Version {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.version
 }
 
 // rebuildSoon asks for the pools to be rebuilt; many requests become one.
@@ -251,10 +238,9 @@ func (s *Store) rebuild() {
 		tenants[name] = map[string]*segment{}
 	}
 	for _, a := range s.all() {
-		a.mu.Lock()
-		r, usable := a.record, a.problem == nil && !a.record.OnHold() && !a.removed
-		a.mu.Unlock()
-		if !usable {
+		l := a.look()
+		r := l.record
+		if !l.usable() {
 			continue
 		}
 		for _, name := range r.Serves() {
