@@ -54,6 +54,7 @@ type credential struct {
 	flaw         error          // why it cannot be one; the access token serves on
 	foreign      error          // why it cannot be used here: it is another account's
 	foreignSpent bool           // and was exchanged by it
+	unclaimed    bool           // nobody has looked yet whose it is: the schedule waits for that
 	search       bool           // all accounts are to be searched for it: it did not come by a refresh
 	given        bool           // an operator wrote it: use it at once
 	former       *record.Former // the one that an operator replaced by hand, until a claim writes it down
@@ -173,6 +174,7 @@ func (l *lifecycle) adopted(r stored, now time.Time) *lost {
 	l.keepKey(&next)
 	l.record, l.version, l.presence = next, r.version, present
 	l.driver = l.cfg.Drivers[next.Provider]
+	l.credential.unclaimed = true
 	l.problem = Check(next, l.cfg.Drivers, l.cfg.Pools)
 	if l.problem == nil && next.Kind == record.KindAPIKey {
 		l.problem = record.Flaw(next) // there is no other to serve with

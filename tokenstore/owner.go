@@ -182,17 +182,16 @@ func (s *Store) reconsider(a *account, thorough bool) {
 		l = *now
 		now.credential.search = false
 	})
-	r := l.record
-	if l.presence == removed || l.credential.foreignSpent {
-		return
-	}
+	r, foreign, spent := l.record, l.credential.foreign, l.credential.foreignSpent
 	if r.Former == nil {
 		r.Former = l.credential.former
 	}
-	foreign, spent := s.own(a, r, thorough || l.credential.search)
+	if l.presence != removed && !spent {
+		foreign, spent = s.own(a, r, thorough || l.credential.search)
+	}
 	s.change(a, func(l *lifecycle, _ time.Time) {
-		if l.record.RefreshToken.Equal(r.RefreshToken) {
-			l.credential.foreign, l.credential.foreignSpent = foreign, spent
+		if l.record.RefreshToken.Equal(r.RefreshToken) { // else whoever brought another one looks
+			l.credential.unclaimed, l.credential.foreign, l.credential.foreignSpent = false, foreign, spent
 		}
 	})
 }

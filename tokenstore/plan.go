@@ -58,6 +58,9 @@ func (l *lifecycle) plan(now time.Time) (refreshable int64, due time.Time) {
 	default:
 		due = later(l.renewal(now), soonest)
 	}
+	if l.credential.unclaimed {
+		due = time.Time{}
+	}
 	return refreshable, due
 }
 
