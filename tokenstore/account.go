@@ -3,7 +3,6 @@ package tokenstore
 import (
 	"errors"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -33,6 +32,8 @@ type token struct {
 type account struct {
 	id    AccountID
 	lives *lifespans // the store's
+
+	random func() float64 // the store's
 
 	token     atomic.Pointer[token]     // nil: none yet; set by setTokenLocked
 	liveUntil atomic.Int64              // the token can serve before, Unix nanoseconds; 0: there is none, or it is suspect
@@ -127,12 +128,11 @@ func (a *account) generation() Generation {
 }
 
 // newToken prepares what picks will need of the record's access token.
-func newToken(id AccountID, r Record, d Driver, gen Generation) *token {
+func newToken(id AccountID, r Record, d Driver, gen Generation, jitter float64) *token {
 	t := &token{
 		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
 		begins: r.ObtainedAt, hint: hintOf(d, r),
-		jitter:  rand.Float64(), //nolint:gosec // jitter needs no secrecy
-		headers: d.Headers(r), fingerprint: Fingerprint(id, d.Token(r)),
+		jitter: jitter, headers: d.Headers(r), fingerprint: Fingerprint(id, d.Token(r)),
 	}
 	if now := time.Now(); t.begins.IsZero() || t.begins.After(now) {
 		t.begins = now
@@ -262,7 +262,7 @@ func (a *account) installLocked(r Record, lead time.Duration) {
 			a.acceptedAt.Store(0) // no refresh brought it: that its predecessor was accepted says nothing
 		}
 		a.highest = max(r.Rotation.Generation, a.highest+1)
-		a.setTokenLocked(newToken(a.id, r, a.driver, a.highest))
+		a.setTokenLocked(newToken(a.id, r, a.driver, a.highest, a.random()))
 	}
 	a.planLocked(lead)
 }

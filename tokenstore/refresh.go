@@ -95,7 +95,7 @@ func (s *Store) keep(a *account, c *claimed, g Grant) JournalEntry {
 	a.unsavedDead, a.unwritten, a.mended = nil, Outcome{}, false
 	e := JournalEntry{Attempt: c.attempt(), Account: a.id, Spent: c.fingerprint, At: time.Now().UTC(), Record: next}
 	a.spendLocked(next.Rotation.Spent...)
-	t := newToken(a.id, next, c.driver, gen)
+	t := newToken(a.id, next, c.driver, gen, a.random())
 	t.refreshed = true
 	if t.hint == 0 {
 		t.hint = g.Hint

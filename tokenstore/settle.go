@@ -2,7 +2,6 @@ package tokenstore
 
 import (
 	"errors"
-	"math/rand/v2"
 	"time"
 )
 
@@ -113,7 +112,7 @@ func (s *Store) postpone(a *account, e *RefreshError) RefreshResult {
 	if e.Class == RefreshMisconfigured || e.refused() && last != nil && last.Refusals >= refusalsToDeath {
 		lo = r.BackoffMax // waiting does not help, but a mended configuration should be noticed
 	}
-	at := time.Now().Add(backoff(a.failures, lo, r.BackoffMax, e.RetryAfter, rand.Float64())) //nolint:gosec // jitter
+	at := time.Now().Add(backoff(a.failures, lo, r.BackoffMax, e.RetryAfter, s.cfg.Random()))
 	a.retryAt, a.awaits = at, false
 	if a.unwritten.FailingSince.IsZero() {
 		a.unwritten.FailingSince = time.Now().UTC()

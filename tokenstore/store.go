@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -64,6 +65,9 @@ func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store
 	if s.cfg.Holder == "" {
 		s.cfg.Holder = newID()
 	}
+	if s.cfg.Random == nil {
+		s.cfg.Random = rand.Float64
+	}
 	if s.journal = cfg.Journal; s.journal == nil {
 		s.journal = noJournal{}
 	}
@@ -74,7 +78,7 @@ func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store
 		if d == nil {
 			return nil, fmt.Errorf("pool %s: provider %q is not configured", name, p.Provider)
 		}
-		s.pools[name] = &pool{PoolConfig: p, name: name, driver: d}
+		s.pools[name] = &pool{PoolConfig: p, name: name, driver: d, random: s.cfg.Random}
 		s.pools[name].tenants.Store(&map[string]*segment{})
 	}
 	upstreams := map[string]*upstream{}
@@ -169,7 +173,7 @@ func (s *Store) ensure(id AccountID) *account {
 	defer s.mu.Unlock()
 	a := s.accounts[id]
 	if a == nil {
-		a = &account{id: id, lives: &s.lives}
+		a = &account{id: id, lives: &s.lives, random: s.cfg.Random}
 		a.wakeFrom.Store(never)
 		if was := s.gone[id]; was != nil {
 			a.inherit(was)
