@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore"
@@ -20,6 +21,25 @@ type ledger struct {
 	final     []standing
 	journals  []int // entries left, by service
 	unsaved   []string
+	panics    []string
+	dropped   []string          // living tokens that a service's write threw away
+	edits     [][]time.Duration // of credentials, by account
+	spoiled   []spoiling
+	backs     []back
+}
+
+// back is a time at which an operator had the store show a spent token again.
+type back struct {
+	account  int
+	at       time.Duration
+	restored bool // from a snapshot
+}
+
+// spoiling is the latest time that an operator gave an account what is no credential.
+type spoiling struct {
+	at    time.Duration
+	was   *refreshToken // what it had
+	keeps bool          // a service that knew it lived on, so it must be back in the end
 }
 
 // familyEnd is a sign-in that ended since a token of it was presented twice.
@@ -69,10 +89,13 @@ type standing struct {
 	reason   string
 	routable bool
 	token    *refreshToken // in the store; nil: none that was issued
-	absent   bool
+	absent   bool          // the service knows no such account
+	stored   bool          // there is a record
 }
 
-func newLedger(p plan) *ledger { return &ledger{plan: p} }
+func newLedger(p plan) *ledger {
+	return &ledger{plan: p, edits: make([][]time.Duration, len(p.policies)), spoiled: make([]spoiling, len(p.policies))}
+}
 
 func (l *ledger) wrote(by *life, account int, r tokenstore.Record, _ kind) {
 	owner := -1
@@ -80,6 +103,19 @@ func (l *ledger) wrote(by *life, account int, r tokenstore.Record, _ kind) {
 		owner = t.family.account
 	}
 	l.writes = append(l.writes, write{by: by.name, at: by.w.now(), account: account, owner: owner, generation: r.Rotation.Generation})
+}
+
+// replaced notes a write that has not got the refresh token any more that was there before, although it is good.
+func (l *ledger) replaced(by *life, was *refreshToken, r tokenstore.Record) {
+	if was == nil || !was.living() {
+		return
+	}
+	for _, t := range by.w.as.tokensOf(r) {
+		if t == was {
+			return
+		}
+	}
+	l.dropped = append(l.dropped, fmt.Sprintf("%s wrote over %s at %s, which is good", by.name, was.value, by.w.now()))
 }
 
 // testify asks every living service about every account. The lock is held.
@@ -95,16 +131,15 @@ func (w *world) testify() {
 		for i := range w.plan.policies {
 			id := tokenstore.AccountID(accountID(i))
 			st := standing{by: l.name, account: i}
-			if doc := w.shelf.Document(id); doc != nil {
-				r, err := decoded(doc)
-				if err == nil {
-					st.token = w.as.refresh[r.RefreshToken.Reveal()]
-				}
-			}
+			_, st.stored = w.shelf.Current(id)
+			st.token = w.as.refresh[token(w.shelf.document(id))]
 			status, err := l.store.Status(id)
 			st.absent, st.state, st.reason, st.routable = err != nil, status.State, status.Reason, status.Routable
 			w.say("%s says of %s: %s %q", l.name, id, st.state, st.reason)
 			w.ledger.final = append(w.ledger.final, st)
+			if sp := &w.ledger.spoiled[i]; st.token == nil && sp.was != nil && sp.was.from != nil && sp.was.living() && !w.ledger.edited(i, sp.at+1) {
+				sp.keeps = sp.keeps || l.readySince != 0 && l.readySince < sp.at-poll*2
+			}
 		}
 	}
 }

@@ -22,6 +22,7 @@ const (
 	opAppend                   // an entry of the journal is written
 	opRemove                   // one is removed
 	opAttempt                  // a client's attempt at the provider
+	opLook                     // a look whether a record has changed
 )
 
 const (
@@ -30,7 +31,7 @@ const (
 	opRefresh = opStore | opGrant | opAppend | opRemove
 )
 
-var kindNames = []string{"list", "load", "claim", "save", "write", "grant", "journal append", "journal remove", "attempt"}
+var kindNames = []string{"list", "load", "claim", "save", "write", "grant", "journal append", "journal remove", "attempt", "look"}
 
 func (k kind) String() string {
 	var names []string
@@ -46,25 +47,25 @@ func (k kind) String() string {
 type act uint8
 
 const (
-	crashBefore  act = iota + 1 // the operation never happens, and the service is gone
-	crashAfter                  // it happens; its answer meets nobody
-	crashNow                    // at a random instant: a while after the operation
-	stopNow                     // an orderly stop, and a start
-	fail                        // an error, and nothing happened
-	loseAnswer                  // it happened, and an error is the answer
-	slowBefore                  // it takes long to arrive
-	slowAfter                   // its answer takes long
-	hang                        // neither happens nor ends before its caller gives up
-	deny                        // status 403 on this path
-	sealed                      // the store answers nobody for a while
-	cutOff                      // the store answers this service not for a while
-	diskLost                    // the service crashes, and its journal is gone
-	grantFails                  // the token endpoint answers with one of the contract's classes, nothing is processed
-	grantOdd                    // the grant is processed, and its answer is odd: an unusable token, no rotation, no end
-	tokenDies                   // the access token is refused from now on
-	refuseOnce                  // this attempt is refused, limited or fails, whatever the token
-	familyRevoked               // the provider ends the account's sign-in
-	edit                        // an operator's edit
+	crashBefore   act = iota + 1 // the operation never happens, and the service is gone
+	crashAfter                   // it happens; its answer meets nobody
+	crashNow                     // at a random instant: a while after the operation
+	stopNow                      // an orderly stop, and a start
+	fail                         // an error, and nothing happened
+	loseAnswer                   // it happened, and an error is the answer
+	slowBefore                   // it takes long to arrive
+	slowAfter                    // its answer takes long
+	hang                         // neither happens nor ends before its caller gives up
+	deny                         // status 403 on this path
+	sealed                       // the store answers nobody for a while
+	cutOff                       // the store answers this service not for a while
+	diskLost                     // the service crashes, and its journal is gone
+	grantFails                   // the token endpoint answers with one of the contract's classes, nothing is processed
+	grantOdd                     // the grant is processed, and its answer is odd: an unusable token, no rotation, no end
+	tokenDies                    // the access token is refused from now on
+	refuseOnce                   // this attempt is refused, limited or fails, whatever the token
+	familyRevoked                // the provider ends the account's sign-in
+	edit                         // an operator's edit
 )
 
 var actNames = map[act]string{
@@ -189,25 +190,37 @@ var menu = []weighted{
 	{2, func(r *rand.Rand) fault { return fault{act: crashNow, kinds: opRefresh, length: down(r)} }},
 	{2, func(r *rand.Rand) fault { return fault{act: stopNow, kinds: opRefresh, length: down(r)} }},
 	{1, func(r *rand.Rand) fault { return fault{act: diskLost, kinds: opRefresh, length: down(r)} }},
-	{5, func(r *rand.Rand) fault { return fault{act: fail, kinds: anyOf(r, opLoad, opClaim, opSave, opWrite, opAppend, opRemove)} }},
-	{6, func(r *rand.Rand) fault { return fault{act: loseAnswer, kinds: anyOf(r, opClaim, opSave, opWrite, opGrant, opAppend)} }},
+	{5, func(r *rand.Rand) fault {
+		return fault{act: fail, kinds: anyOf(r, opLoad, opClaim, opSave, opWrite, opAppend, opRemove)}
+	}},
+	{6, func(r *rand.Rand) fault {
+		return fault{act: loseAnswer, kinds: anyOf(r, opClaim, opSave, opWrite, opGrant, opAppend)}
+	}},
 	{5, func(r *rand.Rand) fault {
 		return fault{act: slowBefore, kinds: anyOf(r, opLoad, opClaim, opSave, opWrite, opGrant, opAppend), length: slow(r)}
 	}},
 	{5, func(r *rand.Rand) fault {
 		return fault{act: slowAfter, kinds: anyOf(r, opLoad, opClaim, opSave, opWrite, opGrant, opAppend), length: slow(r)}
 	}},
-	{2, func(r *rand.Rand) fault { return fault{act: hang, kinds: anyOf(r, opLoad, opClaim, opSave, opWrite, opGrant)} }},
+	{2, func(r *rand.Rand) fault {
+		return fault{act: hang, kinds: anyOf(r, opLoad, opClaim, opSave, opWrite, opGrant)}
+	}},
 	{2, func(r *rand.Rand) fault { return fault{act: deny, kinds: opStore} }},
-	{2, func(r *rand.Rand) fault { return fault{act: fail, kinds: opList} }},
+	{2, func(r *rand.Rand) fault { return fault{act: fail, kinds: anyOf(r, opList, opLook)} }},
+	{1, func(r *rand.Rand) fault { return fault{act: deny, kinds: opLook} }},
+	{1, func(r *rand.Rand) fault { return fault{act: slowAfter, kinds: opLook, length: slow(r)} }},
 	{2, func(r *rand.Rand) fault { return fault{act: sealed, kinds: opRefresh, length: outage(r)} }},
 	{3, func(r *rand.Rand) fault { return fault{act: cutOff, kinds: opRefresh, length: outage(r)} }},
 	{8, func(r *rand.Rand) fault {
 		return fault{act: grantFails, kinds: opGrant, what: refusals[r.IntN(len(refusals))]}
 	}},
-	{3, func(r *rand.Rand) fault { return fault{act: grantOdd, kinds: opGrant, what: oddities[r.IntN(len(oddities))]} }},
+	{3, func(r *rand.Rand) fault {
+		return fault{act: grantOdd, kinds: opGrant, what: oddities[r.IntN(len(oddities))]}
+	}},
 	{4, func(*rand.Rand) fault { return fault{act: tokenDies, kinds: opAttempt} }},
-	{4, func(r *rand.Rand) fault { return fault{act: refuseOnce, kinds: opAttempt, what: failures[r.IntN(len(failures))]} }},
+	{4, func(r *rand.Rand) fault {
+		return fault{act: refuseOnce, kinds: opAttempt, what: failures[r.IntN(len(failures))]}
+	}},
 	{1, func(*rand.Rand) fault { return fault{act: familyRevoked, kinds: opRefresh} }},
 	{20, func(r *rand.Rand) fault {
 		return fault{act: edit, kinds: anyOf(r, opLoad, opClaim, opSave, opWrite, opGrant, opAppend, opRefresh), after: r.IntN(2) == 0, what: edits[r.IntN(len(edits))], length: between(r, 10*time.Millisecond, 90*time.Second)}

@@ -2,7 +2,6 @@ package simulation
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -39,8 +38,6 @@ type refreshToken struct {
 	family       *family
 	from         *presentation // the grant that brought it; nil: an operator did
 	uses         []*presentation
-	back         time.Duration // when an operator last wrote it into the store, though it was spent
-	restored     bool          // by restoring a snapshot
 
 	journalling, kept time.Duration // on its way into the journal, and in it
 	diskLost          time.Duration
@@ -122,16 +119,16 @@ type presentation struct {
 	claimed time.Duration
 	knew    bool // by knew it to be spent when it claimed
 
-	next     *refreshToken // what was granted; nil: nothing, or no other
-	granted  bool
-	class    tokenstore.RefreshClass // how it ended otherwise
-	answered time.Duration           // the whole answer was there; 0: never
-	ended    time.Duration           // 0: it is under way, or its process died
-	journal  bool                    // the journal was made to fail meanwhile
-	ends     time.Duration           // of the access token in the record, as by saw it; 0: it had none that lives, or nobody knows its end
-	life     time.Duration           // the whole
-	refused  bool                    // that access token was refused
-	forced   bool
+	next          *refreshToken // what was granted; nil: nothing, or no other
+	granted       bool
+	class         tokenstore.RefreshClass // how it ended otherwise
+	answered      time.Duration           // the whole answer was there; 0: never
+	ended         time.Duration           // 0: it is under way, or its process died
+	journalFailed bool                    // the journal was made to fail meanwhile
+	ends          time.Duration           // of the access token in the record, as by saw it; 0: it had none that lives, or nobody knows its end
+	life          time.Duration           // the whole
+	refused       bool                    // that access token was refused
+	forced        bool
 }
 
 func (p *presentation) String() string {
@@ -302,6 +299,17 @@ func (s *server) journalling(r tokenstore.Record) {
 	}
 }
 
+// journalFails notes that the journal of a life does not take what the account was granted at once.
+func (s *server) journalFails(l *life, account int) {
+	all := s.w.ledger.presented
+	for i := len(all) - 1; i >= 0; i-- {
+		if p := all[i]; p.by == l && p.account == account {
+			p.journalFailed = true
+			return
+		}
+	}
+}
+
 func (s *server) kept(_ *life, r tokenstore.Record) {
 	for _, t := range s.tokensOf(r) {
 		first(&t.kept, s.w.now())
@@ -466,5 +474,3 @@ func (d *driver) Replay() (tokenstore.ReplayPolicy, time.Duration) {
 	}
 	return d.policy, 0
 }
-
-var _ = json.Marshal

@@ -4,19 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/tokenward/tokenward/tokenstore"
+	"github.com/tokenward/tokenward/tokenstore/tokenstoretest"
 )
 
 const (
 	endpointTimeout = 5 * time.Second
 	backoffMost     = 30 * time.Second
 	refreshWait     = 10 * time.Second
-	poll            = 15 * time.Second
+	poll            = 15 * time.Second // of the looks for changes
 )
 
 var (
@@ -40,18 +43,20 @@ type service struct {
 // nobody's business.
 type life struct {
 	*service
-	name  string // s1.2: the second life of the first service
-	store *tokenstore.Store
-	dead  bool
-	died  chan struct{}
-	at    time.Duration // of its death
-	up    chan struct{} // closed when Start has returned
-	ready bool
-	ctx   context.Context // of the clients of this life
-	end   context.CancelFunc
-	born  time.Duration
-	version tokenstore.Version // of the latest write
-	claims map[int]time.Duration // when its latest claim of an account was written
+	name       string // s1.2: the second life of the first service
+	store      *tokenstore.Store
+	dead       bool
+	crashed    bool // the same, but not by an orderly stop
+	died       chan struct{}
+	at         time.Duration // of its death
+	up         chan struct{} // closed when Start has returned
+	ready      bool
+	readySince time.Duration   // when all accounts were loaded
+	ctx        context.Context // of the clients of this life
+	end        context.CancelFunc
+	born       time.Duration
+	version    tokenstore.Version    // of the latest write
+	claims     map[int]time.Duration // when its latest claim of an account was written
 
 	knows   map[string]time.Duration // fingerprints of refresh tokens that it has seen to be spent, and since when
 	refused map[string]bool          // access tokens that its clients were refused with
@@ -69,7 +74,7 @@ func (s *service) launch() {
 	l.ctx, l.end = context.WithCancel(context.Background())
 	s.now = l
 	s.w.say("%s starts", l.name)
-	store, err := tokenstore.New(l.config(), &wire{life: l, inner: s.w.shelf.Client()}, tokenstore.NewMetrics(nowhere{}, "simulated", false), zap.NewNop())
+	store, err := tokenstore.New(l.config(), &wire{life: l, looks: s.w.shelf.Client(tokenstoretest.ClientConfig{Faults: l.look})}, tokenstore.NewMetrics(nowhere{}, "simulated", false), zap.New(alarms{l}))
 	if err != nil {
 		panic(err)
 	}
@@ -78,7 +83,7 @@ func (s *service) launch() {
 		_ = store.Start(context.Background()) // WaitForStore: it never fails
 		_ = store.Renewer().Start(context.Background())
 		s.w.mu.Lock()
-		l.ready = true
+		l.ready, l.readySince = true, l.w.now()
 		s.w.mu.Unlock()
 		close(l.up)
 	})
@@ -115,7 +120,7 @@ func (l *life) crash(away time.Duration) {
 	if l.dead {
 		return
 	}
-	l.dead, l.at = true, l.w.now()
+	l.dead, l.crashed, l.at = true, true, l.w.now()
 	l.service.now = nil
 	close(l.died)
 	l.end()
@@ -182,6 +187,37 @@ func (nowhere) Register(prometheus.Collector) error  { return nil }
 func (nowhere) MustRegister(...prometheus.Collector) {}
 func (nowhere) Unregister(prometheus.Collector) bool { return true }
 
+// alarms hears of the service's log only what must not be in it.
+type alarms struct{ *life }
+
+func (alarms) Enabled(level zapcore.Level) bool    { return level >= zapcore.ErrorLevel }
+func (a alarms) With([]zapcore.Field) zapcore.Core { return a }
+func (alarms) Sync() error                         { return nil }
+func (a alarms) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if !a.Enabled(e.Level) {
+		return c
+	}
+	return c.AddCore(e, a)
+}
+
+func (a alarms) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	if !strings.Contains(e.Message, "panic") {
+		return nil
+	}
+	enc := zapcore.NewMapObjectEncoder()
+	for _, f := range fields {
+		f.AddTo(enc)
+	}
+	go func() { // whoever logs may hold the lock
+		a.w.mu.Lock()
+		defer a.w.mu.Unlock()
+		if !a.dead {
+			a.w.ledger.panics = append(a.w.ledger.panics, fmt.Sprintf("%s: %s: %v", a.name, e.Message, enc.Fields))
+		}
+	}()
+	return nil
+}
+
 // do is one operation: it takes a while, is counted, meets its fault, takes effect, and its answer takes a while again. The effect is
 // had under the lock. An error that the fault made comes instead of the effect's.
 func (l *life) do(ctx context.Context, k kind, account int, effect func() error) error {
@@ -197,6 +233,9 @@ func (l *life) do(ctx context.Context, k kind, account int, effect func() error)
 	w.note(l.number, account, code)
 	if f != nil {
 		w.note(l.number, account, uint64(f.act))
+		if k == opAppend {
+			w.as.journalFails(l, account)
+		}
 		w.say("%s: %s at %s of %s (operation %d)", l.name, *f, k, accountID(account), n)
 		if err, ended := l.before(ctx, f, k, account); ended {
 			return err
@@ -204,7 +243,7 @@ func (l *life) do(ctx context.Context, k kind, account int, effect func() error)
 	}
 	var err error
 	switch {
-	case k&(opStore|opList) != 0 && w.away(l):
+	case k&(opStore|opList|opLook) != 0 && w.away(l):
 		err = errAway
 	default:
 		err = effect()

@@ -3,44 +3,84 @@ package simulation
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"time"
 
 	"github.com/tokenward/tokenward/tokenstore"
 	"github.com/tokenward/tokenward/tokenstore/tokenstoretest"
 )
 
-// mark is what a look for changes sees of a record.
-type mark struct {
-	version tokenstore.Version
-	deleted bool
+// shelf is the store: the model of Vault's KV v2, whose documents are decoded once each, not at every read.
+type shelf struct {
+	*tokenstoretest.KV
+	direct tokenstore.Backend // as the services are connected
+	read   map[tokenstore.AccountID]reading
 }
 
-// shelf is the store, as the simulation and its operators use it.
-type shelf interface {
-	Client() tokenstore.Backend
-	Marks() map[tokenstore.AccountID]mark
-	Put(id tokenstore.AccountID, r tokenstore.Record)
-	Patch(id tokenstore.AccountID, keys map[string]json.RawMessage)
-	Document(id tokenstore.AccountID) map[string]json.RawMessage
+type reading struct {
+	number        tokenstore.Version
+	created, ends time.Time
+	record        tokenstore.Record
+	version       tokenstore.Version
+	err           error
 }
 
-type memoryShelf struct{ *tokenstoretest.Memory }
+func newShelf(seed uint64) *shelf {
+	kv := tokenstoretest.NewKV(tokenstoretest.KVConfig{Seed: seed})
+	return &shelf{kv, kv.Client(tokenstoretest.ClientConfig{}), map[tokenstore.AccountID]reading{}}
+}
 
-func newShelf() shelf { return memoryShelf{tokenstoretest.NewMemory()} }
-
-func (m memoryShelf) Client() tokenstore.Backend { return m.Memory }
-
-func (m memoryShelf) Marks() map[tokenstore.AccountID]mark {
-	heads, _ := m.List(context.Background())
-	marks := map[tokenstore.AccountID]mark{}
-	for _, h := range heads {
-		marks[h.ID] = mark{version: h.Version}
+// Load is the backend's, and remembers what it read of a version.
+func (s *shelf) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore.Record, tokenstore.Version, error) {
+	v, ok := s.Current(id)
+	if !ok || v.Gone {
+		return s.direct.Load(ctx, id)
 	}
-	return marks
+	r := s.read[id]
+	if r.number != v.Number || !r.created.Equal(v.Created) || !r.ends.Equal(v.Ends) {
+		r = reading{number: v.Number, created: v.Created, ends: v.Ends}
+		r.record, r.version, r.err = s.direct.Load(ctx, id)
+		if r.err != nil && !errors.Is(r.err, tokenstore.ErrUnreadable) {
+			return r.record, r.version, r.err // denied
+		}
+		s.read[id] = r
+	}
+	return r.record.Clone(), r.version, r.err
 }
 
-func (m memoryShelf) Put(id tokenstore.AccountID, r tokenstore.Record) {
-	_, v, _ := m.Load(context.Background(), id)
-	if _, err := m.CompareAndSwap(context.Background(), id, r, v); err != nil {
+// shown is the refresh token that the current version shows.
+func (s *shelf) shown(id tokenstore.AccountID) string {
+	r, _, _ := s.Load(context.Background(), id)
+	return r.RefreshToken.Reveal()
+}
+
+// document is an account's record, key by key; nil: there is none, or it is deleted.
+func (s *shelf) document(id tokenstore.AccountID) map[string]any {
+	v, ok := s.Current(id)
+	if !ok || v.Gone {
+		return nil
+	}
+	var doc map[string]any
+	if json.Unmarshal(v.Data, &doc) != nil {
+		return nil
+	}
+	return doc
+}
+
+// token is the refresh token that a document shows.
+func token(doc map[string]any) string {
+	value, _ := doc["refresh_token"].(string)
+	return value
+}
+
+func documentOf(r tokenstore.Record) map[string]any {
+	data, err := tokenstore.EncodeRecord(r)
+	if err != nil {
 		panic(err)
 	}
+	var doc map[string]any
+	if err := json.Unmarshal(data, &doc); err != nil {
+		panic(err)
+	}
+	return doc
 }

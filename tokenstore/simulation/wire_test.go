@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore"
+	"github.com/tokenward/tokenward/tokenstore/tokenstoretest"
 )
 
 // wire is a service's way to the store: every call is an operation that a fault may meet, and every instant in a record is shifted
 // by the service's wall clock, which the process itself cannot see.
 type wire struct {
 	*life
-	inner tokenstore.Backend
+	looks tokenstore.Backend
 }
 
 func indexOf(id tokenstore.AccountID) int { return int(id[0] - 'a') }
@@ -20,7 +21,7 @@ func indexOf(id tokenstore.AccountID) int { return int(id[0] - 'a') }
 // List implements tokenstore.Backend.
 func (x *wire) List(ctx context.Context) (heads []tokenstore.Head, err error) {
 	err = x.do(ctx, opList, -1, func() (err error) {
-		heads, err = x.inner.List(ctx)
+		heads, err = x.w.shelf.direct.List(ctx)
 		return err
 	})
 	if err != nil {
@@ -32,7 +33,7 @@ func (x *wire) List(ctx context.Context) (heads []tokenstore.Head, err error) {
 // Load implements tokenstore.Backend.
 func (x *wire) Load(ctx context.Context, id tokenstore.AccountID) (r tokenstore.Record, v tokenstore.Version, err error) {
 	fault := x.do(ctx, opLoad, indexOf(id), func() error {
-		r, v, err = x.inner.Load(ctx, id)
+		r, v, err = x.w.shelf.Load(ctx, id)
 		return nil
 	})
 	if fault != nil {
@@ -73,8 +74,10 @@ func (x *wire) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r to
 	}
 	w.mu.Unlock()
 	err = x.do(ctx, k, account, func() error {
-		v, err := x.inner.CompareAndSwap(ctx, id, r, expect)
+		was := w.as.refresh[w.shelf.shown(id)]
+		v, err := x.w.shelf.direct.CompareAndSwap(ctx, id, r, expect)
 		if err == nil {
+			w.ledger.replaced(x.life, was, r)
 			w.as.stored(x.life, account, r)
 			w.ledger.wrote(x.life, account, r, k)
 		}
@@ -113,40 +116,41 @@ func (x *wire) Delete(context.Context, tokenstore.AccountID, tokenstore.Version)
 // Close implements tokenstore.Backend.
 func (x *wire) Close() error { return nil }
 
-// Watch implements tokenstore.Backend, as the Vault backend does: it looks every 15 s, more or less.
+// Watch implements tokenstore.Backend: the Vault backend's own looks for changes.
 func (x *wire) Watch(ctx context.Context, changed func(tokenstore.AccountID), looked func(error)) error {
-	seen := map[tokenstore.AccountID]mark{}
-	for first := true; ; first = false {
-		var now map[tokenstore.AccountID]mark
-		err := x.do(ctx, opList, -1, func() error {
-			now = x.w.shelf.Marks()
-			return nil
-		})
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err == nil {
-			for i := range x.w.plan.policies {
-				id := tokenstore.AccountID(accountID(i))
-				was, known := seen[id]
-				is, there := now[id]
-				if (known != there || was != is) && !first {
-					changed(id)
-				}
-			}
-			seen = now
-		}
-		looked(err)
-		pause := poll * 8 / 10
-		pause += time.Duration(x.w.random(salt(4, x.number)) * float64(poll*4/10))
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		}
+	return x.looks.Watch(ctx, changed, looked)
+}
+
+// look is what befalls one request of a look for changes.
+func (l *life) look(op tokenstoretest.Op) tokenstoretest.Fault {
+	k, account := opList, -1
+	if op.ID != "" {
+		k, account = opLook, indexOf(op.ID)
 	}
+	time.Sleep(l.latency(k, account, 0))
+	w := l.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if l.dead || w.away(l) {
+		return tokenstoretest.Fault{Kind: tokenstoretest.RequestLost}
+	}
+	f, n := w.next(l.number, account, k)
+	w.note(l.number, account, uint64(k)<<32|uint64(n))
+	if f == nil {
+		return tokenstoretest.Fault{}
+	}
+	w.say("%s: %s (operation %d)", l.name, *f, n)
+	switch f.act {
+	case fail:
+		return tokenstoretest.Fault{Kind: tokenstoretest.RequestLost}
+	case deny:
+		return tokenstoretest.Fault{Kind: tokenstoretest.Denied}
+	case slowAfter:
+		return tokenstoretest.Fault{After: f.length}
+	default:
+		w.edit(f, account)
+	}
+	return tokenstoretest.Fault{}
 }
 
 // shifted moves every instant of a record, which is the caller's own.

@@ -1,7 +1,6 @@
 package simulation
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
@@ -14,7 +13,7 @@ import (
 // world is one run: it lives in one synctest bubble.
 type world struct {
 	plan  plan
-	shelf shelf
+	shelf *shelf
 	as    *server
 	epoch time.Time
 	loud  bool // keeps the history as lines
@@ -33,8 +32,7 @@ type world struct {
 	chores   sync.WaitGroup
 	edits    int
 	held     map[string]func() // what an operator has begun and will end, by account and name
-	snapshot any
-	end      chan struct{} // closed at the end: whoever waits stops
+	end      chan struct{}     // closed at the end: whoever waits stops
 }
 
 func newWorld(p plan, loud bool) *world {
@@ -42,7 +40,7 @@ func newWorld(p plan, loud bool) *world {
 		plan: p, loud: loud, epoch: time.Now(), ledger: newLedger(p), held: map[string]func(){}, end: make(chan struct{}),
 		digest: 14695981039346656037,
 	}
-	w.shelf, w.as = newShelf(), newServer(w)
+	w.shelf, w.as = newShelf(p.seed), newServer(w)
 	for s := range p.services {
 		w.counts = append(w.counts, make([]int, len(p.policies)+1))
 		w.pending = append(w.pending, make([][]*fault, len(p.policies)+1))
@@ -54,7 +52,7 @@ func newWorld(p plan, loud bool) *world {
 	}
 	for i := range p.policies {
 		id := accountID(i)
-		w.shelf.Put(tokenstore.AccountID(id), w.as.record(i, w.as.signIn(i)))
+		w.put(tokenstore.AccountID(id), documentOf(w.as.record(i, w.as.signIn(i))))
 	}
 	return w
 }
@@ -202,8 +200,8 @@ func (w *world) settle() {
 		}
 	}
 	for i := range w.plan.policies {
-		for _, name := range heldNames {
-			w.letGo(accountID(i) + name)
+		for _, o := range operations {
+			w.letGo(accountID(i) + o.name)
 		}
 	}
 	w.mu.Unlock()
@@ -244,5 +242,3 @@ func (w *world) stamp() uint64 {
 	_ = binary.Write(h, binary.LittleEndian, w.digest)
 	return h.Sum64()
 }
-
-var _ = context.Background
