@@ -3,7 +3,6 @@ package tokenstore
 import (
 	"cmp"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
@@ -53,7 +52,7 @@ func (s *Store) claim(a *account, f *flight) (*claimed, RefreshResult) {
 		case errors.Is(err, ErrConflict):
 			s.metrics.conflicts.Inc()
 			if conflicts++; conflicts > 3 { // more in a row is a store that shows us old news
-				pause(s.stopping, backoff(conflicts-3, 50*time.Millisecond, 5*time.Second, 0, rand.Float64())) //nolint:gosec // jitter
+				pause(s.stopping, backoff(conflicts-3, 50*time.Millisecond, 5*time.Second, 0, s.cfg.Random()))
 			}
 			continue
 		case err != nil:

@@ -2,7 +2,6 @@ package tokenstore
 
 import (
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"go.uber.org/zap"
@@ -56,7 +55,7 @@ func (s *Store) commit(a *account, e JournalEntry, version record.Version, j *jo
 		if j.failed() {
 			j = s.journalise(a, e)
 		}
-		s.pauseForStore(backoff(waits, 50*time.Millisecond, 5*time.Second, 0, rand.Float64())) //nolint:gosec // jitter
+		s.pauseForStore(backoff(waits, 50*time.Millisecond, 5*time.Second, 0, s.cfg.Random()))
 	}
 }
 

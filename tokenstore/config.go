@@ -15,6 +15,8 @@ type Config struct {
 	WaitForStore bool
 	// Holder names this process in claims; unique per process start.
 	Holder string
+	// Random draws from [0,1) for jitter and choices; nil: at random. A simulation replays with its own.
+	Random func() float64
 }
 
 // RouteConfig is a route's order of upstreams and its policy.

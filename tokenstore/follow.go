@@ -120,7 +120,7 @@ func (s *Store) rereadLoop() {
 			continue
 		}
 		s.mu.Lock()
-		ids := slices.Collect(maps.Keys(s.unread))
+		ids := slices.Sorted(maps.Keys(s.unread))
 		s.mu.Unlock()
 		for _, id := range ids {
 			if s.stopping.Err() != nil || s.reload(id) != nil {

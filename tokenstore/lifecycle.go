@@ -223,7 +223,7 @@ func (l *lifecycle) install(now time.Time) {
 	case cur == nil || cur.fingerprint != record.Fingerprint(l.id, value) || !cur.expires.Equal(r.ExpiresAt):
 		given := r.Rotation.Generation <= l.highest
 		l.highest = max(r.Rotation.Generation, l.highest+1)
-		l.token = newToken(l.id, r, l.driver, l.highest, now)
+		l.token = newToken(l.id, r, l.driver, l.highest, l.cfg.Random(), now)
 		l.token.given = given
 	}
 }
@@ -259,7 +259,7 @@ func (l *lifecycle) granted(c *claimed, g Grant, now time.Time) JournalEntry {
 	fromRefusal := c.trigger == record.TriggerResponse || l.refused() // the schedule may be quicker than who met the refusal
 	l.exchanged(c, next)
 	l.retry, l.verdict.mended = retry{}, false
-	t := newToken(l.id, next, c.driver, gen, now)
+	t := newToken(l.id, next, c.driver, gen, l.cfg.Random(), now)
 	t.refreshed = true
 	if t.hint == 0 {
 		t.hint = g.Hint
@@ -290,8 +290,8 @@ func (l *lifecycle) exchanged(c *claimed, next record.Record) {
 	l.memory.spend(next.Rotation.Spent...)
 }
 
-// postponed plans the next try after a failure. jitter is in [0,1).
-func (l *lifecycle) postponed(e *RefreshError, now time.Time, jitter float64) {
+// postponed plans the next try after a failure.
+func (l *lifecycle) postponed(e *RefreshError, now time.Time) {
 	r := l.cfg.Renewal
 	l.retry.failures++
 	l.verdict.mended = l.verdict.mended && e.Class == record.RefreshNotSent
@@ -299,7 +299,7 @@ func (l *lifecycle) postponed(e *RefreshError, now time.Time, jitter float64) {
 	if e.Class == record.RefreshMisconfigured || e.refused() && last != nil && last.Refusals >= record.RefusalsToDeath {
 		lo = r.BackoffMax // waiting does not help, but a mended configuration should be noticed
 	}
-	l.retry.at, l.retry.awaitsStore = now.Add(backoff(l.retry.failures, lo, r.BackoffMax, e.RetryAfter, jitter)), false
+	l.retry.at, l.retry.awaitsStore = now.Add(backoff(l.retry.failures, lo, r.BackoffMax, e.RetryAfter, l.cfg.Random())), false
 	if l.retry.unwritten.FailingSince.IsZero() {
 		l.retry.unwritten.FailingSince = now.UTC()
 	}

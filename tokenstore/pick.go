@@ -3,7 +3,6 @@ package tokenstore
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -170,6 +169,7 @@ type pool struct {
 	PoolConfig
 	name    string
 	driver  Driver
+	random  func() float64
 	tenants atomic.Pointer[map[string]*segment] // replaced as a whole
 }
 
@@ -225,7 +225,7 @@ func (p *pool) choose(now int64, tenant string, trail *Trail, own *account, rank
 	if p.Select == RoundRobin {
 		start, compare = seg.next.Add(1)%n, 1
 	} else {
-		start = rand.Uint64N(n) //nolint:gosec // spreading load needs no secrecy
+		start = uint64(p.random() * float64(n))
 	}
 	prefer := trail.preferred()
 	var asleep, spare *account

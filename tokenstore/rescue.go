@@ -2,7 +2,6 @@ package tokenstore
 
 import (
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
@@ -46,7 +45,7 @@ func (s *Store) rescue(a *account, c *claimed, g Grant, e *RefreshError, done fu
 	var entry JournalEntry
 	s.change(a, func(l *lifecycle, now time.Time) {
 		entry = l.rescued(c, g.RefreshToken, e, now)
-		l.postponed(e, now, rand.Float64()) //nolint:gosec // jitter
+		l.postponed(e, now)
 		l.retry.unwritten = record.Outcome{}
 	})
 	done(a.failed(e))

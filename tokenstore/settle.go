@@ -2,7 +2,6 @@ package tokenstore
 
 import (
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
@@ -32,7 +31,7 @@ func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 		if f.Doubtful {
 			l.doubted(c, now)
 		}
-		l.postponed(e, now, rand.Float64()) //nolint:gosec // jitter
+		l.postponed(e, now)
 	})
 	res, before := a.failed(e), a.look().dead()
 	retreated := s.retreat(a, c, e, f.Outcome)
@@ -111,7 +110,7 @@ func (l *lifecycle) doubted(c *claimed, now time.Time) {
 
 // postpone plans the next try after a failure.
 func (s *Store) postpone(a *account, e *RefreshError) RefreshResult {
-	s.change(a, func(l *lifecycle, now time.Time) { l.postponed(e, now, rand.Float64()) }) //nolint:gosec // jitter
+	s.change(a, func(l *lifecycle, now time.Time) { l.postponed(e, now) })
 	return a.failed(e)
 }
 
@@ -119,7 +118,7 @@ func (s *Store) postpone(a *account, e *RefreshError) RefreshResult {
 func (s *Store) postponeForStore(a *account, why string) RefreshResult {
 	e := &RefreshError{Class: record.RefreshNotSent, Message: why}
 	s.change(a, func(l *lifecycle, now time.Time) {
-		l.postponed(e, now, rand.Float64()) //nolint:gosec // jitter
+		l.postponed(e, now)
 		l.retry.awaitsStore = true
 	})
 	return a.failed(e)

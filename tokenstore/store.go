@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -66,6 +67,9 @@ func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store
 	if s.cfg.Holder == "" {
 		s.cfg.Holder = record.NewID()
 	}
+	if s.cfg.Random == nil {
+		s.cfg.Random = rand.Float64
+	}
 	if s.journal = cfg.Journal; s.journal == nil {
 		s.journal = noJournal{}
 	}
@@ -76,7 +80,7 @@ func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store
 		if d == nil {
 			return nil, fmt.Errorf("pool %s: provider %q is not configured", name, p.Provider)
 		}
-		s.pools[name] = &pool{PoolConfig: p, name: name, driver: d}
+		s.pools[name] = &pool{PoolConfig: p, name: name, driver: d, random: s.cfg.Random}
 		s.pools[name].tenants.Store(&map[string]*segment{})
 	}
 	upstreams := map[string]*upstream{}

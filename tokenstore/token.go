@@ -1,7 +1,6 @@
 package tokenstore
 
 import (
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -25,12 +24,11 @@ type token struct {
 }
 
 // newToken prepares what picks will need of the record's access token.
-func newToken(id record.ID, r record.Record, d Driver, gen record.Generation, now time.Time) *token {
+func newToken(id record.ID, r record.Record, d Driver, gen record.Generation, jitter float64, now time.Time) *token {
 	t := &token{
 		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
 		begins: r.ObtainedAt, hint: hintOf(d, r),
-		jitter:  rand.Float64(), //nolint:gosec // jitter needs no secrecy
-		headers: d.Headers(r), fingerprint: record.Fingerprint(id, d.Token(r)),
+		jitter: jitter, headers: d.Headers(r), fingerprint: record.Fingerprint(id, d.Token(r)),
 	}
 	if t.begins.IsZero() || t.begins.After(now) {
 		t.begins = now

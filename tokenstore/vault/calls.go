@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/tokenward/tokenward/tokenstore"
+	"github.com/tokenward/tokenward/tokenstore/vault/kv"
 )
 
 // call names a request for its messages.
@@ -25,25 +26,25 @@ func (c call) notVaults() error {
 	return &failure{kind: away, tried: c.tried, wrong: "the answer is not Vault's", remedy: "check what is between us and Vault"}
 }
 
-func (b *Backend) dataPath(id tokenstore.AccountID) string {
-	return b.cfg.Mount + "/data/" + b.cfg.Prefix + "/" + string(id)
+func (k *carrier) dataPath(id tokenstore.AccountID) string {
+	return k.cfg.Mount + "/data/" + k.cfg.Prefix + "/" + string(id)
 }
 
-func (b *Backend) metadataPath(id tokenstore.AccountID) string {
-	return b.cfg.Mount + "/metadata/" + b.cfg.Prefix + "/" + string(id)
+func (k *carrier) metadataPath(id tokenstore.AccountID) string {
+	return k.cfg.Mount + "/metadata/" + k.cfg.Prefix + "/" + string(id)
 }
 
 // do makes a call with the current grant, and once more with the next one if Vault called the grant's token dead: then it has
 // done nothing.
-func (b *Backend) do(ctx context.Context, f func(*grant) error) error {
-	g, err := b.session.use(ctx)
+func (k *carrier) do(ctx context.Context, f func(*grant) error) error {
+	g, err := k.session.use(ctx)
 	if err != nil {
 		return err
 	}
 	if err = f(g); !isKind(err, dead) {
 		return err
 	}
-	if g, err = b.session.replace(ctx, g); err != nil {
+	if g, err = k.session.replace(ctx, g); err != nil {
 		return err
 	}
 	return f(g)
@@ -51,8 +52,8 @@ func (b *Backend) do(ctx context.Context, f func(*grant) error) error {
 
 // get reads c.path into the value that into points to; found is false when nothing is there. KV answers 404 for a deleted
 // version too, with a body that into gets.
-func (b *Backend) get(ctx context.Context, c call, query map[string][]string, into any) (found bool, err error) {
-	err = b.do(ctx, func(g *grant) error {
+func (k *carrier) get(ctx context.Context, c call, query map[string][]string, into any) (found bool, err error) {
+	err = k.do(ctx, func(g *grant) error {
 		found, err = readWith(ctx, g.reader, c, query, into)
 		return err
 	})
@@ -64,7 +65,7 @@ func read(ctx context.Context, client *api.Client, c call, into any) (bool, erro
 }
 
 func readWith(ctx context.Context, client *api.Client, c call, query map[string][]string, into any) (found bool, err error) {
-	limited, cancel := context.WithTimeout(ctx, readTimeout)
+	limited, cancel := context.WithTimeout(ctx, kv.ReadTimeout)
 	defer cancel()
 	resp, err := client.Logical().ReadRawWithDataWithContext(limited, c.path, query)
 	if resp != nil {
@@ -92,13 +93,13 @@ func readWith(ctx context.Context, client *api.Client, c call, query map[string]
 }
 
 // put writes a version of a secret on top of expect, 0: where there is none, and returns its number.
-func (b *Backend) put(ctx context.Context, c call, data json.RawMessage, expect tokenstore.Version) (tokenstore.Version, error) {
+func (k *carrier) put(ctx context.Context, c call, data json.RawMessage, expect tokenstore.Version) (tokenstore.Version, error) {
 	body, err := json.Marshal(map[string]any{"options": map[string]any{"cas": expect}, "data": data})
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", c.tried, err)
 	}
 	var v tokenstore.Version
-	err = b.do(ctx, func(g *grant) error {
+	err = k.do(ctx, func(g *grant) error {
 		secret, err := g.writer.Logical().WriteBytesWithContext(ctx, c.path, body)
 		if err != nil {
 			return explain(ctx, err, c.tried, c.need)

@@ -12,15 +12,13 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/tokenward/tokenward/tokenstore/vault/kv"
 )
 
-// How long one call may take, and how often it is repeated when Vault is busy. A write is never repeated: if the first one
-// was applied and its answer lost, the second would meet its own success as a conflict.
-const (
-	readTimeout  = 3 * time.Second
-	writeTimeout = 5 * time.Second
-	readRetries  = 1
-)
+// readRetries is how often a read is repeated when Vault is busy. A write is never repeated: if the first one was applied and
+// its answer lost, the second would meet its own success as a conflict.
+const readRetries = 1
 
 // dialer makes clients: one per token and purpose, on shared connections.
 type dialer struct {
@@ -56,9 +54,9 @@ func newDialer(cfg Config) (*dialer, error) {
 		}
 	}
 	shared := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: readTimeout, KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:         (&net.Dialer{Timeout: kv.ReadTimeout, KeepAlive: 15 * time.Second}).DialContext,
 		TLSClientConfig:     tlsConfig,
-		TLSHandshakeTimeout: readTimeout,
+		TLSHandshakeTimeout: kv.ReadTimeout,
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: 2 * parallel,
 		IdleConnTimeout:     90 * time.Second,
@@ -74,11 +72,11 @@ func noRedirects(transport *http.Transport) *http.Client {
 }
 
 func (d *dialer) reader(token string) (*api.Client, error) {
-	return d.client(d.shared, token, readTimeout, readRetries)
+	return d.client(d.shared, token, kv.ReadTimeout, readRetries)
 }
 
 func (d *dialer) writer(token string) (*api.Client, error) {
-	return d.client(d.shared, token, writeTimeout, 0)
+	return d.client(d.shared, token, kv.WriteTimeout, 0)
 }
 
 func (d *dialer) client(via *http.Client, token string, timeout time.Duration, retries int) (*api.Client, error) {

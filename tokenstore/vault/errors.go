@@ -46,6 +46,12 @@ func (f *failure) Error() string {
 
 func (f *failure) Unwrap() error { return f.cause }
 
+// Own reports whether the failure may be one account's own: the policy denies its path, or its entry is broken, which Vault
+// answers with status 500.
+func (f *failure) Own() bool {
+	return f.kind == denied || f.kind == other || f.status == http.StatusInternalServerError
+}
+
 // isKind reports whether err is a failure of kind k.
 func isKind(err error, k kind) bool {
 	var f *failure

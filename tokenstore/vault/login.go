@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/tokenward/tokenward/tokenstore"
+	"github.com/tokenward/tokenward/tokenstore/vault/kv"
 )
 
 // method is one way to a token.
@@ -93,7 +94,7 @@ func (d *dialer) login(ctx context.Context, m method) (token, error) {
 	if err != nil {
 		return token{}, &failure{kind: refused, tried: tried, wrong: err.Error()}
 	}
-	c, err := d.client(d.fresh, "", writeTimeout, 0)
+	c, err := d.client(d.fresh, "", kv.WriteTimeout, 0)
 	if err != nil {
 		return token{}, err
 	}
@@ -121,7 +122,7 @@ func (d *dialer) tokenOfOthers(ctx context.Context, m method) (token, error) {
 	if err != nil {
 		return token{}, &failure{kind: refused, tried: "logging in to Vault", wrong: err.Error()}
 	}
-	c, err := d.client(d.fresh, value, readTimeout, 0)
+	c, err := d.client(d.fresh, value, kv.ReadTimeout, 0)
 	if err != nil {
 		return token{}, err
 	}

@@ -1,9 +1,8 @@
-package vault
+package kv
 
 import (
 	"context"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -26,7 +25,7 @@ func (b *Backend) Watch(ctx context.Context, changed func(tokenstore.AccountID),
 	p := &poller{Backend: b, changed: changed, seen: maps.Clone(b.listed)}
 	b.mu.Unlock()
 	if p.seen == nil {
-		p.seen = map[tokenstore.AccountID]sight{}
+		p.seen = map[tokenstore.AccountID]Sight{}
 	}
 	return p.run(ctx, looked)
 }
@@ -35,7 +34,7 @@ func (b *Backend) Watch(ctx context.Context, changed func(tokenstore.AccountID),
 type poller struct {
 	*Backend
 	changed  func(tokenstore.AccountID)
-	seen     map[tokenstore.AccountID]sight
+	seen     map[tokenstore.AccountID]Sight
 	withheld map[tokenstore.AccountID]error // of the latest poll
 }
 
@@ -44,7 +43,7 @@ type poller struct {
 func (p *poller) run(ctx context.Context, looked func(error)) error {
 	for failing := false; ; {
 		begun := time.Now()
-		pause := time.Duration(float64(p.cfg.Poll) * (0.8 + 0.4*rand.Float64()))
+		pause := time.Duration(float64(p.cfg.Poll) * (0.8 + 0.4*p.cfg.Rand()))
 		spread := pause * 9 / 10
 		if failing {
 			spread = 0
@@ -110,14 +109,14 @@ func (p *poller) take(ctx context.Context, ids []tokenstore.AccountID, withheld 
 		now, visible := found[id]
 		switch {
 		case !visible && known: // keeps what was seen of it
-		case visible && now.version == 0:
+		case visible && now.Version == 0:
 			delete(p.seen, id)
 			if known {
 				p.changed(id)
 			}
 		default:
 			p.seen[id] = now
-			if !known || was.mark != now.mark {
+			if !known || was.Mark != now.Mark {
 				p.changed(id)
 			}
 		}
@@ -131,11 +130,16 @@ func (p *poller) drop(listed []tokenstore.AccountID) {
 	for _, id := range listed {
 		still[id] = true
 	}
+	var gone []tokenstore.AccountID
 	for id := range p.seen {
 		if !still[id] {
-			delete(p.seen, id)
-			p.changed(id)
+			gone = append(gone, id)
 		}
+	}
+	slices.Sort(gone)
+	for _, id := range gone {
+		delete(p.seen, id)
+		p.changed(id)
 	}
 }
 

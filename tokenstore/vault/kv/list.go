@@ -1,9 +1,9 @@
-package vault
+package kv
 
 import (
 	"context"
-	"errors"
-	"net/http"
+	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -13,9 +13,6 @@ import (
 
 	"github.com/tokenward/tokenward/tokenstore"
 )
-
-// parallel is how many metadata reads are under way at most.
-const parallel = 16
 
 // tellEvery is between two lines of progress of a long listing.
 const tellEvery = 3 * time.Second
@@ -31,17 +28,18 @@ func (b *Backend) List(ctx context.Context) ([]tokenstore.Head, error) {
 	if err != nil {
 		return nil, err
 	}
-	for id := range withheld {
-		found[id] = sight{}
-	}
-	heads := make([]tokenstore.Head, 0, len(found))
-	for id, s := range found {
-		if _, there := withheld[id]; s.version == 0 && !there {
-			delete(found, id) // removed since, or metadata without a version
+	heads := make([]tokenstore.Head, 0, len(ids))
+	for _, id := range ids {
+		s := found[id]
+		switch _, hidden := withheld[id]; {
+		case hidden:
+			found[id] = s
+		case s.Version == 0: // removed since, or metadata without a version
+			delete(found, id)
 			continue
 		}
-		h := tokenstore.Head{ID: id, Version: s.version}
-		if s.gone {
+		h := tokenstore.Head{ID: id, Version: s.Version}
+		if s.Gone {
 			h.Version = 0
 		}
 		heads = append(heads, h)
@@ -54,8 +52,8 @@ func (b *Backend) List(ctx context.Context) ([]tokenstore.Head, error) {
 
 // look sees what the accounts are now, compared with what was seen before. withheld are those that could not be seen for a
 // reason of their own; an error means that none of the result is to be used.
-func (b *Backend) look(ctx context.Context, ids []tokenstore.AccountID, before map[tokenstore.AccountID]sight) (found map[tokenstore.AccountID]sight, withheld map[tokenstore.AccountID]error, err error) {
-	found, withheld = make(map[tokenstore.AccountID]sight, len(ids)), map[tokenstore.AccountID]error{}
+func (b *Backend) look(ctx context.Context, ids []tokenstore.AccountID, before map[tokenstore.AccountID]Sight) (found map[tokenstore.AccountID]Sight, withheld map[tokenstore.AccountID]error, err error) {
+	found, withheld = make(map[tokenstore.AccountID]Sight, len(ids)), map[tokenstore.AccountID]error{}
 	var mu sync.Mutex // guards both
 	next, told := 0, time.Now()
 	take := func() (id tokenstore.AccountID, ok bool) {
@@ -72,19 +70,19 @@ func (b *Backend) look(ctx context.Context, ids []tokenstore.AccountID, before m
 		return ids[next-1], true
 	}
 	g, going := errgroup.WithContext(ctx)
-	for range min(parallel, len(ids)) {
+	for range min(b.cfg.Parallel, len(ids)) {
 		g.Go(func() error {
 			for id, ok := take(); ok; id, ok = take() {
-				s, err := b.see(going, id, before[id])
+				s, err := b.carrier.Look(going, id, before[id])
 				mu.Lock()
 				switch {
 				case err == nil:
 					found[id] = s
-				case isOwn(err):
+				case Own(err):
 					withheld[id] = err
 				}
 				mu.Unlock()
-				if err != nil && !isOwn(err) {
+				if err != nil && !Own(err) {
 					return err
 				}
 			}
@@ -94,52 +92,53 @@ func (b *Backend) look(ctx context.Context, ids []tokenstore.AccountID, before m
 	if err = g.Wait(); err != nil || len(withheld) == 0 {
 		return found, withheld, err
 	}
-	for id, err := range withheld {
-		if !b.vouched(ctx, id, found, before) {
-			return nil, nil, err
-		}
-		break
+	if id := slices.Min(slices.Collect(maps.Keys(withheld))); !b.vouched(ctx, id, found, before) {
+		return nil, nil, withheld[id]
 	}
 	return found, withheld, nil
 }
 
-// isOwn reports whether a failed read may be that account's own trouble, if others can be read: the policy denies its path, or
-// its entry is broken, which Vault answers with status 500.
-func isOwn(err error) bool {
-	var f *failure
-	return errors.As(err, &f) && (f.kind == denied || f.kind == other || f.status == http.StatusInternalServerError)
-}
-
-// vouched reports whether a neighbour of id can be read now, so that Vault works and our policy grants something.
-func (b *Backend) vouched(ctx context.Context, id tokenstore.AccountID, known ...map[tokenstore.AccountID]sight) bool {
+// vouched reports whether a neighbour of id can be read now, so that the engine works and our policy grants something. Which
+// one is drawn each time: one that is in trouble itself does not decide for good.
+func (b *Backend) vouched(ctx context.Context, id tokenstore.AccountID, known ...map[tokenstore.AccountID]Sight) bool {
+	draw := math.Float64bits(b.cfg.Rand())
 	for _, m := range known {
+		var chosen tokenstore.AccountID
+		least := uint64(math.MaxUint64)
 		for neighbour, s := range m {
-			if neighbour != id && s.version != 0 {
-				_, err := b.see(ctx, neighbour, sight{})
-				return err == nil
+			if neighbour == id || s.Version == 0 {
+				continue
 			}
+			if n := mix(draw, neighbour); chosen == "" || n < least {
+				chosen, least = neighbour, n
+			}
+		}
+		if chosen != "" {
+			_, err := b.carrier.Look(ctx, chosen, Sight{})
+			return err == nil
 		}
 	}
 	return false
 }
 
-// ids lists the names under the prefix that are account ids.
-func (b *Backend) ids(ctx context.Context) ([]tokenstore.AccountID, error) {
-	path := b.cfg.Mount + "/metadata/" + b.cfg.Prefix
-	var folder struct {
-		Keys []string `json:"keys"`
+// mix is FNV-1a of an id with a number drawn: a number per id that another draw changes.
+func mix(draw uint64, id tokenstore.AccountID) uint64 {
+	n := uint64(14695981039346656037) ^ draw
+	for i := range len(id) {
+		n = (n ^ uint64(id[i])) * 1099511628211
 	}
-	c := call{"listing the accounts in Vault", path, need{"list", path}}
-	found, err := b.get(ctx, c, map[string][]string{"list": {"true"}}, &folder)
+	return n
+}
+
+// ids lists the names under the prefix that are account ids, sorted.
+func (b *Backend) ids(ctx context.Context) ([]tokenstore.AccountID, error) {
+	names, err := b.carrier.Names(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if found && folder.Keys == nil { // read as none, it would end every account
-		return nil, &failure{kind: away, tried: c.tried, wrong: "the answer has no list"}
-	}
-	ids := make([]tokenstore.AccountID, 0, len(folder.Keys))
+	ids := make([]tokenstore.AccountID, 0, len(names))
 	var ignored []string
-	for _, name := range folder.Keys {
+	for _, name := range names {
 		if id := tokenstore.AccountID(name); id.Validate() == nil { // a sub-folder ends with a slash
 			ids = append(ids, id)
 			continue
@@ -147,7 +146,8 @@ func (b *Backend) ids(ctx context.Context) ([]tokenstore.AccountID, error) {
 		ignored = append(ignored, name)
 	}
 	b.warnOfIgnored(ignored)
-	return ids, nil
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
 }
 
 // warnOfIgnored logs names that are no account ids, once each.

@@ -1,4 +1,4 @@
-package vault
+package kv
 
 import (
 	"encoding/json"

@@ -1,0 +1,239 @@
+package simulation
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/tokenward/tokenward/tokenstore"
+)
+
+// operation is an operator's edit of an account. The lock is held. begin may return what ends the edit after a while.
+type operation struct {
+	name   string
+	weight int
+	begin  func(w *world, account int, id tokenstore.AccountID) (end func())
+}
+
+// edits are those of docs/vault.md.
+var edits []string
+
+var operations = []operation{
+	{"label", 4, func(w *world, _ int, id tokenstore.AccountID) func() {
+		w.patch(id, map[string]any{"labels": map[string]any{"edit": fmt.Sprint(w.edits)}})
+		return nil
+	}},
+	{"credential", 4, func(w *world, account int, id tokenstore.AccountID) func() {
+		w.patch(id, map[string]any{"refresh_token": w.as.signIn(account).value})
+		return nil
+	}},
+	{"bad credential", 2, func(w *world, account int, id tokenstore.AccountID) func() {
+		w.ledger.spoiled[account] = spoiling{at: w.now(), was: w.as.refresh[token(w.shelf.document(id))]}
+		w.patch(id, map[string]any{"refresh_token": fmt.Sprintf("bad-%d", w.edits)})
+		return nil
+	}},
+	{"whole record", 2, func(w *world, account int, id tokenstore.AccountID) func() {
+		w.put(id, documentOf(w.as.record(account, w.as.signIn(account))))
+		return nil
+	}},
+	{"what was read before", 2, func(w *world, _ int, id tokenstore.AccountID) func() {
+		doc := w.shelf.document(id)
+		return func() { w.put(id, doc) }
+	}},
+	{"pause", 2, func(w *world, _ int, id tokenstore.AccountID) func() {
+		w.patch(id, map[string]any{"state": "paused"})
+		return func() { w.patch(id, map[string]any{"state": "active"}) }
+	}},
+	{"soft delete", 3, func(w *world, _ int, id tokenstore.AccountID) func() {
+		_ = w.shelf.SoftDelete(id)
+		return func() {
+			if v, ok := w.shelf.Current(id); ok && v.Gone {
+				_ = w.shelf.Undelete(id, v.Number)
+			}
+		}
+	}},
+	{"recreate", 2, func(w *world, account int, id tokenstore.AccountID) func() {
+		_ = w.shelf.DestroyMetadata(id)
+		return func() { w.put(id, documentOf(w.as.record(account, w.as.signIn(account)))) }
+	}},
+	{"gone and back", 2, func(w *world, _ int, id tokenstore.AccountID) func() {
+		doc := w.shelf.document(id)
+		_ = w.shelf.DestroyMetadata(id)
+		return func() {
+			if _, there := w.shelf.Current(id); !there {
+				w.put(id, doc)
+			}
+		}
+	}},
+	{"rollback", 2, func(w *world, _ int, id tokenstore.AccountID) func() {
+		versions := w.shelf.Versions(id)
+		back := 1 + w.edits%3
+		if len(versions) > back {
+			_, _ = w.shelf.Rollback(id, versions[len(versions)-1-back].Number)
+			w.noteBack(id, false)
+		}
+		return nil
+	}},
+	{"snapshot", 2, func(w *world, _ int, _ tokenstore.AccountID) func() {
+		snapshot := w.shelf.Snapshot()
+		return func() {
+			w.say("the snapshot is restored")
+			w.shelf.Restore(snapshot)
+			for i := range w.plan.policies {
+				w.noteBack(tokenstore.AccountID(accountID(i)), true)
+			}
+		}
+	}},
+	{"slip", 4, func(w *world, account int, id tokenstore.AccountID) func() {
+		slips := []struct {
+			key          string
+			wrong, right any
+		}{
+			{"labels", "team-red", map[string]any{"team": "red"}},
+			{"limits", "many", ""},
+			{"state", "pausd", "active"},
+			{"pools", []any{4711}, accountID(account)},
+			{"tenant", map[string]any{"name": "acme"}, ""},
+			{"token_type", 4711, "Bearer"},
+			{"scope", true, "inference"},
+			{"type", 4711, "oauth_refresh"},
+			{"provider", []any{"x"}, "p-" + accountID(account)},
+			{"client_id", []any{"x"}, accountID(account)},
+			{"expires_at", "soon", nil},
+			{"rotation", "unreadable", nil},
+		}
+		s := slips[w.edits%len(slips)]
+		w.say("the slip is in %s", s.key)
+		w.patch(id, map[string]any{s.key: s.wrong})
+		return func() {
+			if s.right != nil {
+				w.patch(id, map[string]any{s.key: s.right})
+			}
+		}
+	}},
+	{"denied path", 1, func(w *world, _ int, id tokenstore.AccountID) func() {
+		w.shelf.Deny(id)
+		return func() { w.shelf.Allow(id) }
+	}},
+	{"forced refresh", 3, func(w *world, account int, id tokenstore.AccountID) func() {
+		w.refreshByHand(account, id, true)
+		return nil
+	}},
+	{"refresh", 2, func(w *world, account int, id tokenstore.AccountID) func() {
+		w.refreshByHand(account, id, false)
+		return nil
+	}},
+}
+
+func init() {
+	for _, o := range operations {
+		for range o.weight {
+			edits = append(edits, o.name)
+		}
+	}
+}
+
+// edit makes an operator's edit. The lock is held.
+func (w *world) edit(f *fault, account int) {
+	if account < 0 {
+		return
+	}
+	w.edits++
+	id := tokenstore.AccountID(accountID(account))
+	for _, o := range operations {
+		if o.name != f.what {
+			continue
+		}
+		key := accountID(account) + o.name
+		if w.held[key] != nil { // it is being made
+			return
+		}
+		w.say("an operator makes the edit %q of %s", o.name, id)
+		if end := o.begin(w, account, id); end != nil {
+			w.later(f.length, key, func() {
+				w.say("an operator ends the edit %q of %s", o.name, id)
+				end()
+			})
+		}
+		return
+	}
+	panic("simulation: there is no edit " + f.what)
+}
+
+func (w *world) patch(id tokenstore.AccountID, keys map[string]any) {
+	_, _ = w.shelf.Patch(id, keys) // of a record that is deleted or gone, it fails
+	w.noteEdit(id)
+}
+
+func (w *world) put(id tokenstore.AccountID, doc map[string]any) {
+	if doc == nil {
+		return
+	}
+	_, _ = w.shelf.Put(id, maps.Clone(doc))
+	w.noteBack(id, false)
+}
+
+func (w *world) noteEdit(id tokenstore.AccountID) {
+	w.ledger.edits[indexOf(id)] = append(w.ledger.edits[indexOf(id)], w.now())
+}
+
+// noteBack notes that the store shows a spent refresh token again.
+func (w *world) noteBack(id tokenstore.AccountID, restored bool) {
+	w.noteEdit(id)
+	t := w.as.refresh[token(w.shelf.document(id))]
+	if t != nil && t.spent() != nil {
+		w.ledger.backs = append(w.ledger.backs, back{account: indexOf(id), at: w.now(), restored: restored})
+		w.say("the store shows %s again", t.value)
+	}
+}
+
+// refreshByHand is `tokenward accounts refresh`, at a service that lives.
+func (w *world) refreshByHand(account int, id tokenstore.AccountID, force bool) {
+	for i := range w.services {
+		l := w.services[(i+w.edits)%len(w.services)].now
+		if l == nil || !l.ready {
+			continue
+		}
+		if force {
+			l.forced[string(id)]++
+		}
+		w.chore(func() {
+			begun := w.now()
+			res, err := l.store.RefreshAccount(l.ctx, id, force)
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if force {
+				l.forced[string(id)]--
+			}
+			if !l.dead {
+				w.ledger.waits = append(w.ledger.waits, wait{by: l.name, what: "refresh by hand", at: begun, took: w.now() - begun, limit: byHand})
+				w.say("%s: a refresh of %s by hand ends: %s %s %v", l.name, id, res.Outcome, res.Error, err)
+			}
+		})
+		return
+	}
+	_ = account
+}
+
+// byHand bounds a refresh by hand: it may wait for another's claim, more than once.
+const byHand = 5 * time.Minute
+
+// operator signs in anew where a sign-in has ended.
+func (w *world) operator() {
+	for w.sleep(50 * time.Second) {
+		w.mu.Lock()
+		if w.calm {
+			w.mu.Unlock()
+			return
+		}
+		for i := range w.plan.policies {
+			id := tokenstore.AccountID(accountID(i))
+			t := w.as.refresh[token(w.shelf.document(id))]
+			if t != nil && !t.family.living() && w.now()-t.family.ended > 2*time.Minute {
+				w.say("an operator signs in anew for %s", id)
+				w.patch(id, map[string]any{"refresh_token": w.as.signIn(i).value})
+			}
+		}
+		w.mu.Unlock()
+	}
+}
