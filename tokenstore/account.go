@@ -77,6 +77,13 @@ func (a *account) look() *lifecycle {
 	return &l
 }
 
+// member says which pools the account belongs to.
+func (a *account) member() membership {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.life.membership()
+}
+
 // membership is what pools need to know of an account.
 type membership struct {
 	usable   bool
@@ -87,7 +94,7 @@ type membership struct {
 
 func (l *lifecycle) membership() membership {
 	r := l.record
-	return membership{l.usable(), r.Provider, r.Pools, r.Tenant}
+	return membership{l.usable(), r.Provider, r.Serves(), r.Tenant}
 }
 
 func (m membership) equal(n membership) bool {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
 // Advice is the one sentence on an account that status, list, page and log show: what to do first, with the command in
@@ -108,13 +109,13 @@ func (s AccountStatus) cooldown(c Cooldown, now time.Time) string {
 		until += "with the next request"
 	}
 	switch c.Reason {
-	case ClassRateLimited.String():
+	case verdict.ClassRateLimited.String():
 		return "rate limited by the provider until " + until
-	case ClassTokenRejected.String():
+	case verdict.ClassTokenRejected.String():
 		return join("the provider refuses its token (token_rejected): left out until "+until, "if that goes on, "+s.newCredential())
-	case ClassBilling.String():
+	case verdict.ClassBilling.String():
 		return "look at the account's credit, the provider wants payment (billing): left out until " + until
-	case ClassAccountBlocked.String():
+	case verdict.ClassAccountBlocked.String():
 		return "look at the account at the provider, which blocks it (account_blocked): left out until " + until
 	}
 	return c.Reason + ": left out until " + until

@@ -1,6 +1,9 @@
 package tokenstore
 
-import "github.com/tokenward/tokenward/tokenstore/record"
+import (
+	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/verdict"
+)
 
 // What is stored has a package of its own. The edges know it by these names.
 type (
@@ -72,3 +75,49 @@ var (
 
 // ErrUnreadable is matched by every error about a record that cannot be decoded or used.
 var ErrUnreadable = record.ErrUnreadable
+
+// What answers mean has a package of its own, too.
+type (
+	Class        = verdict.Class
+	Header       = verdict.Header
+	HeaderGetter = verdict.HeaderGetter
+	Reason       = verdict.Reason
+	Refusal      = verdict.Refusal
+	Response     = verdict.Response
+	Scope        = verdict.Scope
+	Verdict      = verdict.Verdict
+)
+
+// Names of the values of these types.
+const (
+	ClassOK             = verdict.ClassOK
+	ClassTokenRejected  = verdict.ClassTokenRejected
+	ClassForbidden      = verdict.ClassForbidden
+	ClassAccountBlocked = verdict.ClassAccountBlocked
+	ClassBilling        = verdict.ClassBilling
+	ClassRateLimited    = verdict.ClassRateLimited
+	ClassOverloaded     = verdict.ClassOverloaded
+	ClassProviderFault  = verdict.ClassProviderFault
+	ClassRequestFault   = verdict.ClassRequestFault
+	ClassMisconfigured  = verdict.ClassMisconfigured
+	ClassEgress         = verdict.ClassEgress
+	ClassUnreachable    = verdict.ClassUnreachable
+
+	ScopeRequest      = verdict.ScopeRequest
+	ScopeModel        = verdict.ScopeModel
+	ScopeAccount      = verdict.ScopeAccount
+	ScopeOrganisation = verdict.ScopeOrganisation
+	ScopeProvider     = verdict.ScopeProvider
+	ScopeEgress       = verdict.ScopeEgress
+
+	ReasonCredentialsRefused  = verdict.ReasonCredentialsRefused
+	ReasonNoHealthyAccount    = verdict.ReasonNoHealthyAccount
+	ReasonAllCooling          = verdict.ReasonAllCooling
+	ReasonUnknownRoute        = verdict.ReasonUnknownRoute
+	ReasonTenantDenied        = verdict.ReasonTenantDenied
+	ReasonStoreUnavailable    = verdict.ReasonStoreUnavailable
+	ReasonUpstreamUnreachable = verdict.ReasonUpstreamUnreachable
+)
+
+// Classes are all classes of answers.
+func Classes() []Class { return verdict.Classes() }

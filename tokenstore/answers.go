@@ -4,13 +4,14 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
 // downMost is the longest that an unreachable upstream is left out; the first time 1 s, then doubling.
 const downMost = 30 * time.Second
 
 // accepted takes an accepted token as evidence. Cheap when nothing is on file.
-func (s *Store) accepted(p Pick, resp Response, trail *Trail) {
+func (s *Store) accepted(p Pick, resp verdict.Response, trail *Trail) {
 	a := p.account
 	t := a.token.Load()
 	if t != nil && t.generation == p.Generation && !t.accepted.Load() {
@@ -42,11 +43,11 @@ func (s *Store) blame(p Pick, trail *Trail) {
 	}
 	for _, e := range trail.tried {
 		a := s.account(e.account)
-		if a == nil || a == p.account || e.class != ClassTokenRejected && e.class != ClassAccountBlocked {
+		if a == nil || a == p.account || e.class != verdict.ClassTokenRejected && e.class != verdict.ClassAccountBlocked {
 			continue
 		}
 		s.weigh(a, func(h *seat, now time.Time) { h.implicate(e, now) })
-		if e.class == ClassTokenRejected && !trail.hasRefreshed(e.account) {
+		if e.class == verdict.ClassTokenRejected && !trail.hasRefreshed(e.account) {
 			s.refreshRefused(a, e.generation)
 		}
 	}
@@ -61,9 +62,9 @@ func (s *Store) refreshRefused(a *account, gen record.Generation) {
 
 // note records what an answer says about account and upstream, whatever becomes of the request, and returns what is known of
 // the account. Evidence about an older generation speaks against nobody.
-func (s *Store) note(p Pick, v Verdict, resp Response, trail *Trail, now time.Time) situation {
+func (s *Store) note(p Pick, v verdict.Verdict, resp verdict.Response, trail *Trail, now time.Time) situation {
 	s.classified(p, v, resp)
-	if v.Class == ClassUnreachable {
+	if v.Class == verdict.ClassUnreachable {
 		p.upstream.unreachable(now)
 		return situation{}
 	}
@@ -71,19 +72,19 @@ func (s *Store) note(p Pick, v Verdict, resp Response, trail *Trail, now time.Ti
 		p.upstream.reached()
 	}
 	switch v.Class {
-	case ClassTokenRejected, ClassBilling, ClassAccountBlocked:
+	case verdict.ClassTokenRejected, verdict.ClassBilling, verdict.ClassAccountBlocked:
 		return s.accuse(p, v.Class, trail, now)
-	case ClassRateLimited:
-		if (v.Scope == ScopeAccount || v.Scope == ScopeOrganisation) && p.at >= p.account.pardonedAt.Load() {
+	case verdict.ClassRateLimited:
+		if (v.Scope == verdict.ScopeAccount || v.Scope == verdict.ScopeOrganisation) && p.at >= p.account.pardonedAt.Load() {
 			s.cool(p, v)
 		}
-	case ClassOK, ClassForbidden, ClassOverloaded, ClassProviderFault, ClassRequestFault, ClassMisconfigured, ClassEgress, ClassUnreachable:
+	case verdict.ClassOK, verdict.ClassForbidden, verdict.ClassOverloaded, verdict.ClassProviderFault, verdict.ClassRequestFault, verdict.ClassMisconfigured, verdict.ClassEgress, verdict.ClassUnreachable:
 	}
 	return situation{}
 }
 
 // accuse takes a refusal as evidence, unless the request is guilty, and says what is known of the account.
-func (s *Store) accuse(p Pick, class Class, trail *Trail, now time.Time) (sit situation) {
+func (s *Store) accuse(p Pick, class verdict.Class, trail *Trail, now time.Time) (sit situation) {
 	a := p.account
 	recent, known := s.faults.within(time.Minute, p.fault(), now), s.faults.within(faultsRemember, p.fault(), now)
 	var was, is *suspicion
@@ -100,17 +101,17 @@ func (s *Store) accuse(p Pick, class Class, trail *Trail, now time.Time) (sit si
 }
 
 // cool keeps a rate limited account from attempts for a while.
-func (s *Store) cool(p Pick, v Verdict) {
+func (s *Store) cool(p Pick, v verdict.Verdict) {
 	var pause time.Duration
 	var extended bool
 	s.weigh(p.account, func(h *seat, now time.Time) { pause, extended = h.limited(v.Wait, v.Scope, now) })
 	if extended {
-		s.event("cooldown_set", p.account, append(p.who(), zapDuration("for", pause), zapString("class", ClassRateLimited.String()))...)
+		s.event("cooldown_set", p.account, append(p.who(), zapDuration("for", pause), zapString("class", verdict.ClassRateLimited.String()))...)
 	}
 }
 
 // acquit clears the accounts that a guilty request was refused by.
-func (s *Store) acquit(p Pick, v Verdict, trail *Trail) {
+func (s *Store) acquit(p Pick, v verdict.Verdict, trail *Trail) {
 	s.metrics.requestFaults.WithLabelValues(p.route.name).Inc()
 	s.faulted(p, v)
 	if trail == nil {

@@ -1,6 +1,10 @@
 package tokenstore
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/tokenward/tokenward/tokenstore/verdict"
+)
 
 // Action is what to do with an answer.
 type Action uint8
@@ -54,9 +58,9 @@ type situation struct {
 }
 
 // decide maps a verdict to a step. Pure.
-func decide(v Verdict, r RouteConfig, s situation) step {
+func decide(v verdict.Verdict, r RouteConfig, s situation) step {
 	switch v.Class {
-	case ClassTokenRejected:
+	case verdict.ClassTokenRejected:
 		switch {
 		case s.newer:
 			return stepAgain
@@ -66,28 +70,22 @@ func decide(v Verdict, r RouteConfig, s situation) step {
 			return stepRefresh
 		}
 		return stepElsewhere
-	case ClassAccountBlocked:
+	case verdict.ClassAccountBlocked:
 		if s.guilty {
 			return stepGuilty
 		}
 		return stepElsewhere
-	case ClassMisconfigured, ClassUnreachable:
+	case verdict.ClassMisconfigured, verdict.ClassUnreachable:
 		return stepElsewhere
-	case ClassRateLimited:
+	case verdict.ClassRateLimited:
 		if r.FailOverRateLimit {
 			return stepElsewhere
 		}
-	case ClassOverloaded:
+	case verdict.ClassOverloaded:
 		if r.FailOverOverload {
 			return stepElsewhere
 		}
-	case ClassOK, ClassForbidden, ClassBilling, ClassProviderFault, ClassRequestFault, ClassEgress:
+	case verdict.ClassOK, verdict.ClassForbidden, verdict.ClassBilling, verdict.ClassProviderFault, verdict.ClassRequestFault, verdict.ClassEgress:
 	}
 	return stepPass
-}
-
-// ours reports whether a final answer of this class would make the client blame its own key, so that it gets a refusal of
-// ours instead.
-func (c Class) ours() bool {
-	return c == ClassTokenRejected || c == ClassAccountBlocked || c == ClassMisconfigured
 }

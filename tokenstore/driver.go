@@ -6,16 +6,8 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
-
-// Header is a request header that an attempt must carry.
-type Header struct {
-	Name  string // lower case
-	Value string
-	// Merge: the client's own value is a comma-separated list to which Value is added unless it is there; otherwise Value
-	// replaces whatever the client sent.
-	Merge bool
-}
 
 // Driver is our code for one provider: its token endpoint, its request headers, its error dialect. One Driver serves
 // all accounts of a provider entry of the configuration. Safe for concurrent use.
@@ -37,17 +29,17 @@ type Driver interface {
 
 	// Headers returns the headers an attempt with the record's access token must carry. Called when a token is
 	// installed, not per attempt.
-	Headers(r record.Record) []Header
+	Headers(r record.Record) []verdict.Header
 
 	// Classify says what a provider's answer means. Pure.
-	Classify(resp Response) Verdict
+	Classify(resp verdict.Response) verdict.Verdict
 
 	// Room reports whether the headers of an accepted answer show that no limit of the account is used up. False when they
 	// do not say. Pure.
-	Room(h HeaderGetter) bool
+	Room(h verdict.HeaderGetter) bool
 
 	// Shape renders a refusal of our own in the provider's error format: content type and body. Pure.
-	Shape(ref Refusal) (contentType string, body []byte)
+	Shape(ref verdict.Refusal) (contentType string, body []byte)
 
 	// Replay says what a second use of one refresh token means at this provider, and with ReplayGrace for how long after
 	// the first use the predecessor is accepted; 0: not known.

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
 func zapString(k, v string) zap.Field                 { return zap.String(k, v) }
@@ -107,14 +108,14 @@ func (s *Store) noteRefresh(a *account, trigger record.Trigger, r RefreshResult)
 	}
 }
 
-func (s *Store) classified(p Pick, v Verdict, resp Response) {
+func (s *Store) classified(p Pick, v verdict.Verdict, resp verdict.Response) {
 	s.log.Info(wordsOf[v.Class], p.served(
 		zap.String("event", "upstream_classified"), zap.String("upstream", p.Upstream), zap.Int("status", resp.Status),
 		zap.String("class", v.Class.String()), zap.String("scope", v.Scope.String()), zap.String("code", v.Code),
 		zap.String("detail", resp.Detail))...)
 }
 
-func (s *Store) faulted(p Pick, v Verdict) {
+func (s *Store) faulted(p Pick, v verdict.Verdict) {
 	s.tell("request_faulted", p.served(
 		zap.String("route", p.route.name), zap.String("class", v.Class.String()), zap.String("code", v.Code))...)
 }
@@ -146,7 +147,7 @@ func (s *Store) noteFailover(q PickRequest, u *upstream, a *account) {
 	s.event("failover_decided", from, fields...)
 }
 
-func (s *Store) refused(r *route, ref *Refusal, who ...zap.Field) {
+func (s *Store) refused(r *route, ref *verdict.Refusal, who ...zap.Field) {
 	name := ""
 	if r != nil {
 		name = r.name

@@ -1,6 +1,10 @@
 package tokenstore
 
-import "go.uber.org/zap/zapcore"
+import (
+	"go.uber.org/zap/zapcore"
+
+	"github.com/tokenward/tokenward/tokenstore/verdict"
+)
 
 // said is how an event is put into words. Its name is for machines.
 type said struct {
@@ -39,17 +43,17 @@ var events = map[string]said{
 }
 
 // wordsOf puts a class of answers into words: the sentence of upstream_classified.
-var wordsOf = map[Class]string{
-	ClassOK:             "the provider accepted the attempt",
-	ClassTokenRejected:  "the provider refused the token",
-	ClassForbidden:      "the provider does not let the account do this",
-	ClassRateLimited:    "the provider limits the account's rate",
-	ClassBilling:        "the provider says that the account has no credit",
-	ClassAccountBlocked: "the provider has blocked the account",
-	ClassOverloaded:     "the provider is overloaded",
-	ClassProviderFault:  "the provider failed",
-	ClassRequestFault:   "the provider finds fault with the request",
-	ClassMisconfigured:  "the provider's answer points at our configuration",
-	ClassEgress:         "something on the way to the provider refused the attempt",
-	ClassUnreachable:    "the upstream could not be reached",
+var wordsOf = map[verdict.Class]string{
+	verdict.ClassOK:             "the provider accepted the attempt",
+	verdict.ClassTokenRejected:  "the provider refused the token",
+	verdict.ClassForbidden:      "the provider does not let the account do this",
+	verdict.ClassRateLimited:    "the provider limits the account's rate",
+	verdict.ClassBilling:        "the provider says that the account has no credit",
+	verdict.ClassAccountBlocked: "the provider has blocked the account",
+	verdict.ClassOverloaded:     "the provider is overloaded",
+	verdict.ClassProviderFault:  "the provider failed",
+	verdict.ClassRequestFault:   "the provider finds fault with the request",
+	verdict.ClassMisconfigured:  "the provider's answer points at our configuration",
+	verdict.ClassEgress:         "something on the way to the provider refused the attempt",
+	verdict.ClassUnreachable:    "the upstream could not be reached",
 }

@@ -4,6 +4,8 @@ import (
 	"hash/maphash"
 	"slices"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
 // Refusals are evidence, and a refusal may be the request's own fault: a missing scope, an unknown model, a path that wants
@@ -32,13 +34,13 @@ const (
 // evidence is what answers say against an account since it last accepted a token. The zero value is none.
 type evidence struct {
 	since  time.Time // of the earliest refusal
-	class  Class
+	class  verdict.Class
 	shapes []uint64  // of the refused requests: distinct, at most shapesToConvict
 	proven bool      // another account accepted such a request
 	latest time.Time // refusal
 }
 
-func (e *evidence) add(class Class, shape uint64, now time.Time) {
+func (e *evidence) add(class verdict.Class, shape uint64, now time.Time) {
 	if e.since.IsZero() || e.class != class {
 		*e = evidence{since: now, class: class}
 	}
@@ -61,7 +63,7 @@ func (e *evidence) drop(shape uint64) bool {
 
 // suspicion keeps a token for the picks that have no better choice. Immutable.
 type suspicion struct {
-	class Class
+	class verdict.Class
 	until int64 // Unix nanoseconds: then it is forgotten
 	ask   bool  // a refresh is wanted: whoever can wait for it does
 	bench bool  // corroborated: other upstreams come first

@@ -3,6 +3,8 @@ package tokenstore
 import (
 	"sync"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
 const (
@@ -34,7 +36,7 @@ func (a *seat) healthy(now time.Time) bool {
 
 // judge takes a refusal as evidence, unless the request is guilty, and says what is known of the account. recent and known
 // say whether requests like it were found guilty within a minute, and within the time that such findings are kept.
-func (a *seat) judge(p Pick, class Class, trail *Trail, recent, known bool, now time.Time) situation {
+func (a *seat) judge(p Pick, class verdict.Class, trail *Trail, recent, known bool, now time.Time) situation {
 	h, t, shape := &a.health, a.token.Load(), p.shape()
 	sit := situation{static: h.view.static, refreshed: trail.hasRefreshed(a.id)}
 	if t == nil || t.generation != p.Generation { // evidence about an older token says nothing of this one
@@ -50,7 +52,7 @@ func (a *seat) judge(p Pick, class Class, trail *Trail, recent, known bool, now 
 	// So does one that was refreshed within the last minute and accepted since: nobody revokes twice a minute.
 	sit.withheld = !h.view.inFlight && now.Before(h.view.respondedAt.Add(responsePause))
 	sit.renewed = sit.withheld && healthy && t.accepted.Load() && a.acceptedAt.Load() >= h.view.respondedAt.UnixNano()
-	fresh := sit.refreshed || trail.refusedFresh() || sit.known || sit.renewed || class != ClassTokenRejected
+	fresh := sit.refreshed || trail.refusedFresh() || sit.known || sit.renewed || class != verdict.ClassTokenRejected
 	sit.healthy = healthy
 	sit.guilty = fresh && trail.accused(a.id, class) && (healthy || sit.refreshed && trail.refusedHealthy())
 	sit.dear = trail != nil && trail.dear || healthy && sit.known
@@ -66,10 +68,10 @@ func (a *seat) judge(p Pick, class Class, trail *Trail, recent, known bool, now 
 }
 
 // suspicionOf is what a refusal makes of a token that is not known to be healthy.
-func (a *seat) suspicionOf(class Class, sit situation, t *token, now time.Time) suspicion {
+func (a *seat) suspicionOf(class verdict.Class, sit situation, t *token, now time.Time) suspicion {
 	h := &a.health
 	d := suspicion{class: class, until: now.Add(suspectFor).UnixNano(), bench: len(h.evidence.shapes) >= shapesToConvict}
-	if class != ClassTokenRejected {
+	if class != verdict.ClassTokenRejected {
 		if d.bench {
 			d.until = now.Add(blockedFor).UnixNano()
 		}
@@ -107,7 +109,7 @@ func (a *seat) suspect(d suspicion, now time.Time) {
 // was never accepted serves an attempt a minute, no more.
 func (a *seat) convict(now time.Time) {
 	h, t, d := &a.health, a.token.Load(), a.suspicion.Load()
-	if t == nil || d == nil || d.class != ClassTokenRejected || !h.view.dead {
+	if t == nil || d == nil || d.class != verdict.ClassTokenRejected || !h.view.dead {
 		return
 	}
 	convicted := suspicion{class: d.class, until: never, bench: true, dead: len(h.evidence.shapes) >= shapesToConvict, rest: d.rest}
@@ -174,7 +176,7 @@ func (a *seat) implicate(e tried, now time.Time) {
 	}
 	h.evidence.proven = true
 	d := a.suspicionOf(e.class, situation{refreshed: t.unproven(now), static: h.view.static}, t, now)
-	if d.bench = e.class == ClassAccountBlocked || a.benched(now) != nil; e.class == ClassAccountBlocked {
+	if d.bench = e.class == verdict.ClassAccountBlocked || a.benched(now) != nil; e.class == verdict.ClassAccountBlocked {
 		d.until = now.Add(blockedFor).UnixNano()
 	}
 	a.suspect(d, now)
@@ -200,7 +202,7 @@ func (a *seat) succeeded(at int64, room bool) (released bool) {
 // limited keeps a rate limited account from attempts for a while, and reports whether for longer than it was. asked is the
 // provider's word; 0: it gave none, and the pause grows. A cooldown is only ever extended: a precise long one is not cut by a
 // vague short one. However long the provider says, one attempt looks now and then whether it is over.
-func (a *seat) limited(asked time.Duration, scope Scope, now time.Time) (pause time.Duration, extended bool) {
+func (a *seat) limited(asked time.Duration, scope verdict.Scope, now time.Time) (pause time.Duration, extended bool) {
 	h := &a.health
 	if pause = asked; pause <= 0 {
 		h.strikes++
@@ -209,7 +211,7 @@ func (a *seat) limited(asked time.Duration, scope Scope, now time.Time) (pause t
 	until := now.Add(pause)
 	extended = until.After(h.cooldown.Until)
 	if extended {
-		h.cooldown = Cooldown{Scope: scope, Until: until, Reason: ClassRateLimited.String()}
+		h.cooldown = Cooldown{Scope: scope, Until: until, Reason: verdict.ClassRateLimited.String()}
 	}
 	if extended || a.coolUntil.Load() <= now.UnixNano() {
 		h.cooledAt = now
@@ -229,7 +231,7 @@ func (a *seat) warm() {
 }
 
 // acquit takes back what a guilty request was refused with.
-func (a *seat) acquit(class Class, shape uint64) {
+func (a *seat) acquit(class verdict.Class, shape uint64) {
 	if e := &a.health.evidence; e.class == class && e.drop(shape) {
 		a.trust()
 	}

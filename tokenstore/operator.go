@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
 // RefreshAccount refreshes one account on an operator's wish and waits for the result. A token that still lives and is
@@ -94,7 +95,7 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 	}
 	if bench != nil && bench.until != never {
 		until := instantOf(bench.until)
-		st.Cooldowns = append(st.Cooldowns, Cooldown{Scope: ScopeAccount, Until: until, Probe: until, Reason: bench.class.String()})
+		st.Cooldowns = append(st.Cooldowns, Cooldown{Scope: verdict.ScopeAccount, Until: until, Probe: until, Reason: bench.class.String()})
 	}
 	st.FailingSince, st.LastError = l.failing()
 	usable := l.problem == nil && !r.OnHold()
@@ -145,7 +146,7 @@ func working(st AccountStatus, alive, overdue bool, cooling *Cooldown, bench *su
 	switch {
 	case cooling != nil:
 		return StateCooling, cooling.Reason
-	case bench != nil && bench.class == ClassTokenRejected:
+	case bench != nil && bench.class == verdict.ClassTokenRejected:
 		return StateCooling, "the provider refuses its token (token_rejected)"
 	case bench != nil:
 		return StateCooling, bench.class.String()

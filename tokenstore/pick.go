@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
 // choices is how many fitting accounts least_loaded compares. Comparing a few drawn at random is nearly as good as
@@ -37,7 +38,7 @@ type Pick struct {
 	Account    record.ID
 	Provider   string
 	Generation record.Generation
-	Headers    []Header // shared and immutable
+	Headers    []verdict.Header // shared and immutable
 
 	route    *route
 	upstream *upstream
@@ -64,7 +65,7 @@ func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
 	r := s.routes[q.Route]
 	p, err := s.find(ctx, r, q)
 	if err != nil {
-		var ref *Refusal
+		var ref *verdict.Refusal
 		if errors.As(err, &ref) {
 			s.refused(r, ref, q.who()...)
 		}
@@ -74,10 +75,10 @@ func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
 
 func (s *Store) find(ctx context.Context, r *route, q PickRequest) (Pick, error) {
 	if r == nil {
-		return Pick{}, s.refuse(nil, ReasonUnknownRoute, "route "+q.Route+" is not in the configuration: add it under routes", 0)
+		return Pick{}, s.refuse(nil, verdict.ReasonUnknownRoute, "route "+q.Route+" is not in the configuration: add it under routes", 0)
 	}
 	if !s.loaded.Load() {
-		return Pick{}, s.refuse(r, ReasonStoreUnavailable, "accounts are not loaded yet: the store is not available", time.Second)
+		return Pick{}, s.refuse(r, verdict.ReasonStoreUnavailable, "accounts are not loaded yet: the store is not available", time.Second)
 	}
 	var deadline time.Time
 	for {
@@ -102,7 +103,7 @@ func (s *Store) find(ctx context.Context, r *route, q PickRequest) (Pick, error)
 		}
 		left := deadline.Sub(now)
 		if left <= 0 {
-			return Pick{}, s.refuse(r, ReasonNoHealthyAccount, "no account got a new token in time: see tokenward status", time.Second)
+			return Pick{}, s.refuse(r, verdict.ReasonNoHealthyAccount, "no account got a new token in time: see tokenward status", time.Second)
 		}
 		short := patience - now.Sub(deadline.Add(-r.RefreshWait))
 		if err := s.await(ctx, a, left, short, q); err != nil {

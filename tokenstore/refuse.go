@@ -3,10 +3,12 @@ package tokenstore
 import (
 	"fmt"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
 // nobody explains why no account can serve a route's attempt.
-func (s *Store) nobody(r *route, tenant string, trail *Trail, now time.Time) *Refusal {
+func (s *Store) nobody(r *route, tenant string, trail *Trail, now time.Time) *verdict.Refusal {
 	if ref := s.full(r, tenant, trail, now); ref != nil {
 		return ref
 	}
@@ -36,20 +38,20 @@ func (s *Store) nobody(r *route, tenant string, trail *Trail, now time.Time) *Re
 	}
 	switch {
 	case cooling > 0:
-		return s.refuse(r, ReasonAllCooling, fmt.Sprintf("all accounts that could serve route %s are rate limited: %d of %d wait for their reset", r.name, cooling, seen), earliest.Sub(now))
+		return s.refuse(r, verdict.ReasonAllCooling, fmt.Sprintf("all accounts that could serve route %s are rate limited: %d of %d wait for their reset", r.name, cooling, seen), earliest.Sub(now))
 	case seen == 0 && tenant != "":
-		return s.refuse(r, ReasonTenantDenied, "no account serves this tenant on route "+r.name+": add one with this tenant", 0)
+		return s.refuse(r, verdict.ReasonTenantDenied, "no account serves this tenant on route "+r.name+": add one with this tenant", 0)
 	case seen == 0 && s.counted() > 0: // they are paused, or their records cannot be used
-		return s.refuse(r, ReasonNoHealthyAccount, "no account can serve route "+r.name+": see tokenward status", 0)
+		return s.refuse(r, verdict.ReasonNoHealthyAccount, "no account can serve route "+r.name+": see tokenward status", 0)
 	case seen == 0:
-		return s.refuse(r, ReasonNoHealthyAccount, "route "+r.name+" has no account: add one with tokenward accounts add", 0)
+		return s.refuse(r, verdict.ReasonNoHealthyAccount, "route "+r.name+" has no account: add one with tokenward accounts add", 0)
 	}
-	return s.refuse(r, ReasonNoHealthyAccount, fmt.Sprintf("none of the %d accounts of route %s can serve: see tokenward status", seen, r.name), retry)
+	return s.refuse(r, verdict.ReasonNoHealthyAccount, fmt.Sprintf("none of the %d accounts of route %s can serve: see tokenward status", seen, r.name), retry)
 }
 
 // full is the answer when accounts could serve but for their limits; nil: limits are not what is in the way. An account
 // that has room again by now is counted too: it had none when the attempt asked.
-func (s *Store) full(r *route, tenant string, trail *Trail, now time.Time) *Refusal {
+func (s *Store) full(r *route, tenant string, trail *Trail, now time.Time) *verdict.Refusal {
 	var full int
 	var wait time.Duration
 	for _, u := range r.upstreams {
@@ -71,51 +73,44 @@ func (s *Store) full(r *route, tenant string, trail *Trail, now time.Time) *Refu
 	if full == 0 {
 		return nil
 	}
-	return s.refuse(r, ReasonAllCooling, fmt.Sprintf("all accounts that could serve route %s are at their limits (rpm or concurrency of their records), %d in all: try again later, raise the limits or add accounts", r.name, full), wait)
+	return s.refuse(r, verdict.ReasonAllCooling, fmt.Sprintf("all accounts that could serve route %s are at their limits (rpm or concurrency of their records), %d in all: try again later, raise the limits or add accounts", r.name, full), wait)
 }
 
 // refuse makes an answer of our own, in the dialect of the route's first provider.
-func (s *Store) refuse(r *route, reason Reason, message string, retryAfter time.Duration) *Refusal {
-	ref := &Refusal{Status: 503, Reason: reason, Message: message, RetryAfter: retryAfter}
-	if reason == ReasonAllCooling {
+func (s *Store) refuse(r *route, reason verdict.Reason, message string, retryAfter time.Duration) *verdict.Refusal {
+	ref := &verdict.Refusal{Status: 503, Reason: reason, Message: message, RetryAfter: retryAfter}
+	if reason == verdict.ReasonAllCooling {
 		ref.Status = 429
 	}
 	d := s.fallback
 	if r != nil {
 		d = r.upstreams[0].pool.driver
 	}
-	return ref.shape(d)
+	return shaped(ref, d)
 }
 
-func (s *Store) credentialsRefused(r *route, d Driver, status int, words, why string) *Refusal {
-	ref := &Refusal{
-		Status: 503, Reason: ReasonCredentialsRefused, ProviderStatus: status, ProviderMessage: words,
+func (s *Store) credentialsRefused(r *route, d Driver, status int, words, why string) *verdict.Refusal {
+	ref := &verdict.Refusal{
+		Status: 503, Reason: verdict.ReasonCredentialsRefused, ProviderStatus: status, ProviderMessage: words,
 		Message: "the provider refused the gateway's credentials and " + why + "; your own key is fine, tell whoever runs the gateway",
 	}
-	return ref.shape(d)
+	return shaped(ref, d)
 }
 
 // unreachable says nothing of addresses or certificates, which are not the client's business: Envoy's log of the attempt
 // has them.
-func (s *Store) unreachable(r *route, u *upstream) *Refusal {
-	ref := &Refusal{
-		Status: 503, Reason: ReasonUpstreamUnreachable,
+func (s *Store) unreachable(r *route, u *upstream) *verdict.Refusal {
+	ref := &verdict.Refusal{
+		Status: 503, Reason: verdict.ReasonUpstreamUnreachable,
 		Message: "the gateway could not connect to its upstream " + u.name + " and has no other to try; tell whoever runs the gateway to check the upstream's url, DNS, network and certificate",
 	}
-	return ref.shape(u.pool.driver)
+	return shaped(ref, u.pool.driver)
 }
 
-func (ref *Refusal) shape(d Driver) *Refusal {
+// shaped is a refusal in a driver's dialect.
+func shaped(ref *verdict.Refusal, d Driver) *verdict.Refusal {
 	if d != nil {
 		ref.ContentType, ref.Body = d.Shape(*ref)
 	}
 	return ref
-}
-
-// RetryAfterSeconds is the Retry-After header's value, at least 1; 0: no header (RFC 9110 section 10.2.3).
-func (ref *Refusal) RetryAfterSeconds() int {
-	if ref.RetryAfter <= 0 {
-		return 0
-	}
-	return int((ref.RetryAfter + time.Second - 1) / time.Second)
 }

@@ -6,26 +6,27 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
 // Decision is what follows from an answer.
 type Decision struct {
 	Action  Action
-	Verdict Verdict
-	Trail   *Trail   // with Retry: to be given to the request's next Pick and Report
-	Refusal *Refusal // with Refuse
+	Verdict verdict.Verdict
+	Trail   *Trail           // with Retry: to be given to the request's next Pick and Report
+	Refusal *verdict.Refusal // with Refuse
 	Waited  time.Duration
 }
 
 // Report tells the store how an attempt was answered and gets what to do. It returns at once unless the token was
 // refused: then it waits for a refresh, bounded by the route's refresh_wait and what is left of recovery_timeout; h is
 // told before. The error is the context's.
-func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail, h Holder) (Decision, error) {
+func (s *Store) Report(ctx context.Context, p Pick, resp verdict.Response, trail *Trail, h Holder) (Decision, error) {
 	v := p.upstream.pool.driver.Classify(resp)
 	if v.NeedBody && resp.Peekable && !resp.BodyRead {
 		return Decision{Action: Peek, Verdict: v}, nil
 	}
-	if v.Class == ClassOK {
+	if v.Class == verdict.ClassOK {
 		s.accepted(p, resp, trail)
 		p.upstream.reached()
 		return Decision{Action: Pass, Verdict: v}, nil
@@ -76,7 +77,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 		}
 	}
 	if _, a, _ := p.route.choose(time.Now().UnixNano(), p.tenant, trail, p.account); a == nil {
-		if v.Class.ours() && !p.route.PassAuthFailure {
+		if v.Class.Ours() && !p.route.PassAuthFailure {
 			d.Refusal = s.full(p.route, p.tenant, trail, time.Now())
 		}
 		return s.final(d, p, trail, sit, resp.Status, "no account is left to try"), nil
@@ -87,8 +88,8 @@ func (s *Store) Report(ctx context.Context, p Pick, resp Response, trail *Trail,
 }
 
 // withheld counts refreshes that were not made because an answer had cost the account one just before.
-func (s *Store) withheld(p Pick, v Verdict, sit situation) {
-	if v.Class == ClassTokenRejected && sit.withheld && !sit.newer && !sit.static && !sit.dear {
+func (s *Store) withheld(p Pick, v verdict.Verdict, sit situation) {
+	if v.Class == verdict.ClassTokenRejected && sit.withheld && !sit.newer && !sit.static && !sit.dear {
 		s.metrics.withheld.WithLabelValues(p.Provider).Inc()
 	}
 }
@@ -102,15 +103,15 @@ func (s *Store) final(d Decision, p Pick, trail *Trail, sit situation, status in
 	switch c := d.Verdict.Class; {
 	case d.Refusal != nil:
 		d.Action = Refuse
-	case c == ClassTokenRejected && sit.twice:
+	case c == verdict.ClassTokenRejected && sit.twice:
 		s.faults.note(p.fault(), now)
 		s.acquit(p, d.Verdict, trail)
-	case c == ClassTokenRejected && sit.known:
+	case c == verdict.ClassTokenRejected && sit.known:
 		s.acquit(p, d.Verdict, trail)
-	case c == ClassUnreachable:
+	case c == verdict.ClassUnreachable:
 		d.Action = Refuse
 		d.Refusal = s.unreachable(p.route, p.upstream)
-	case c.ours() && !p.route.PassAuthFailure:
+	case c.Ours() && !p.route.PassAuthFailure:
 		d.Action = Refuse
 		d.Refusal = s.credentialsRefused(p.route, p.upstream.pool.driver, status, d.Verdict.Message, why)
 	}
@@ -119,16 +120,16 @@ func (s *Store) final(d Decision, p Pick, trail *Trail, sit situation, status in
 }
 
 // extend adds an answer to the trail, which it begins if there is none.
-func extend(t *Trail, p Pick, v Verdict, status int, sit situation, now time.Time) *Trail {
+func extend(t *Trail, p Pick, v verdict.Verdict, status int, sit situation, now time.Time) *Trail {
 	if t == nil {
 		t = &Trail{started: now}
 	}
 	t.prefer = ""
 	t.tried = append(t.tried, tried{account: p.Account, upstream: p.Upstream, generation: p.Generation, class: v.Class, fresh: sit.refreshed || sit.renewed, healthy: sit.healthy})
-	if v.Class == ClassUnreachable {
+	if v.Class == verdict.ClassUnreachable {
 		t.upstreams = append(t.upstreams, p.Upstream)
 	}
-	if v.Class.ours() {
+	if v.Class.Ours() {
 		t.status, t.message = status, v.Message
 	}
 	return t

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
 // seat is what picks read of an account: atomics, and behind them the health that they follow from. It knows no
@@ -78,11 +79,11 @@ func (a *seat) install(t *token) {
 	if t != nil && t.given {
 		a.acceptedAt.Store(0)
 	}
-	if h.evidence.class == ClassTokenRejected {
+	if h.evidence.class == verdict.ClassTokenRejected {
 		h.evidence = evidence{}
 	}
 	d := a.suspicion.Load()
-	if d != nil && d.class == ClassTokenRejected {
+	if d != nil && d.class == verdict.ClassTokenRejected {
 		a.suspicion.Store(nil)
 		d = nil
 	}
@@ -99,7 +100,7 @@ func (a *seat) objections() objections {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	o := objections{generation: a.generation(), refused: h.refused}
-	if h.evidence.class == ClassTokenRejected {
+	if h.evidence.class == verdict.ClassTokenRejected {
 		o.since, o.latest = h.evidence.since, h.evidence.latest
 	}
 	return o
@@ -111,7 +112,7 @@ func (a *seat) pardon(p pardon, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a.warm()
-	if p == pardonAll || h.evidence.class != ClassTokenRejected {
+	if p == pardonAll || h.evidence.class != verdict.ClassTokenRejected {
 		a.trust()
 	}
 	a.pardonedAt.Store(now.UnixNano())

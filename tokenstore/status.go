@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
 // AccountState is an account's condition in one word, for people; routing uses Routable and Refreshable.
@@ -58,7 +59,7 @@ type AccountStatus struct {
 
 // Cooldown says until when an account is not selectable, and why.
 type Cooldown struct {
-	Scope  Scope
+	Scope  verdict.Scope
 	Until  time.Time
 	Probe  time.Time // when one attempt looks whether it is over; at most half an hour after the latest refusal
 	Reason string

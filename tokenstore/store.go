@@ -242,20 +242,19 @@ func (s *Store) rebuild() {
 		tenants[name] = map[string]*segment{}
 	}
 	for _, a := range s.all() {
-		l := a.look()
-		r := l.record
-		if !l.usable() {
+		m := a.member()
+		if !m.usable {
 			continue
 		}
-		for _, name := range r.Serves() {
+		for _, name := range m.pools {
 			p := s.pools[name]
-			if p == nil || p.Provider != r.Provider {
+			if p == nil || p.Provider != m.provider {
 				continue
 			}
-			seg := tenants[name][r.Tenant]
+			seg := tenants[name][m.tenant]
 			if seg == nil {
 				seg = &segment{}
-				tenants[name][r.Tenant] = seg
+				tenants[name][m.tenant] = seg
 			}
 			seg.members = append(seg.members, a)
 		}

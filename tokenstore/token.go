@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
 // token is one generation of an account's access token. Immutable but for accepted.
@@ -15,7 +16,7 @@ type token struct {
 	begins      time.Time     // obtained, or when this process met it if the record does not say or is ahead of our clock
 	hint        time.Duration // how long it may live, if expires does not say; 0: unknown
 	usableUntil int64         // Unix nanoseconds: expiry less the skew; never when endless
-	headers     []Header
+	headers     []verdict.Header
 	fingerprint string
 	jitter      float64     // of the renewal, drawn once
 	refreshed   bool        // this process obtained it, so `accepted` covers its whole use

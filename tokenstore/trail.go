@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
 // Trail is what the earlier attempts of one request did: the recursion guard. The nil Trail is the first attempt's.
@@ -24,7 +25,7 @@ type tried struct {
 	account    record.ID
 	upstream   string
 	generation record.Generation
-	class      Class
+	class      verdict.Class
 	fresh      bool // the token was the fruit of a refresh just made
 	healthy    bool // the account had just accepted others
 }
@@ -46,7 +47,7 @@ func (t *Trail) Started() time.Time {
 }
 
 // LastClass is the class of the latest answer, 0 for the nil Trail.
-func (t *Trail) LastClass() Class {
+func (t *Trail) LastClass() verdict.Class {
 	if t.Attempts() == 0 {
 		return 0
 	}
@@ -88,18 +89,18 @@ func (t *Trail) hasRefreshed(id record.ID) bool {
 }
 
 // accused reports whether another account has refused the request in the same way.
-func (t *Trail) accused(id record.ID, class Class) bool {
+func (t *Trail) accused(id record.ID, class verdict.Class) bool {
 	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.account != id && e.class == class })
 }
 
 // refusedHealthy reports whether an account refused that had just accepted others.
 func (t *Trail) refusedHealthy() bool {
-	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.class.ours() && e.healthy })
+	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.class.Ours() && e.healthy })
 }
 
 // refusedFresh reports whether a token was refused that was the fruit of a refresh.
 func (t *Trail) refusedFresh() bool {
-	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.class == ClassTokenRejected && e.fresh })
+	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.class == verdict.ClassTokenRejected && e.fresh })
 }
 
 func (t *Trail) unreachable(upstream string) bool {

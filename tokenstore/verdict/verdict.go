@@ -1,4 +1,6 @@
-package tokenstore
+// Package verdict says what answers mean: how a provider answered an attempt, and what the client gets when we answer
+// ourselves. All of it is values; it knows no account, no store and no HTTP.
+package verdict
 
 import (
 	"fmt"
@@ -134,3 +136,26 @@ type Refusal struct {
 }
 
 func (r *Refusal) Error() string { return string(r.Reason) + ": " + r.Message }
+
+// Header is a request header that an attempt must carry.
+type Header struct {
+	Name  string // lower case
+	Value string
+	// Merge: the client's own value is a comma-separated list to which Value is added unless it is there; otherwise Value
+	// replaces whatever the client sent.
+	Merge bool
+}
+
+// RetryAfterSeconds is the Retry-After header's value, at least 1; 0: no header (RFC 9110 section 10.2.3).
+func (ref *Refusal) RetryAfterSeconds() int {
+	if ref.RetryAfter <= 0 {
+		return 0
+	}
+	return int((ref.RetryAfter + time.Second - 1) / time.Second)
+}
+
+// Ours reports whether a final answer of this class would make the client blame its own key, so that it gets a refusal of
+// ours instead.
+func (c Class) Ours() bool {
+	return c == ClassTokenRejected || c == ClassAccountBlocked || c == ClassMisconfigured
+}
