@@ -73,7 +73,9 @@ func (e *kvError) Own() bool { return e.own }
 // kvDenied is a refusal by the policy.
 type kvDenied struct{ capability string }
 
-func (d kvDenied) Error() string { return fmt.Sprintf("the policy of our token lacks %q", d.capability) }
+func (d kvDenied) Error() string {
+	return fmt.Sprintf("the policy of our token lacks %q", d.capability)
+}
 
 var (
 	errKVBroken = errors.New("the connection broke before Vault's answer")
@@ -215,13 +217,16 @@ func (c *kvCarrier) Read(ctx context.Context, id tokenstore.AccountID) (kv.Curre
 // Write implements kv.Carrier.
 func (c *kvCarrier) Write(ctx context.Context, tried string, id tokenstore.AccountID, data json.RawMessage, cas tokenstore.Version) (tokenstore.Version, error) {
 	r := request{OpSwap, id, tried, "update", kv.WriteTimeout}
+	if cas == 0 {
+		r.needs = "create"
+	}
 	stored, err := asStored(data)
 	if err != nil {
 		return 0, r.failed(err)
 	}
 	return carry(ctx, c, r, func() (tokenstore.Version, error) {
 		if c.engine.secrets[id] == nil && !c.cfg.Operator {
-			return 0, kvDenied{"create"}
+			return 0, kvDenied{r.needs}
 		}
 		return c.engine.add(id, stored, &cas)
 	})

@@ -98,27 +98,41 @@ func (b *Backend) look(ctx context.Context, ids []tokenstore.AccountID, before m
 	return found, withheld, nil
 }
 
-// vouched reports whether a neighbour of id can be read now, so that the engine works and our policy grants something. Which
-// one is drawn each time: one that is in trouble itself does not decide for good.
+// neighbours is how many of them are asked at most, as long as each is in trouble of its own.
+const neighbours = 4
+
+// vouched reports whether a neighbour of id can be read now, so that the engine works and our policy grants something. Who is
+// asked is drawn each time: those that are in trouble themselves do not decide for good.
 func (b *Backend) vouched(ctx context.Context, id tokenstore.AccountID, known ...map[tokenstore.AccountID]Sight) bool {
 	draw := math.Float64bits(b.cfg.Rand())
+	asked := []tokenstore.AccountID{id}
 	for _, m := range known {
-		var chosen tokenstore.AccountID
-		least := uint64(math.MaxUint64)
-		for neighbour, s := range m {
-			if neighbour == id || s.Version == 0 {
-				continue
+		for len(asked) <= neighbours {
+			next := drawn(m, asked, draw)
+			if next == "" {
+				break
 			}
-			if n := mix(draw, neighbour); chosen == "" || n < least {
-				chosen, least = neighbour, n
+			asked = append(asked, next)
+			if _, err := b.carrier.Look(ctx, next, Sight{}); err == nil || !Own(err) {
+				return err == nil
 			}
-		}
-		if chosen != "" {
-			_, err := b.carrier.Look(ctx, chosen, Sight{})
-			return err == nil
 		}
 	}
 	return false
+}
+
+// drawn is one of those that have a version, save some; "" if there is none.
+func drawn(m map[tokenstore.AccountID]Sight, save []tokenstore.AccountID, draw uint64) (chosen tokenstore.AccountID) {
+	least := uint64(math.MaxUint64)
+	for id, s := range m {
+		if s.Version == 0 || slices.Contains(save, id) {
+			continue
+		}
+		if n := mix(draw, id); chosen == "" || n < least {
+			chosen, least = id, n
+		}
+	}
+	return chosen
 }
 
 // mix is FNV-1a of an id with a number drawn: a number per id that another draw changes.
