@@ -63,7 +63,7 @@ func NewKV(cfg KVConfig) *KV {
 }
 
 var (
-	errKVSealed = errors.New("Vault is sealed or has no active node: unseal it")
+	errKVSealed = errors.New("sealed, or no active node: unseal it")
 	errKVAbsent = errors.New("no value found")
 )
 
