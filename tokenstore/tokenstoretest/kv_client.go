@@ -20,14 +20,14 @@ type ClientConfig struct {
 	Faults Injector      // nil: none
 	Poll   time.Duration // how often Watch looks for changes, ±20 %; 0: 15 s
 
-	// Operator grants what deploy/vault/operator.hcl does, creation and deletion too. Without it the policy is service.hcl:
-	// a write is denied where there is no secret, even with compare-and-set on a version that was there.
+	// Operator grants what deploy/vault/operator.hcl does, creation and deletion too. Without it the policy is
+	// service.hcl: a write is denied where there is no secret, even with compare-and-set on a version that was there.
 	Operator bool
 }
 
-// Client connects a service, or an operator's tokenward, to the engine: the code of tokenstore/vault decides what answers
-// mean, on requests that are answered from memory. Its requests for one listing or one look are made one after the other, so
-// that their order repeats.
+// Client connects a service, or an operator's tokenward, to the engine: the code of tokenstore/vault decides what
+// answers mean, on requests that are answered from memory. Its requests for one listing or one look are made one after
+// the other, so that their order repeats.
 func (k *KV) Client(cfg ClientConfig) tokenstore.Backend {
 	if cfg.Poll == 0 {
 		cfg.Poll = 15 * time.Second
@@ -199,7 +199,8 @@ func (c *kvCarrier) Look(ctx context.Context, id tokenstore.AccountID, _ kv.Sigh
 		if v.Number == 0 {
 			return kv.Sight{}, nil
 		}
-		return kv.Sight{Mark: kv.Mark{Version: v.Number, Created: v.Created.Format(time.RFC3339Nano), Ends: v.Ends, Gone: v.Gone}}, nil
+		created := v.Created.Format(time.RFC3339Nano)
+		return kv.Sight{Mark: kv.Mark{Version: v.Number, Created: created, Ends: v.Ends, Gone: v.Gone}}, nil
 	})
 }
 
@@ -216,7 +217,9 @@ func (c *kvCarrier) Read(ctx context.Context, id tokenstore.AccountID) (kv.Curre
 }
 
 // Write implements kv.Carrier.
-func (c *kvCarrier) Write(ctx context.Context, tried string, id tokenstore.AccountID, data json.RawMessage, cas tokenstore.Version) (tokenstore.Version, error) {
+func (c *kvCarrier) Write(
+	ctx context.Context, tried string, id tokenstore.AccountID, data json.RawMessage, cas tokenstore.Version,
+) (tokenstore.Version, error) {
 	r := request{OpSwap, id, tried, "update", kv.WriteTimeout}
 	if cas == 0 {
 		r.needs = "create"

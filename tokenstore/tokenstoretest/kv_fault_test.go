@@ -55,6 +55,8 @@ func onWrites(f tokenstoretest.Fault) tokenstoretest.Injector {
 
 func TestAFaultOfAWriteDoesWhatItSays(t *testing.T) {
 	const s = time.Second
+	lost, answerLost := tokenstoretest.RequestLost, tokenstoretest.AnswerLost
+	late := context.DeadlineExceeded
 	for name, c := range map[string]struct {
 		fault   tokenstoretest.Fault
 		patient time.Duration // how long the caller waits; 0: any time
@@ -63,19 +65,34 @@ func TestAFaultOfAWriteDoesWhatItSays(t *testing.T) {
 		returns time.Duration // when
 		stored  time.Duration // when; negative: never
 	}{
-		"none":                     {},
-		"the request is lost":      {fault: tokenstoretest.Fault{Kind: tokenstoretest.RequestLost}, fails: true, stored: -1},
-		"lost after a while":       {fault: tokenstoretest.Fault{Kind: tokenstoretest.RequestLost, Before: s}, fails: true, returns: s, stored: -1},
-		"the answer is lost":       {fault: tokenstoretest.Fault{Kind: tokenstoretest.AnswerLost}, fails: true},
-		"denied":                   {fault: tokenstoretest.Fault{Kind: tokenstoretest.Denied}, fails: true, stored: -1},
-		"hangs":                    {fault: tokenstoretest.Fault{Kind: tokenstoretest.Hangs}, fails: true, cause: context.DeadlineExceeded, returns: 5 * s, stored: -1},
-		"hangs, little patience":   {fault: tokenstoretest.Fault{Kind: tokenstoretest.Hangs}, patient: s, fails: true, cause: context.DeadlineExceeded, returns: s, stored: -1},
-		"a slow request":           {fault: tokenstoretest.Fault{Before: 2 * s}, returns: 2 * s, stored: 2 * s},
-		"slower than its limit":    {fault: tokenstoretest.Fault{Before: 7 * s}, fails: true, cause: context.DeadlineExceeded, returns: 5 * s, stored: 7 * s},
-		"given up, and done later": {fault: tokenstoretest.Fault{Before: 3 * s}, patient: s, fails: true, cause: context.DeadlineExceeded, returns: s, stored: 3 * s},
-		"a slow answer":            {fault: tokenstoretest.Fault{After: 2 * s}, returns: 2 * s},
-		"slow on both ways":        {fault: tokenstoretest.Fault{Before: s, After: s}, returns: 2 * s, stored: s},
-		"an answer over the limit": {fault: tokenstoretest.Fault{Before: 3 * s, After: 3 * s}, fails: true, cause: context.DeadlineExceeded, returns: 5 * s, stored: 3 * s},
+		"none":                {},
+		"the request is lost": {fault: tokenstoretest.Fault{Kind: lost}, fails: true, stored: -1},
+		"lost after a while":  {fault: tokenstoretest.Fault{Kind: lost, Before: s}, fails: true, returns: s, stored: -1},
+		"the answer is lost":  {fault: tokenstoretest.Fault{Kind: answerLost}, fails: true},
+		"denied":              {fault: tokenstoretest.Fault{Kind: tokenstoretest.Denied}, fails: true, stored: -1},
+		"a slow request":      {fault: tokenstoretest.Fault{Before: 2 * s}, returns: 2 * s, stored: 2 * s},
+		"a slow answer":       {fault: tokenstoretest.Fault{After: 2 * s}, returns: 2 * s},
+		"slow on both ways":   {fault: tokenstoretest.Fault{Before: s, After: s}, returns: 2 * s, stored: s},
+		"a slow answer, lost": {fault: tokenstoretest.Fault{Kind: answerLost, After: s}, fails: true, returns: s},
+		"slow and lost": {
+			fault: tokenstoretest.Fault{Kind: answerLost, Before: s}, fails: true, returns: s, stored: s,
+		},
+		"hangs": {
+			fault: tokenstoretest.Fault{Kind: tokenstoretest.Hangs}, fails: true, cause: late, returns: 5 * s, stored: -1,
+		},
+		"hangs, and the caller is in a hurry": {
+			fault: tokenstoretest.Fault{Kind: tokenstoretest.Hangs}, patient: s,
+			fails: true, cause: late, returns: s, stored: -1,
+		},
+		"slower than its limit": {
+			fault: tokenstoretest.Fault{Before: 7 * s}, fails: true, cause: late, returns: 5 * s, stored: 7 * s,
+		},
+		"given up, and done later": {
+			fault: tokenstoretest.Fault{Before: 3 * s}, patient: s, fails: true, cause: late, returns: s, stored: 3 * s,
+		},
+		"an answer over the limit": {
+			fault: tokenstoretest.Fault{Before: 3 * s, After: 3 * s}, fails: true, cause: late, returns: 5 * s, stored: 3 * s,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -88,7 +105,8 @@ func TestAFaultOfAWriteDoesWhatItSays(t *testing.T) {
 					ctx, cancel = context.WithTimeout(ctx, c.patient)
 					defer cancel()
 				}
-				_, err := engine.Client(tokenstoretest.ClientConfig{Faults: onWrites(c.fault)}).CompareAndSwap(ctx, "a", record("new"), 1)
+				client := engine.Client(tokenstoretest.ClientConfig{Faults: onWrites(c.fault)})
+				_, err := client.CompareAndSwap(ctx, "a", record("new"), 1)
 				if (err != nil) != c.fails || c.cause != nil && !errors.Is(err, c.cause) || errors.Is(err, tokenstore.ErrConflict) {
 					t.Errorf("%v", err)
 				}
@@ -209,7 +227,8 @@ func TestWhileItIsSealedEverythingFailsAndWatchTellsIt(t *testing.T) {
 		time.Sleep(60 * time.Second)
 		cancel()
 		group.Wait()
-		if diff := cmp.Diff([]string{"changed a 0s", "good true 0s", "good false 1m0s", "changed a 2m0s", "good true 2m0s"}, told); diff != "" {
+		want := []string{"changed a 0s", "good true 0s", "good false 1m0s", "changed a 2m0s", "good true 2m0s"}
+		if diff := cmp.Diff(want, told); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -276,9 +295,11 @@ func TestASnapshotIsNotChangedByWhatComesAfterIt(t *testing.T) {
 		}
 		put(t, engine, "c")
 		engine.Restore(before)
-		v, ok := engine.Current("a")
-		if diff := cmp.Diff([]tokenstore.AccountID{"a", "b"}, engine.IDs()); diff != "" || !ok || v.Gone || tokenOf(t, engine, "a") != "old" {
-			t.Errorf("restored: %+v, %s", v, diff)
+		if v, _ := engine.Current("a"); v.Gone || tokenOf(t, engine, "a") != "old" {
+			t.Errorf("restored: %+v", v)
+		}
+		if diff := cmp.Diff([]tokenstore.AccountID{"a", "b"}, engine.IDs()); diff != "" {
+			t.Error(diff)
 		}
 	}
 }

@@ -32,11 +32,15 @@ func result(v tokenstore.Version, err error) string {
 }
 
 func kvPut(id tokenstore.AccountID, doc string, cas ...tokenstore.Version) step {
-	return step{fmt.Sprintf("kv put %s %s, cas %v", id, doc, cas), id, func(w twin) string { return result(w.Put(id, object(doc), cas...)) }}
+	return step{fmt.Sprintf("kv put %s %s, cas %v", id, doc, cas), id, func(w twin) string {
+		return result(w.Put(id, object(doc), cas...))
+	}}
 }
 
 func kvPatch(id tokenstore.AccountID, keys string, cas ...tokenstore.Version) step {
-	return step{fmt.Sprintf("kv patch %s %s, cas %v", id, keys, cas), id, func(w twin) string { return result(w.Patch(id, object(keys), cas...)) }}
+	return step{fmt.Sprintf("kv patch %s %s, cas %v", id, keys, cas), id, func(w twin) string {
+		return result(w.Patch(id, object(keys), cas...))
+	}}
 }
 
 func object(text string) map[string]any {
@@ -54,7 +58,9 @@ func object(text string) map[string]any {
 }
 
 func kvRollback(id tokenstore.AccountID, to tokenstore.Version) step {
-	return step{fmt.Sprintf("kv rollback %s to %d", id, to), id, func(w twin) string { return result(w.Rollback(id, to)) }}
+	return step{fmt.Sprintf("kv rollback %s to %d", id, to), id, func(w twin) string {
+		return result(w.Rollback(id, to))
+	}}
 }
 
 func kvDelete(id tokenstore.AccountID) step {
@@ -62,19 +68,27 @@ func kvDelete(id tokenstore.AccountID) step {
 }
 
 func kvUndelete(id tokenstore.AccountID, versions ...tokenstore.Version) step {
-	return step{fmt.Sprintf("kv undelete %s %d", id, versions), id, func(w twin) string { return inWords(w.Undelete(id, versions...)) }}
+	return step{fmt.Sprintf("kv undelete %s %d", id, versions), id, func(w twin) string {
+		return inWords(w.Undelete(id, versions...))
+	}}
 }
 
 func kvDestroy(id tokenstore.AccountID, versions ...tokenstore.Version) step {
-	return step{fmt.Sprintf("kv destroy %s %d", id, versions), id, func(w twin) string { return inWords(w.Destroy(id, versions...)) }}
+	return step{fmt.Sprintf("kv destroy %s %d", id, versions), id, func(w twin) string {
+		return inWords(w.Destroy(id, versions...))
+	}}
 }
 
 func kvMetadataDelete(id tokenstore.AccountID) step {
-	return step{fmt.Sprintf("kv metadata delete %s", id), id, func(w twin) string { return inWords(w.DestroyMetadata(id)) }}
+	return step{fmt.Sprintf("kv metadata delete %s", id), id, func(w twin) string {
+		return inWords(w.DestroyMetadata(id))
+	}}
 }
 
 func kvEnds(id tokenstore.AccountID, after time.Duration) step {
-	return step{fmt.Sprintf("versions of %s end after %s", id, after), id, func(w twin) string { return inWords(w.DeleteVersionsAfter(id, after)) }}
+	return step{fmt.Sprintf("versions of %s end after %s", id, after), id, func(w twin) string {
+		return inWords(w.DeleteVersionsAfter(id, after))
+	}}
 }
 
 func deny(id tokenstore.AccountID) step {
@@ -129,65 +143,74 @@ func TestTheModelAnswersAsVaultDoes(t *testing.T) {
 	inThisVault := newReal(t, server(t))
 	for name, steps := range map[string][]step{
 		"what people write by hand": {
-			kvPut("a", `{"provider":"p","type":"oauth_refresh","pools":"a, b","labels":"{\"team\":\"x\"}","expires_at":"2026-01-02T03:04:05Z","refresh_token":"rt\n"}`),
+			kvPut("a", `{"provider":"p","type":"oauth_refresh","pools":"a, b","labels":"{\"team\":\"x\"}",
+				"expires_at":"2026-01-02T03:04:05Z","refresh_token":"rt\n"}`),
 			kvPatch("a", `{"limits":"{\"rpm\":60}","access_token":"at"}`),
-			kvPatch("a", `{"limits":"many","labels":"team-red","tenant":["acme"]}`),
-			rewrite(service, "a", "renewed"),
-			kvPatch("a", `{"limits":null,"labels":null,"tenant":"","refreshToken":"x"}`),
-			rewrite(service, "a", "again"),
+			kvPatch("a", `{"limits":"many","labels":"team-red","tenant":["acme"]}`), rewrite(service, "a", "renewed"),
+			kvPatch("a", `{"limits":null,"labels":null,"tenant":"","refreshToken":"x"}`), rewrite(service, "a", "again"),
 		},
 		"numbers, nesting and signs": {
-			kvPut("a", `{"provider":"p","type":"oauth_refresh","client_id":4711,"big":12345678901234567890,"z":{"b":1.0,"a":1e21},"html":"<a>&\u2028ä","none":null,"list":[1,{"y":null,"x":true}]}`),
+			kvPut("a", `{"provider":"p","type":"oauth_refresh","client_id":4711,"big":12345678901234567890,
+				"z":{"b":1.0,"a":1e21},"html":"<a>&\u2028ä","none":null,"list":[1,{"y":null,"x":true}]}`),
 			rewrite(service, "a", "renewed"),
 			kvPatch("a", `{"z":{"b":null,"new":{"deep":null,"x":1}},"list":{"now":"an object"},"html":null}`),
-			kvPatch("a", `{"client_id":9007199254740993}`),
-			rewrite(service, "a", "again"),
+			kvPatch("a", `{"client_id":9007199254740993}`), rewrite(service, "a", "again"),
 		},
 		"a record that nobody can use": {
 			kvPut("a", `{"nonsense":"x"}`), kvPut("b", `{"provider":4711,"type":"oauth_refresh","refresh_token":"rt"}`),
 			rewrite(service, "b", "renewed"), kvPut("a", `{}`), kvPatch("a", `{"provider":"p"}`),
 		},
 		"compare-and-set": {
-			swap(tool, "a", "none is there", 1), swap(tool, "a", "one", 0), swap(tool, "a", "again", 0), swap(service, "a", "two", 1),
-			swap(service, "a", "late", 1), swap(service, "a", "early", 9), kvPut("a", whole, 1), kvPut("a", whole, 2), kvPatch("a", `{"x":"y"}`, 2),
-			kvPatch("a", `{"x":"y"}`, 3), kvPut("b", whole, 3), kvPut("b", whole, 0), kvPut("b", whole, 0),
+			swap(tool, "a", "none is there", 1), swap(tool, "a", "one", 0), swap(tool, "a", "again", 0),
+			swap(service, "a", "two", 1), swap(service, "a", "late", 1), swap(service, "a", "early", 9),
+			kvPut("a", whole, 1), kvPut("a", whole, 2), kvPatch("a", `{"x":"y"}`, 2), kvPatch("a", `{"x":"y"}`, 3),
+			kvPut("b", whole, 3), kvPut("b", whole, 0), kvPut("b", whole, 0),
 		},
 		"a service creates nothing": {
-			swap(service, "a", "new", 0), swap(service, "a", "new", 3), kvPut("a", whole), kvMetadataDelete("a"), swap(service, "a", "late", 1),
-			kvEnds("a", 0), swap(service, "a", "metadata alone", 0),
+			swap(service, "a", "new", 0), swap(service, "a", "new", 3), kvPut("a", whole), kvMetadataDelete("a"),
+			swap(service, "a", "late", 1), kvEnds("a", 0), swap(service, "a", "metadata alone", 0),
 		},
 		"soft deletion and its end": {
-			kvPut("a", whole), kvDelete("a"), kvDelete("a"), kvPatch("a", `{"x":"y"}`), swap(tool, "a", "anew", 0), swap(service, "a", "saved", 1),
-			kvDelete("a"), kvUndelete("a", 2), kvUndelete("a", 2, 7), kvDelete("a"), kvPut("a", whole), kvUndelete("a", 2), kvDelete("b"), kvUndelete("b", 1),
+			kvPut("a", whole), kvDelete("a"), kvDelete("a"), kvPatch("a", `{"x":"y"}`), swap(tool, "a", "anew", 0),
+			swap(service, "a", "saved", 1), kvDelete("a"), kvUndelete("a", 2), kvUndelete("a", 2, 7), kvDelete("a"),
+			kvPut("a", whole), kvUndelete("a", 2), kvDelete("b"), kvUndelete("b", 1),
 		},
 		"destruction": {
-			kvPut("a", whole), kvPut("a", whole), kvDestroy("a", 1), kvUndelete("a", 1), kvDestroy("a", 2), kvDelete("a"), kvUndelete("a", 2), kvPatch("a", `{"x":"y"}`),
-			swap(service, "a", "saved", 2), kvDestroy("b", 1),
+			kvPut("a", whole), kvPut("a", whole), kvDestroy("a", 1), kvUndelete("a", 1), kvDestroy("a", 2),
+			kvDelete("a"), kvUndelete("a", 2), kvPatch("a", `{"x":"y"}`), swap(service, "a", "saved", 2), kvDelete("a"),
+			kvDestroy("a", 3), kvUndelete("a", 3), kvDestroy("b", 1),
 		},
 		"rolling back": {
-			kvRollback("a", 1), kvPut("a", whole), swap(service, "a", "two", 1), kvRollback("a", 1), swap(service, "a", "late", 2), kvRollback("a", 9), kvDelete("a"),
-			kvRollback("a", 2), kvRollback("a", 3), kvDestroy("a", 1), kvRollback("a", 1), kvDestroy("a", 4), kvRollback("a", 2),
+			kvRollback("a", 1), kvPut("a", whole), swap(service, "a", "two", 1), kvRollback("a", 1),
+			swap(service, "a", "late", 2), kvRollback("a", 9), kvDelete("a"), kvRollback("a", 2), kvRollback("a", 3),
+			kvDestroy("a", 1), kvRollback("a", 1), kvDestroy("a", 4), kvRollback("a", 2),
 		},
 		"old versions are dropped": {
-			kvPut("a", whole), swap(service, "a", "two", 1), swap(service, "a", "three", 2), swap(service, "a", "four", 3), swap(service, "a", "five", 4),
-			kvRollback("a", 1), kvRollback("a", 2), swap(service, "a", "seven", 6), kvUndelete("a", 1), kvDestroy("a", 1, 4), kvRollback("a", 4),
+			kvPut("a", whole), swap(service, "a", "two", 1), swap(service, "a", "three", 2),
+			swap(service, "a", "four", 3), swap(service, "a", "five", 4), kvRollback("a", 1), kvRollback("a", 2),
+			swap(service, "a", "seven", 6), kvUndelete("a", 1), kvDestroy("a", 1, 4), kvRollback("a", 4),
 		},
 		"removed with its metadata and made again": {
-			kvPut("a", whole), kvPut("a", whole), kvMetadataDelete("a"), kvPut("a", `{"provider":"p","type":"oauth_refresh","refresh_token":"other"}`), swap(service, "a", "late", 2),
-			swap(service, "a", "takes it for the old one", 1), kvMetadataDelete("a"), kvMetadataDelete("a"), kvPatch("a", `{"x":"y"}`),
+			kvPut("a", whole), kvPut("a", whole), kvMetadataDelete("a"),
+			kvPut("a", `{"provider":"p","type":"oauth_refresh","refresh_token":"other"}`), swap(service, "a", "late", 2),
+			swap(service, "a", "takes it for the old one", 1), kvMetadataDelete("a"), kvMetadataDelete("a"),
+			kvPatch("a", `{"x":"y"}`),
 		},
 		"deleting": {
-			kvPut("a", whole), remove(service, "a", 1), remove(tool, "a", 2), remove(tool, "a", 0), remove(tool, "a", 1), remove(tool, "a", 1),
-			kvPut("b", `{"tokenward_deleted":"true"}`), rewrite(service, "b", "onto a tombstone"), kvPut("b", `{"tokenward_deleted":"true"}`), remove(tool, "b", 3),
-			kvPut("a", whole), kvDelete("a"), remove(tool, "a", 1),
+			kvPut("a", whole), remove(service, "a", 1), remove(tool, "a", 2), remove(tool, "a", 0), remove(tool, "a", 1),
+			remove(tool, "a", 1), kvPut("b", `{"tokenward_deleted":"true"}`), rewrite(service, "b", "onto a tombstone"),
+			kvPut("b", `{"tokenward_deleted":"true"}`), remove(tool, "b", 3), kvPut("a", whole), kvDelete("a"),
+			remove(tool, "a", 1),
 		},
 		"versions that end": {
-			kvPut("a", whole), kvEnds("a", time.Hour), swap(service, "a", "ends", 1), kvRollback("a", 2), kvRollback("a", 1), kvDelete("a"), kvUndelete("a", 3),
-			kvEnds("a", 0), kvUndelete("a", 3), kvEnds("b", time.Hour), kvPut("b", whole), kvMetadataDelete("b"), kvPut("b", whole),
+			kvPut("a", whole), kvEnds("a", time.Hour), swap(service, "a", "ends", 1), kvRollback("a", 2),
+			kvRollback("a", 1), kvDelete("a"), kvUndelete("a", 3), kvEnds("a", 0), kvUndelete("a", 3),
+			kvEnds("b", time.Hour), kvPut("b", whole), kvMetadataDelete("b"), kvPut("b", whole),
 		},
 		"a denied path": {
-			kvPut("a", whole), deny("a"), swap(service, "a", "two", 1), kvPut("a", whole), remove(tool, "a", 2), deny("b"), kvPut("b", whole), deny("calm"),
-			allow("a"), allow("b"), kvMetadataDelete("b"), allow("calm"), deny("b"), swap(tool, "b", "one", 0), kvDelete("a"), deny("a"), kvUndelete("a", 2), allow("a"),
+			kvPut("a", whole), deny("a"), swap(service, "a", "two", 1), kvPut("a", whole), remove(tool, "a", 2),
+			deny("b"), kvPut("b", whole), deny("calm"), allow("a"), allow("b"), kvMetadataDelete("b"), allow("calm"),
+			deny("b"), swap(tool, "b", "one", 0), kvDelete("a"), deny("a"), kvUndelete("a", 2), allow("a"),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -226,7 +249,10 @@ func TestTheModelIsSealedAndRestoredAsVaultIs(t *testing.T) {
 		return nil
 	})
 	model.Restore(snapshot)
-	do(step{"restore", "a", func(twin) string { return "" }}, swap(service, "a", "late", 3), swap(service, "a", "three anew", 2), kvRollback("a", 1))
+	do(
+		step{"restore", "a", func(twin) string { return "" }},
+		swap(service, "a", "late", 3), swap(service, "a", "three anew", 2), kvRollback("a", 1),
+	)
 
 	must(t, inThisVault.Seal())
 	model.Seal()
@@ -267,11 +293,13 @@ func drawStep(r *rapid.T) step {
 	token := fmt.Sprint("rt-", rapid.IntRange(1, 99).Draw(r, "token"))
 	by := rapid.SampledFrom([]client{service, service, tool}).Draw(r, "client")
 	keys := rapid.SampledFrom([]string{
-		`{"refresh_token":"rt-of-people"}`, `{"state":"paused"}`, `{"limits":{"rpm":60,"x":{"y":1}}}`, `{"limits":{"x":null}}`, `{"limits":null}`,
+		`{"refresh_token":"rt-of-people"}`, `{"state":"paused"}`,
+		`{"limits":{"rpm":60,"x":{"y":1}}}`, `{"limits":{"x":null}}`, `{"limits":null}`,
 		`{"tokenward_deleted":"true"}`, `{"provider":""}`, `{"labels":"k=v"}`, `{"rotation":null}`,
 	}).Draw(r, "keys")
 	switch rapid.SampledFrom([]string{
-		"put", "put", "cas", "patch", "patch", "rollback", "delete", "undelete", "destroy", "remove", "metadata", "ends", "endless",
+		"put", "put", "cas", "patch", "patch", "rollback", "delete", "undelete", "destroy", "remove", "metadata",
+		"ends", "endless",
 		"deny", "allow", "allow", "swap", "swap", "rewrite", "rewrite", "rewrite", "rewrite", "rewrite",
 	}).Draw(r, "step") {
 	case "put":

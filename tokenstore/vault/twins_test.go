@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,8 +23,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/vault"
 )
 
-// This file holds one store twice, in a real Vault and in the model of tokenstoretest, and tells in words what each of them
-// answers. model_test.go does the same to both and compares the words.
+// This file holds one store twice, in a real Vault and in the model of tokenstoretest, and tells in words what each of
+// them answers. model_test.go does the same to both and compares the words.
 
 // keeps is how many versions both keep: few, so that short histories meet the end of them.
 const keeps = 4
@@ -78,7 +79,8 @@ func (w twin) seen(id tokenstore.AccountID) string {
 		if v.Gone {
 			v.Data = nil // Vault does not show it
 		}
-		lines = append(lines, fmt.Sprintf("version %d: gone %t, destroyed %t, has an end %t: %s", v.Number, v.Gone, v.Destroyed, !v.Ends.IsZero(), v.Data))
+		lines = append(lines, fmt.Sprintf("version %d: gone %t, destroyed %t, has an end %t: %s",
+			v.Number, v.Gone, v.Destroyed, !v.Ends.IsZero(), v.Data))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -115,7 +117,8 @@ func changed(b tokenstore.Backend) string {
 	defer cancel()
 	var reports []string
 	var result error
-	_ = b.Watch(ctx, func(id tokenstore.AccountID) { reports = append(reports, string(id)) }, func(err error) { result = err; cancel() })
+	report := func(id tokenstore.AccountID) { reports = append(reports, string(id)) }
+	_ = b.Watch(ctx, report, func(err error) { result = err; cancel() })
 	slices.Sort(reports)
 	return strings.Join(reports, " ") + " " + inWords(result)
 }
@@ -179,7 +182,8 @@ func (r *real) fresh(t *testing.T) twin {
 	connect := func(policy string) tokenstore.Backend {
 		cfg := r.cfg
 		cfg.Poll = 5 * time.Millisecond
-		cfg.Auth = vault.Auth{Token: tokenstore.NewSecret(newToken(t, r.Server, &api.TokenCreateRequest{Policies: []string{policy}}))}
+		token := newToken(t, r.Server, &api.TokenCreateRequest{Policies: []string{policy}})
+		cfg.Auth = vault.Auth{Token: tokenstore.NewSecret(token)}
 		b, err := vault.Open(t.Context(), cfg, zap.NewNop())
 		must(t, err)
 		t.Cleanup(func() { _ = b.Close() })
@@ -215,13 +219,16 @@ func (r *real) Put(id tokenstore.AccountID, doc map[string]any, cas ...tokenstor
 	return r.version(r.Root.Logical().WriteWithContext(r.t.Context(), r.data(id), payload(doc, cas)))
 }
 
-func (r *real) Patch(id tokenstore.AccountID, keys map[string]any, cas ...tokenstore.Version) (tokenstore.Version, error) {
+func (r *real) Patch(
+	id tokenstore.AccountID, keys map[string]any, cas ...tokenstore.Version,
+) (tokenstore.Version, error) {
 	return r.version(r.Root.Logical().JSONMergePatch(r.t.Context(), r.data(id), payload(keys, cas)))
 }
 
 // Rollback runs the command: what it refuses is its own, not Vault's.
 func (r *real) Rollback(id tokenstore.AccountID, to tokenstore.Version) (tokenstore.Version, error) {
-	out, err := r.CLI(r.t.Context(), "kv", "rollback", "-format=json", "-version="+strconv.FormatUint(uint64(to), 10), "-mount="+r.cfg.Mount, r.cfg.Prefix+"/"+string(id))
+	out, err := r.CLI(r.t.Context(), "kv", "rollback", "-format=json",
+		fmt.Sprintf("-version=%d", to), "-mount="+r.cfg.Mount, r.cfg.Prefix+"/"+string(id))
 	var answer struct {
 		Data struct {
 			Version tokenstore.Version `json:"version"`
@@ -257,7 +264,8 @@ func (r *real) DestroyMetadata(id tokenstore.AccountID) error {
 }
 
 func (r *real) DeleteVersionsAfter(id tokenstore.AccountID, after time.Duration) error {
-	_, err := r.Root.Logical().WriteWithContext(r.t.Context(), r.path("metadata", id), map[string]any{"delete_version_after": after.String()})
+	settings := map[string]any{"delete_version_after": after.String()}
+	_, err := r.Root.Logical().WriteWithContext(r.t.Context(), r.path("metadata", id), settings)
 	return err
 }
 
@@ -272,7 +280,8 @@ func (r *real) deny(denied bool, ids []tokenstore.AccountID) {
 	rules := ""
 	for id, is := range r.denied {
 		if is {
-			rules += fmt.Sprintf("path %q { capabilities = [\"deny\"] }\npath %q { capabilities = [\"deny\"] }\n", r.data(id), r.path("metadata", id))
+			const rule = "path %q { capabilities = [\"deny\"] }\n"
+			rules += fmt.Sprintf(rule+rule, r.data(id), r.path("metadata", id))
 		}
 	}
 	for name, policy := range map[string]string{
@@ -307,7 +316,7 @@ func (r *real) Versions(id tokenstore.AccountID) []tokenstoretest.KVVersion {
 		v.Data = secret.Data.Data
 		versions = append(versions, v)
 	}
-	slices.SortFunc(versions, func(a, b tokenstoretest.KVVersion) int { return int(a.Number) - int(b.Number) }) //nolint:gosec // small
+	slices.SortFunc(versions, func(a, b tokenstoretest.KVVersion) int { return cmp.Compare(a.Number, b.Number) })
 	return versions
 }
 

@@ -26,9 +26,9 @@ type Backend struct {
 	cfg     Config
 	log     *zap.Logger
 
-	mu      sync.Mutex                     // guards what follows
-	listed  map[tokenstore.AccountID]Sight // what the latest List saw, where a Watch begins; not changed once set
-	ignored map[string]bool                // names that were warned of
+	mu      sync.Mutex      // guards what follows
+	listed  sights          // what the latest List saw, where a Watch begins; not changed once set
+	ignored map[string]bool // names that were warned of
 }
 
 // New returns a backend whose requests c carries.
@@ -75,7 +75,9 @@ func (b *Backend) blame(ctx context.Context, id tokenstore.AccountID, err error)
 }
 
 // CompareAndSwap implements tokenstore.Backend. It makes one request.
-func (b *Backend) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version) (tokenstore.Version, error) {
+func (b *Backend) CompareAndSwap(
+	ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version,
+) (tokenstore.Version, error) {
 	if err := id.Validate(); err != nil {
 		return 0, err
 	}
@@ -94,9 +96,9 @@ func isTombstone(data json.RawMessage) bool {
 	return json.Unmarshal(data, &keys) == nil && len(keys) == 1 && keys[tombstone] != nil
 }
 
-// Delete implements tokenstore.Backend. KV deletes without compare-and-set, so a tombstone is written with it first, which
-// every writer with the old version meets as a conflict; then the secret and all its versions are removed. What somebody
-// writes on top of the tombstone between the two requests, a millisecond apart, is removed with it.
+// Delete implements tokenstore.Backend. KV deletes without compare-and-set, so a tombstone is written with it first,
+// which every writer with the old version meets as a conflict; then the secret and all its versions are removed. What
+// somebody writes on top of the tombstone between the two requests, a millisecond apart, is removed with it.
 func (b *Backend) Delete(ctx context.Context, id tokenstore.AccountID, expect tokenstore.Version) error {
 	if err := id.Validate(); err != nil {
 		return err

@@ -17,8 +17,9 @@ import (
 // tellEvery is between two lines of progress of a long listing.
 const tellEvery = 3 * time.Second
 
-// List implements tokenstore.Backend. Listing costs one request, and one more per account. Version 0 has what is there and has
-// no version to tell: the latest is deleted or destroyed, or Vault does not let us see it. Loading it says which.
+// List implements tokenstore.Backend. Listing costs one request, and one more per account. Version 0 has what is there
+// and has no version to tell: the latest is deleted or destroyed, or Vault does not let us see it. Loading it says
+// which.
 func (b *Backend) List(ctx context.Context) ([]tokenstore.Head, error) {
 	ids, err := b.ids(ctx)
 	if err != nil {
@@ -50,10 +51,15 @@ func (b *Backend) List(ctx context.Context) ([]tokenstore.Head, error) {
 	return heads, nil
 }
 
-// look sees what the accounts are now, compared with what was seen before. withheld are those that could not be seen for a
-// reason of their own; an error means that none of the result is to be used.
-func (b *Backend) look(ctx context.Context, ids []tokenstore.AccountID, before map[tokenstore.AccountID]Sight) (found map[tokenstore.AccountID]Sight, withheld map[tokenstore.AccountID]error, err error) {
-	found, withheld = make(map[tokenstore.AccountID]Sight, len(ids)), map[tokenstore.AccountID]error{}
+// sights are what was seen of several accounts.
+type sights map[tokenstore.AccountID]Sight
+
+// look sees what the accounts are now, compared with what was seen before. withheld are those that could not be seen
+// for a reason of their own; an error means that none of the result is to be used.
+func (b *Backend) look(
+	ctx context.Context, ids []tokenstore.AccountID, before sights,
+) (found sights, withheld map[tokenstore.AccountID]error, err error) {
+	found, withheld = make(sights, len(ids)), map[tokenstore.AccountID]error{}
 	var mu sync.Mutex // guards both
 	next, told := 0, time.Now()
 	take := func() (id tokenstore.AccountID, ok bool) {
@@ -101,9 +107,9 @@ func (b *Backend) look(ctx context.Context, ids []tokenstore.AccountID, before m
 // neighbours is how many of them are asked at most, as long as each is in trouble of its own.
 const neighbours = 4
 
-// vouched reports whether a neighbour of id can be read now, so that the engine works and our policy grants something. Who is
-// asked is drawn each time: those that are in trouble themselves do not decide for good.
-func (b *Backend) vouched(ctx context.Context, id tokenstore.AccountID, known ...map[tokenstore.AccountID]Sight) bool {
+// vouched reports whether a neighbour of id can be read now, so that the engine works and our policy grants something.
+// Who is asked is drawn each time: those that are in trouble themselves do not decide for good.
+func (b *Backend) vouched(ctx context.Context, id tokenstore.AccountID, known ...sights) bool {
 	draw := math.Float64bits(b.cfg.Rand())
 	asked := []tokenstore.AccountID{id}
 	for _, m := range known {
@@ -122,7 +128,7 @@ func (b *Backend) vouched(ctx context.Context, id tokenstore.AccountID, known ..
 }
 
 // drawn is one of those that have a version, save some; "" if there is none.
-func drawn(m map[tokenstore.AccountID]Sight, save []tokenstore.AccountID, draw uint64) (chosen tokenstore.AccountID) {
+func drawn(m sights, save []tokenstore.AccountID, draw uint64) (chosen tokenstore.AccountID) {
 	least := uint64(math.MaxUint64)
 	for id, s := range m {
 		if s.Version == 0 || slices.Contains(save, id) {
@@ -173,7 +179,8 @@ func (b *Backend) warnOfIgnored(names []string) {
 	}
 	b.mu.Unlock()
 	if len(names) > 0 {
-		b.log.Warn("these names under store.vault.prefix are ignored: account ids are 1 to 128 of a-z A-Z 0-9 . _ -, without folders",
+		b.log.Warn("these names under store.vault.prefix are ignored: "+
+			"account ids are 1 to 128 of a-z A-Z 0-9 . _ -, without folders",
 			zap.Int("count", len(names)), zap.Strings("names", names[:min(len(names), 10)]))
 	}
 }
