@@ -34,7 +34,7 @@ func (b *Backend) List(ctx context.Context) ([]tokenstore.Head, error) {
 		s := found[id]
 		switch _, hidden := withheld[id]; {
 		case hidden:
-			found[id] = s
+			found[id] = s // without a version: Watch knows that it is there
 		case s.Version == 0: // removed since, or metadata without a version
 			delete(found, id)
 			continue
