@@ -21,7 +21,7 @@ type ClientConfig struct {
 	Poll   time.Duration // how often Watch looks for changes, ±20 %; 0: 15 s
 
 	// Operator grants what deploy/vault/operator.hcl does, creation and deletion too. Without it the policy is
-	// service.hcl: a write is denied where there is no secret, even with compare-and-set on a version that was there.
+	// service.hcl: reading, updating what is there, and listing.
 	Operator bool
 }
 

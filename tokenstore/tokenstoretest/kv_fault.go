@@ -11,8 +11,8 @@ type OpKind int
 
 // Requests. A List is one OpList and an OpLook for each account; so is each look for changes of a Watch, where OpLook
 // comes spread over the time until the next. A Load is one OpLoad, a CompareAndSwap one OpSwap, a Delete an OpLook, an
-// OpSwap (of the tombstone) and an OpRemove. A Load that is denied asks a neighbour with OpLook whether the engine
-// works.
+// OpSwap (of the tombstone) and an OpRemove. What is denied is followed by OpLook: a read asks of up to four neighbours
+// whether the engine works, a write whether the record is still there.
 const (
 	OpList OpKind = iota + 1
 	OpLook

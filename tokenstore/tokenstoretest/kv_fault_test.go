@@ -126,6 +126,32 @@ func TestAFaultOfAWriteDoesWhatItSays(t *testing.T) {
 	}
 }
 
+// Its policy refuses to create: of a record that is gone the refusal must not hide that.
+func TestAServiceCreatesNothingAndMeetsAConflictWhereARecordWas(t *testing.T) {
+	engine := tokenstoretest.NewKV(tokenstoretest.KVConfig{})
+	put(t, engine, "a")
+	service := engine.Client(tokenstoretest.ClientConfig{})
+	if err := engine.DestroyMetadata("a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := service.CompareAndSwap(t.Context(), "a", record("late"), 1); !errors.Is(err, tokenstore.ErrConflict) {
+		t.Errorf("where a record was: %v", err)
+	}
+	_, err := service.CompareAndSwap(t.Context(), "a", record("new"), 0)
+	if err == nil || errors.Is(err, tokenstore.ErrConflict) {
+		t.Errorf("creating one: %v, want a refusal", err)
+	}
+	put(t, engine, "a")
+	engine.Deny("a")
+	_, err = service.CompareAndSwap(t.Context(), "a", record("new"), 1)
+	if err == nil || errors.Is(err, tokenstore.ErrConflict) {
+		t.Errorf("on a denied path: %v, want a refusal", err)
+	}
+	if ids := engine.IDs(); len(ids) != 1 || tokenOf(t, engine, "a") != "old" {
+		t.Errorf("stored: %v", ids)
+	}
+}
+
 // What was read first arrives last, as on two connections.
 func TestAnAnswerThatIsSlowIsAsOldAsItsRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -3,6 +3,8 @@ package kv
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -74,7 +76,8 @@ func (b *Backend) blame(ctx context.Context, id tokenstore.AccountID, err error)
 	return withheld{err}
 }
 
-// CompareAndSwap implements tokenstore.Backend. It makes one request.
+// CompareAndSwap implements tokenstore.Backend. It makes one request, and looks if the policy refuses it: one that does
+// not grant creation refuses a write where there is nothing any more, whatever version it names.
 func (b *Backend) CompareAndSwap(
 	ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version,
 ) (tokenstore.Version, error) {
@@ -85,7 +88,13 @@ func (b *Backend) CompareAndSwap(
 	if err != nil {
 		return 0, err
 	}
-	return b.carrier.Write(ctx, "writing account "+string(id)+" to Vault", id, data, expect)
+	v, err := b.carrier.Write(ctx, "writing account "+string(id)+" to Vault", id, data, expect)
+	if expect != 0 && Own(err) && !errors.Is(err, tokenstore.ErrConflict) {
+		if s, lookErr := b.carrier.Look(ctx, id, Sight{}); lookErr == nil && s.Version == 0 {
+			return 0, fmt.Errorf("writing account %s to Vault: it is not there any more: %w", id, tokenstore.ErrConflict)
+		}
+	}
+	return v, err
 }
 
 // tombstone is the version under which a record is deleted.
