@@ -11,10 +11,10 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// KV is one of Vault's KV v2 secrets engines in memory: versions, compare-and-set, soft deletion, denials and seals as the
-// real one has them, checked against it step by step in tokenstore/vault. [KV.Client] connects a service; the methods in
-// kv_operator.go are what people do to it with `vault kv`; those in kv_truth.go are for judges and meet no fault. It runs in
-// the time of a testing/synctest bubble, or in real time. Safe for concurrent use.
+// KV is one of Vault's KV v2 secrets engines in memory: versions, compare-and-set, soft deletion, denials and seals as
+// the real one has them, checked against it step by step in tokenstore/vault. [KV.Client] connects a service; the
+// methods in kv_operator.go are what people do to it with `vault kv`; those in kv_truth.go are for judges and meet no
+// fault. It runs in the time of a testing/synctest bubble, or in real time. Safe for concurrent use.
 type KV struct {
 	cfg KVConfig
 
@@ -42,7 +42,7 @@ type kvSecret struct {
 // KVVersion is one version of a secret.
 type KVVersion struct {
 	Number    tokenstore.Version
-	Data      json.RawMessage // the record as it is stored, also while it is deleted; none once destroyed. Not to be changed
+	Data      json.RawMessage // what is stored, also while it is deleted; none once destroyed. Not to be changed
 	Created   time.Time       // UTC; no two are the same
 	Ends      time.Time       // when it is deleted, past or future; zero: never
 	Destroyed bool
@@ -63,11 +63,12 @@ func NewKV(cfg KVConfig) *KV {
 }
 
 var (
-	errKVSealed = errors.New("Vault is sealed or has no active node: unseal it")
+	errKVSealed = errors.New("sealed, or no active node: unseal it")
 	errKVAbsent = errors.New("no value found")
 )
 
-// now is Vault's clock: it never gives the same instant twice, as time that passes between two requests does. k.mu is held.
+// now is Vault's clock: it never gives the same instant twice, as time that passes between two requests does. k.mu is
+// held.
 func (k *KV) now() time.Time {
 	t := time.Now().UTC().Round(0)
 	if !t.After(k.stamp) {

@@ -20,14 +20,14 @@ type ClientConfig struct {
 	Faults Injector      // nil: none
 	Poll   time.Duration // how often Watch looks for changes, ±20 %; 0: 15 s
 
-	// Operator grants what deploy/vault/operator.hcl does, creation and deletion too. Without it the policy is service.hcl:
-	// a write is denied where there is no secret, even with compare-and-set on a version that was there.
+	// Operator grants what deploy/vault/operator.hcl does, creation and deletion too. Without it the policy is
+	// service.hcl: reading, updating what is there, and listing.
 	Operator bool
 }
 
-// Client connects a service, or an operator's tokenward, to the engine: the code of tokenstore/vault decides what answers
-// mean, on requests that are answered from memory. Its requests for one listing or one look are made one after the other, so
-// that their order repeats.
+// Client connects a service, or an operator's tokenward, to the engine: the code of tokenstore/vault decides what
+// answers mean, on requests that are answered from memory. Its requests for one listing or one look are made one after
+// the other, so that their order repeats.
 func (k *KV) Client(cfg ClientConfig) tokenstore.Backend {
 	if cfg.Poll == 0 {
 		cfg.Poll = 15 * time.Second
@@ -61,23 +61,24 @@ type kvCarrier struct {
 type kvError struct {
 	tried string
 	cause error
-	own   bool
 }
 
 func (e *kvError) Error() string { return e.tried + ": " + e.cause.Error() }
 func (e *kvError) Unwrap() error { return e.cause }
 
 // Own tells kv.Own that the trouble may be one account's.
-func (e *kvError) Own() bool { return e.own }
+func (e *kvError) Own() bool { return errors.As(e.cause, new(kvDenied)) }
 
 // kvDenied is a refusal by the policy.
 type kvDenied struct{ capability string }
 
-func (d kvDenied) Error() string { return fmt.Sprintf("the policy of our token lacks %q", d.capability) }
+func (d kvDenied) Error() string {
+	return fmt.Sprintf("the policy of our token lacks %q", d.capability)
+}
 
 var (
-	errKVBroken = errors.New("the connection broke before Vault's answer")
-	errKVSlow   = fmt.Errorf("Vault did not answer in time: %w", context.DeadlineExceeded)
+	errKVBroken = errors.New("the connection broke before the answer")
+	errKVSlow   = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
 )
 
 // request is one request.
@@ -89,96 +90,98 @@ type request struct {
 	limit time.Duration // how long it is waited for
 }
 
-// carry makes a request, with what befalls it. Under the engine's lock effect does what was asked and returns the answer.
+// answer is what came of one.
+type answer[T any] struct {
+	value T
+	err   error
+}
+
+// carry makes a request. effect does what it asks for, under the engine's lock.
 func carry[T any](ctx context.Context, c *kvCarrier, r request, effect func() (T, error)) (T, error) {
-	var none T
-	if ctx.Err() != nil {
-		return none, r.failed(ctx.Err())
-	}
-	var fault Fault
-	if seq := c.seq.Add(1); c.cfg.Faults != nil {
-		fault = c.cfg.Faults(Op{seq, r.kind, r.id})
-	}
-	limited, cancel := ctx, func() {}
-	if fault != (Fault{}) {
-		limited, cancel = context.WithTimeout(ctx, r.limit)
-	}
-	defer cancel()
-	ended := func() error {
-		if ctx.Err() != nil {
-			return r.failed(ctx.Err())
+	a := answer[T]{err: ctx.Err()}
+	if a.err == nil {
+		var fault Fault
+		if seq := c.seq.Add(1); c.cfg.Faults != nil {
+			fault = c.cfg.Faults(Op{seq, r.kind, r.id})
 		}
-		return r.failed(errKVSlow)
+		a = travel(ctx, r, fault, func() (a answer[T]) {
+			c.engine.mu.Lock()
+			defer c.engine.mu.Unlock()
+			switch {
+			case c.engine.sealed:
+				a.err = errKVSealed
+			case c.engine.denied[r.id]:
+				a.err = kvDenied{r.needs}
+			default:
+				a.value, a.err = effect()
+			}
+			return a
+		})
 	}
-	switch fault.Kind {
-	case Hangs:
-		<-limited.Done()
-		return none, ended()
-	case RequestLost, Denied:
-		if !paused(limited, fault.Before+fault.After) {
-			return none, ended()
-		}
-		if fault.Kind == Denied {
-			return none, r.failed(kvDenied{r.needs})
-		}
-		return none, r.failed(errKVBroken)
-	}
-	type answer struct {
-		value T
-		err   error
-	}
-	happens := func() answer {
-		c.engine.mu.Lock()
-		defer c.engine.mu.Unlock()
-		switch {
-		case c.engine.sealed:
-			return answer{err: errKVSealed}
-		case c.engine.denied[r.id]:
-			return answer{err: kvDenied{r.needs}}
-		}
-		value, err := effect()
-		return answer{value, err}
-	}
-	var a answer
-	if fault.Before > 0 {
-		arrived := make(chan answer, 1)
-		time.AfterFunc(fault.Before, func() { arrived <- happens() })
-		select {
-		case <-limited.Done():
-			return none, ended()
-		case a = <-arrived:
-		}
-	} else {
-		a = happens()
-	}
-	switch {
-	case !paused(limited, fault.After):
-		return none, ended()
-	case fault.Kind == AnswerLost:
-		return none, r.failed(errKVBroken)
-	case a.err != nil:
-		return none, r.failed(a.err)
+	if a.err != nil {
+		var none T
+		return none, &kvError{r.tried, a.err}
 	}
 	return a.value, nil
 }
 
-func (r request) failed(cause error) error {
-	_, denied := cause.(kvDenied)
-	return &kvError{r.tried, cause, denied}
+// travel takes a request to where it happens and its answer back, or what the fault leaves of that.
+func travel[T any](ctx context.Context, r request, fault Fault, happens func() answer[T]) answer[T] {
+	if fault == (Fault{}) {
+		return happens()
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, r.limit, errKVSlow)
+	defer cancel()
+	var a answer[T]
+	switch fault.Kind {
+	case Hangs:
+		<-limited.Done()
+	case RequestLost:
+		pause(limited, fault.Before)
+		a.err = errKVBroken
+	case Denied:
+		pause(limited, fault.Before)
+		a.err = kvDenied{r.needs}
+	default:
+		a = happensAfter(limited, fault.Before, happens)
+		if fault.Kind == AnswerLost {
+			a.err = errKVBroken
+		}
+	}
+	pause(limited, fault.After)
+	switch {
+	case ctx.Err() != nil:
+		a.err = ctx.Err()
+	case limited.Err() != nil:
+		a.err = context.Cause(limited)
+	}
+	return a
 }
 
-// paused waits for d, and reports false if the context ends before.
-func paused(ctx context.Context, d time.Duration) bool {
+// happensAfter waits for what happens after d. It happens all the same if the context ends before.
+func happensAfter[T any](ctx context.Context, d time.Duration, happens func() answer[T]) (a answer[T]) {
 	if d <= 0 {
-		return true
+		return happens()
+	}
+	arrived := make(chan answer[T], 1)
+	time.AfterFunc(d, func() { arrived <- happens() })
+	select {
+	case <-ctx.Done():
+	case a = <-arrived:
+	}
+	return a
+}
+
+// pause waits for d, or for the context's end.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return false
 	case <-timer.C:
-		return true
 	}
 }
 
@@ -196,7 +199,8 @@ func (c *kvCarrier) Look(ctx context.Context, id tokenstore.AccountID, _ kv.Sigh
 		if v.Number == 0 {
 			return kv.Sight{}, nil
 		}
-		return kv.Sight{Mark: kv.Mark{Version: v.Number, Created: v.Created.Format(time.RFC3339Nano), Ends: v.Ends, Gone: v.Gone}}, nil
+		created := v.Created.Format(time.RFC3339Nano)
+		return kv.Sight{Mark: kv.Mark{Version: v.Number, Created: created, Ends: v.Ends, Gone: v.Gone}}, nil
 	})
 }
 
@@ -213,24 +217,29 @@ func (c *kvCarrier) Read(ctx context.Context, id tokenstore.AccountID) (kv.Curre
 }
 
 // Write implements kv.Carrier.
-func (c *kvCarrier) Write(ctx context.Context, tried string, id tokenstore.AccountID, data json.RawMessage, cas tokenstore.Version) (tokenstore.Version, error) {
+func (c *kvCarrier) Write(
+	ctx context.Context, tried string, id tokenstore.AccountID, data json.RawMessage, cas tokenstore.Version,
+) (tokenstore.Version, error) {
 	r := request{OpSwap, id, tried, "update", kv.WriteTimeout}
+	if cas == 0 {
+		r.needs = "create"
+	}
 	stored, err := asStored(data)
 	if err != nil {
-		return 0, r.failed(err)
+		return 0, &kvError{tried, err}
 	}
 	return carry(ctx, c, r, func() (tokenstore.Version, error) {
 		if c.engine.secrets[id] == nil && !c.cfg.Operator {
-			return 0, kvDenied{"create"}
+			return 0, kvDenied{r.needs}
 		}
 		return c.engine.add(id, stored, &cas)
 	})
 }
 
 // MayRemove implements kv.Carrier. It meets no faults.
-func (c *kvCarrier) MayRemove(_ context.Context, tried string, id tokenstore.AccountID) error {
+func (c *kvCarrier) MayRemove(_ context.Context, tried string, _ tokenstore.AccountID) error {
 	if !c.cfg.Operator {
-		return request{tried: tried, id: id}.failed(kvDenied{"delete"})
+		return &kvError{tried, kvDenied{"delete"}}
 	}
 	return nil
 }

@@ -9,9 +9,10 @@ import (
 // OpKind is what a client asks of the engine in one request.
 type OpKind int
 
-// Requests. A List is one OpList and an OpLook for each account; so is each look for changes of a Watch, where OpLook comes
-// spread over the time until the next. A Load is one OpLoad, a CompareAndSwap one OpSwap, a Delete an OpLook, an OpSwap (of
-// the tombstone) and an OpRemove. A Load that is denied asks a neighbour with OpLook whether the engine works.
+// Requests. A List is one OpList and an OpLook for each account; so is each look for changes of a Watch, where OpLook
+// comes spread over the time until the next. A Load is one OpLoad, a CompareAndSwap one OpSwap, a Delete an OpLook, an
+// OpSwap (of the tombstone) and an OpRemove. What is denied is followed by OpLook: a read asks of up to four neighbours
+// whether the engine works, a write whether the record is still there.
 const (
 	OpList OpKind = iota + 1
 	OpLook
@@ -32,8 +33,8 @@ type Op struct {
 	ID   tokenstore.AccountID // "" for OpList
 }
 
-// Injector says what befalls a request. It is called before the request takes effect, in the goroutine of the caller and
-// outside of all locks: it may edit the engine, and must be safe for concurrent use.
+// Injector says what befalls a request. It is called before the request takes effect, in the goroutine of the caller
+// and outside of all locks: it may edit the engine, and must be safe for concurrent use.
 type Injector func(Op) Fault
 
 // FaultKind is how a request fails.
@@ -51,8 +52,8 @@ const (
 type Fault struct {
 	Kind FaultKind // 0: none
 
-	// Before is how long the request is on its way. It takes effect then, whether or not its caller still waits: a caller
-	// waits for its limit (3 s for reads, 6 s for looks, 5 s for writes) or the end of its context.
+	// Before is how long the request is on its way. It takes effect then, whether or not its caller still waits: a
+	// caller waits for its limit (3 s for reads, 6 s for looks, 5 s for writes) or the end of its context.
 	Before time.Duration
 
 	// After is how long the answer is on its way. It arrives after answers to later requests that are quicker.

@@ -20,9 +20,11 @@ func (k *KV) Put(id tokenstore.AccountID, doc map[string]any, cas ...tokenstore.
 	return k.edit(id, cas, func(json.RawMessage) (any, error) { return doc, nil })
 }
 
-// Patch is `vault kv patch`: a new version of the current one with these keys. nil removes a key; inside an object it does
-// so too (RFC 7396). It fails if the current version is deleted, or there is none.
-func (k *KV) Patch(id tokenstore.AccountID, keys map[string]any, cas ...tokenstore.Version) (tokenstore.Version, error) {
+// Patch is `vault kv patch`: a new version of the current one with these keys. nil removes a key; inside an object it
+// does so too (RFC 7396). It fails if the current version is deleted, or there is none.
+func (k *KV) Patch(
+	id tokenstore.AccountID, keys map[string]any, cas ...tokenstore.Version,
+) (tokenstore.Version, error) {
 	patch, err := json.Marshal(keys)
 	if err != nil {
 		return 0, err
@@ -110,12 +112,14 @@ func (k *KV) Destroy(id tokenstore.AccountID, versions ...tokenstore.Version) er
 	})
 }
 
-// DestroyMetadata is `vault kv metadata delete`: the secret and its history are gone. Made again it starts at version 1.
+// DestroyMetadata is `vault kv metadata delete`: the secret and its history are gone. Made again it starts at version
+// 1.
 func (k *KV) DestroyMetadata(id tokenstore.AccountID) error {
 	return k.act(func() { k.set(id, nil) })
 }
 
-// DeleteVersionsAfter is `vault kv metadata put -delete-version-after`: each version made from now on has an end. 0: none.
+// DeleteVersionsAfter is `vault kv metadata put -delete-version-after`: each version made from now on has an end. 0:
+// none.
 func (k *KV) DeleteVersionsAfter(id tokenstore.AccountID, after time.Duration) error {
 	return k.act(func() {
 		s := k.secrets[id].clone()
@@ -173,7 +177,9 @@ func (k *KV) deny(denied bool, ids []tokenstore.AccountID) {
 }
 
 // edit adds a version with what change makes of the data of the current one, nil: deleted, or none.
-func (k *KV) edit(id tokenstore.AccountID, cas []tokenstore.Version, change func(current json.RawMessage) (any, error)) (tokenstore.Version, error) {
+func (k *KV) edit(
+	id tokenstore.AccountID, cas []tokenstore.Version, change func(current json.RawMessage) (any, error),
+) (tokenstore.Version, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.sealed {

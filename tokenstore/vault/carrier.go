@@ -55,7 +55,9 @@ func (k *carrier) Read(ctx context.Context, id tokenstore.AccountID) (kv.Current
 }
 
 // Write implements kv.Carrier. It makes one request, and repeats it only after Vault refused our token.
-func (k *carrier) Write(ctx context.Context, tried string, id tokenstore.AccountID, data json.RawMessage, cas tokenstore.Version) (tokenstore.Version, error) {
+func (k *carrier) Write(
+	ctx context.Context, tried string, id tokenstore.AccountID, data json.RawMessage, cas tokenstore.Version,
+) (tokenstore.Version, error) {
 	path := k.dataPath(id)
 	n := need{"update", path}
 	if cas == 0 {

@@ -1,6 +1,8 @@
 // Package vault is the production backend: one KV v2 secret per account in HashiCorp Vault, shared by any number of
 // replicas and by the operators, who write the same secrets with the tools they have.
 //
+// This package speaks with Vault: login, requests, errors. Package kv below it decides what the answers mean.
+//
 // # Invariants
 //
 //   - The record is the secret's data, flat, so that `vault kv put`, `kv patch`, `kv rollback`, the UI and Terraform work on it.

@@ -3,6 +3,8 @@ package kv
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -26,9 +28,9 @@ type Backend struct {
 	cfg     Config
 	log     *zap.Logger
 
-	mu      sync.Mutex                     // guards what follows
-	listed  map[tokenstore.AccountID]Sight // what the latest List saw, where a Watch begins; not changed once set
-	ignored map[string]bool                // names that were warned of
+	mu      sync.Mutex      // guards what follows
+	listed  sights          // what the latest List saw, where a Watch begins; not changed once set
+	ignored map[string]bool // names that were warned of
 }
 
 // New returns a backend whose requests c carries.
@@ -74,8 +76,11 @@ func (b *Backend) blame(ctx context.Context, id tokenstore.AccountID, err error)
 	return withheld{err}
 }
 
-// CompareAndSwap implements tokenstore.Backend. It makes one request.
-func (b *Backend) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version) (tokenstore.Version, error) {
+// CompareAndSwap implements tokenstore.Backend. It makes one request, and looks if the policy refuses it: one that does
+// not grant creation refuses a write where there is nothing any more, whatever version it names.
+func (b *Backend) CompareAndSwap(
+	ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version,
+) (tokenstore.Version, error) {
 	if err := id.Validate(); err != nil {
 		return 0, err
 	}
@@ -83,7 +88,13 @@ func (b *Backend) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r
 	if err != nil {
 		return 0, err
 	}
-	return b.carrier.Write(ctx, "writing account "+string(id)+" to Vault", id, data, expect)
+	v, err := b.carrier.Write(ctx, "writing account "+string(id)+" to Vault", id, data, expect)
+	if expect != 0 && Own(err) && !errors.Is(err, tokenstore.ErrConflict) {
+		if s, lookErr := b.carrier.Look(ctx, id, Sight{}); lookErr == nil && s.Version == 0 {
+			return 0, fmt.Errorf("writing account %s to Vault: it is not there any more: %w", id, tokenstore.ErrConflict)
+		}
+	}
+	return v, err
 }
 
 // tombstone is the version under which a record is deleted.
@@ -94,9 +105,9 @@ func isTombstone(data json.RawMessage) bool {
 	return json.Unmarshal(data, &keys) == nil && len(keys) == 1 && keys[tombstone] != nil
 }
 
-// Delete implements tokenstore.Backend. KV deletes without compare-and-set, so a tombstone is written with it first, which
-// every writer with the old version meets as a conflict; then the secret and all its versions are removed. What somebody
-// writes on top of the tombstone between the two requests, a millisecond apart, is removed with it.
+// Delete implements tokenstore.Backend. KV deletes without compare-and-set, so a tombstone is written with it first,
+// which every writer with the old version meets as a conflict; then the secret and all its versions are removed. What
+// somebody writes on top of the tombstone between the two requests, a millisecond apart, is removed with it.
 func (b *Backend) Delete(ctx context.Context, id tokenstore.AccountID, expect tokenstore.Version) error {
 	if err := id.Validate(); err != nil {
 		return err

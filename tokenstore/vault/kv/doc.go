@@ -1,6 +1,6 @@
-// Package kv is a tokenstore.Backend on a KV v2 secrets engine, whoever carries its requests: package vault sends them to
-// Vault, the model in tokenstoretest answers them from memory. What a secret's versions, deletions and denials mean for an
-// account is decided here, once for both.
+// Package kv is a tokenstore.Backend on a KV v2 secrets engine, whoever carries its requests: package vault sends them
+// to Vault, the model in tokenstoretest answers them from memory. What a secret's versions, deletions and denials mean
+// for an account is decided here, once for both.
 //
 // # Invariants
 //

@@ -17,8 +17,9 @@ import (
 // tellEvery is between two lines of progress of a long listing.
 const tellEvery = 3 * time.Second
 
-// List implements tokenstore.Backend. Listing costs one request, and one more per account. Version 0 has what is there and has
-// no version to tell: the latest is deleted or destroyed, or Vault does not let us see it. Loading it says which.
+// List implements tokenstore.Backend. Listing costs one request, and one more per account. Version 0 has what is there
+// and has no version to tell: the latest is deleted or destroyed, or Vault does not let us see it. Loading it says
+// which.
 func (b *Backend) List(ctx context.Context) ([]tokenstore.Head, error) {
 	ids, err := b.ids(ctx)
 	if err != nil {
@@ -33,7 +34,7 @@ func (b *Backend) List(ctx context.Context) ([]tokenstore.Head, error) {
 		s := found[id]
 		switch _, hidden := withheld[id]; {
 		case hidden:
-			found[id] = s
+			found[id] = s // without a version: Watch knows that it is there
 		case s.Version == 0: // removed since, or metadata without a version
 			delete(found, id)
 			continue
@@ -50,10 +51,15 @@ func (b *Backend) List(ctx context.Context) ([]tokenstore.Head, error) {
 	return heads, nil
 }
 
-// look sees what the accounts are now, compared with what was seen before. withheld are those that could not be seen for a
-// reason of their own; an error means that none of the result is to be used.
-func (b *Backend) look(ctx context.Context, ids []tokenstore.AccountID, before map[tokenstore.AccountID]Sight) (found map[tokenstore.AccountID]Sight, withheld map[tokenstore.AccountID]error, err error) {
-	found, withheld = make(map[tokenstore.AccountID]Sight, len(ids)), map[tokenstore.AccountID]error{}
+// sights are what was seen of several accounts.
+type sights map[tokenstore.AccountID]Sight
+
+// look sees what the accounts are now, compared with what was seen before. withheld are those that could not be seen
+// for a reason of their own; an error means that none of the result is to be used.
+func (b *Backend) look(
+	ctx context.Context, ids []tokenstore.AccountID, before sights,
+) (found sights, withheld map[tokenstore.AccountID]error, err error) {
+	found, withheld = make(sights, len(ids)), map[tokenstore.AccountID]error{}
 	var mu sync.Mutex // guards both
 	next, told := 0, time.Now()
 	take := func() (id tokenstore.AccountID, ok bool) {
@@ -98,27 +104,41 @@ func (b *Backend) look(ctx context.Context, ids []tokenstore.AccountID, before m
 	return found, withheld, nil
 }
 
-// vouched reports whether a neighbour of id can be read now, so that the engine works and our policy grants something. Which
-// one is drawn each time: one that is in trouble itself does not decide for good.
-func (b *Backend) vouched(ctx context.Context, id tokenstore.AccountID, known ...map[tokenstore.AccountID]Sight) bool {
+// neighbours is how many of them are asked at most, as long as each is in trouble of its own.
+const neighbours = 4
+
+// vouched reports whether a neighbour of id can be read now, so that the engine works and our policy grants something.
+// Who is asked is drawn each time: those that are in trouble themselves do not decide for good.
+func (b *Backend) vouched(ctx context.Context, id tokenstore.AccountID, known ...sights) bool {
 	draw := math.Float64bits(b.cfg.Rand())
+	asked := []tokenstore.AccountID{id}
 	for _, m := range known {
-		var chosen tokenstore.AccountID
-		least := uint64(math.MaxUint64)
-		for neighbour, s := range m {
-			if neighbour == id || s.Version == 0 {
-				continue
+		for len(asked) <= neighbours {
+			next := drawn(m, asked, draw)
+			if next == "" {
+				break
 			}
-			if n := mix(draw, neighbour); chosen == "" || n < least {
-				chosen, least = neighbour, n
+			asked = append(asked, next)
+			if _, err := b.carrier.Look(ctx, next, Sight{}); err == nil || !Own(err) {
+				return err == nil
 			}
-		}
-		if chosen != "" {
-			_, err := b.carrier.Look(ctx, chosen, Sight{})
-			return err == nil
 		}
 	}
 	return false
+}
+
+// drawn is one of those that have a version, save some; "" if there is none.
+func drawn(m sights, save []tokenstore.AccountID, draw uint64) (chosen tokenstore.AccountID) {
+	least := uint64(math.MaxUint64)
+	for id, s := range m {
+		if s.Version == 0 || slices.Contains(save, id) {
+			continue
+		}
+		if n := mix(draw, id); chosen == "" || n < least {
+			chosen, least = id, n
+		}
+	}
+	return chosen
 }
 
 // mix is FNV-1a of an id with a number drawn: a number per id that another draw changes.
@@ -159,7 +179,8 @@ func (b *Backend) warnOfIgnored(names []string) {
 	}
 	b.mu.Unlock()
 	if len(names) > 0 {
-		b.log.Warn("these names under store.vault.prefix are ignored: account ids are 1 to 128 of a-z A-Z 0-9 . _ -, without folders",
+		b.log.Warn("these names under store.vault.prefix are ignored: "+
+			"account ids are 1 to 128 of a-z A-Z 0-9 . _ -, without folders",
 			zap.Int("count", len(names)), zap.Strings("names", names[:min(len(names), 10)]))
 	}
 }

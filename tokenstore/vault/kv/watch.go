@@ -14,18 +14,19 @@ import (
 // pollPause is between tries while Vault is away.
 const pollPause = time.Second
 
-// parts is how many slices a poll is cut into, which are spread over the time until the next, so that reading many accounts
-// does not hold up what else the process does. Small slices cost more for each read: 100 of them a sixth, measured.
+// parts is how many slices a poll is cut into, which are spread over the time until the next, so that reading many
+// accounts does not hold up what else the process does. Small slices cost more for each read: 100 of them a sixth,
+// measured.
 const parts = 25
 
-// Watch implements tokenstore.Backend by polling: it reports the difference from what the latest List saw, then from poll to
-// poll. It goes on while Vault is away, and reports after it what changed meanwhile.
+// Watch implements tokenstore.Backend by polling: it reports the difference from what the latest List saw, then from
+// poll to poll. It goes on while Vault is away, and reports after it what changed meanwhile.
 func (b *Backend) Watch(ctx context.Context, changed func(tokenstore.AccountID), looked func(error)) error {
 	b.mu.Lock()
 	p := &poller{Backend: b, changed: changed, seen: maps.Clone(b.listed)}
 	b.mu.Unlock()
 	if p.seen == nil {
-		p.seen = map[tokenstore.AccountID]Sight{}
+		p.seen = sights{}
 	}
 	return p.run(ctx, looked)
 }
@@ -34,12 +35,12 @@ func (b *Backend) Watch(ctx context.Context, changed func(tokenstore.AccountID),
 type poller struct {
 	*Backend
 	changed  func(tokenstore.AccountID)
-	seen     map[tokenstore.AccountID]Sight
+	seen     sights
 	withheld map[tokenstore.AccountID]error // of the latest poll
 }
 
-// run polls. The poll after one that failed is not spread, and the next follows it at once: so the last account of a spread
-// poll has not waited for longer than the others.
+// run polls. The poll after one that failed is not spread, and the next follows it at once: so the last account of a
+// spread poll has not waited for longer than the others.
 func (p *poller) run(ctx context.Context, looked func(error)) error {
 	for failing := false; ; {
 		begun := time.Now()
