@@ -134,7 +134,7 @@ func TestEveryEventHasASentence(t *testing.T) {
 	if seen < 20 {
 		t.Errorf("only %d events were found: does the expression still fit the source?", seen)
 	}
-	classes := regexp.MustCompile(`(?m)^\tClass\w+: +"`).FindAllString(string(words), -1)
+	classes := regexp.MustCompile(`(?m)^\tverdict\.Class\w+: +"`).FindAllString(string(words), -1)
 	if len(classes) != len(tokenstore.Classes()) {
 		t.Errorf("%d classes of %d have a sentence", len(classes), len(tokenstore.Classes()))
 	}
