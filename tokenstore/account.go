@@ -1,22 +1,20 @@
 package tokenstore
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
-// never is the instant after all others, in Unix nanoseconds.
-const never = math.MaxInt64
-
 // account is the process's picture of one account, in two halves. What picks read is its seat; what is known of its
-// credential is its life. Only [Store.change] writes the life, and only [Store.weigh] the seat's health.
+// credential is its life. Only [Store.change] writes the life. Whoever writes the seat calls [Store.replan] after it.
 type account struct {
-	seat
+	*selection.Seat
+	id record.ID
 
 	mu   sync.Mutex // guards life; no I/O under it. Taken before the seat's
 	life lifecycle
@@ -28,29 +26,30 @@ type account struct {
 }
 
 func (s *Store) newAccount(id record.ID) *account {
-	a := &account{life: lifecycle{id: id, cfg: &s.cfg, lives: &s.lives}}
-	a.id = id
-	a.refreshableFrom.Store(never)
-	a.expired = func() { s.weigh(a, (*seat).forget) }
+	a := &account{id: id, life: lifecycle{id: id, cfg: &s.cfg, lives: &s.lives}}
+	a.Seat = selection.NewSeat(id, func() {
+		a.Forget(time.Now())
+		s.replan(a)
+	})
 	return a
 }
 
 // change is the only way to alter what is known of an account's credential: transition, derive, publish. What follows
 // for picks, pools and the schedule is derived here, so that no caller can forget it. f must not block, and must not call
-// change or weigh.
+// change.
 func (s *Store) change(a *account, f func(l *lifecycle, now time.Time)) {
 	a.mu.Lock()
 	l, now := &a.life, time.Now()
 	was := l.membership()
-	l.heed(a.objections(), now)
+	l.heed(a.Objections(), now)
 	f(l, now)
-	if l.pardon != pardonNothing {
-		a.seat.pardon(l.pardon, now)
-		l.heed(a.objections(), now)
-		l.pardon = pardonNothing
+	if l.pardon != selection.PardonNothing {
+		a.Pardon(l.pardon, now)
+		l.heed(a.Objections(), now)
+		l.pardon = selection.PardonNothing
 	}
 	v := l.view(now)
-	a.publish(v, now) // under the lock, so that views arrive in the order of the transitions
+	a.Publish(v.View, now) // under the lock, so that views arrive in the order of the transitions
 	a.due.Store(nanos(v.due))
 	moved := !l.membership().equal(was)
 	a.mu.Unlock()
@@ -60,14 +59,8 @@ func (s *Store) change(a *account, f func(l *lifecycle, now time.Time)) {
 	s.renewals.wake(a)
 }
 
-// weigh is the only way to alter what answers say of an account. The credential's life is planned anew: a refused token
-// may need a refresh.
-func (s *Store) weigh(a *account, f func(h *seat, now time.Time)) {
-	a.health.mu.Lock()
-	f(&a.seat, time.Now())
-	a.health.mu.Unlock()
-	s.change(a, func(*lifecycle, time.Time) {})
-}
+// replan plans an account's refreshes anew: what answers say of it has changed, or the clock has moved.
+func (s *Store) replan(a *account) { s.change(a, func(*lifecycle, time.Time) {}) }
 
 // look is a copy of what is known of the account's credential.
 func (a *account) look() *lifecycle {

@@ -2,6 +2,7 @@ package tokenstore
 
 import (
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/selection"
 	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
@@ -121,3 +122,20 @@ const (
 
 // Classes are all classes of answers.
 func Classes() []Class { return verdict.Classes() }
+
+// Who serves has a package of its own, too.
+type (
+	Cooldown       = selection.Cooldown
+	Full           = selection.Full
+	PoolConfig     = selection.PoolConfig
+	RouteConfig    = selection.RouteConfig
+	Select         = selection.Select
+	Trail          = selection.Trail
+	UpstreamConfig = selection.UpstreamConfig
+)
+
+// Selection policies.
+const (
+	LeastLoaded = selection.LeastLoaded
+	RoundRobin  = selection.RoundRobin
+)

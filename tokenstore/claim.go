@@ -10,7 +10,7 @@ import (
 
 // claim reads the record and writes our claim into it. It returns the claim, or nil and why there is nothing to redeem.
 func (s *Store) claim(a *account, f *flight) (*claimed, RefreshResult) {
-	before, wanted := a.generation(), f.wanted
+	before, wanted := a.Generation(), f.wanted
 	for conflicts := 0; ; {
 		if s.stopping.Err() != nil {
 			return nil, a.failed(&RefreshError{Class: record.RefreshNotSent, Message: errStopping.Error()})
@@ -32,7 +32,7 @@ func (s *Store) claim(a *account, f *flight) (*claimed, RefreshResult) {
 		if early, ok := s.needless(a, cur.record, before, f); ok {
 			return nil, early
 		}
-		if rejected && a.living(time.Now().UnixNano()) {
+		if rejected && a.Living(time.Now().UnixNano()) {
 			return nil, RefreshResult{Outcome: Fresh, GenerationAfter: before} // another process tried it, and found it wanting
 		}
 		wanted = record.Fingerprint(a.id, cur.record.Credential())
@@ -149,7 +149,7 @@ func (l *lifecycle) doubts(r record.Record, force bool, now time.Time) time.Time
 		l.doubt = doubt{attempt: c.AttemptID, since: l.peer.since, refused: l.doubt.refused}
 	}
 	if l.doubt.refused.IsZero() {
-		l.doubt.refused = l.objections.since // refused before this process knew of the doubt
+		l.doubt.refused = l.objections.Since // refused before this process knew of the doubt
 	}
 	return l.replayAt(l.token, now)
 }
@@ -161,6 +161,9 @@ func (l *lifecycle) heedMark(now time.Time) {
 		l.doubt = doubt{attempt: c.AttemptID, since: now.Add(-l.cfg.Renewal.ClaimLease), refused: l.doubt.refused} // at the least
 	}
 }
+
+// disbelief is how long the refusal of a healthy token is not believed if nothing else speaks against it.
+const disbelief = 5 * time.Second
 
 // doubtful says why a credential is left alone, and until when.
 func doubtful(at time.Time) string {

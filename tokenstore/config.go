@@ -19,39 +19,6 @@ type Config struct {
 	Random func() float64
 }
 
-// RouteConfig is a route's order of upstreams and its policy.
-type RouteConfig struct {
-	Upstreams         []string      // in order of preference, at least one
-	Attempts          int           // upstream attempts in all, 1 to 10
-	FailOverRateLimit bool          // a 429 is tried elsewhere; false: passed on
-	FailOverOverload  bool          // a 503 or 529 is tried elsewhere; false: passed on
-	PassAuthFailure   bool          // the last refusal is passed as it came; false: 503 credentials_refused
-	RecoveryTimeout   time.Duration // from the first refused attempt; after it no attempt is added
-	RefreshWait       time.Duration // the longest wait for one refresh
-}
-
-// UpstreamConfig is a provider endpoint.
-type UpstreamConfig struct {
-	Pool    string
-	Cluster string // name of the Envoy cluster
-}
-
-// PoolConfig is a set of interchangeable accounts.
-type PoolConfig struct {
-	Provider   string
-	Select     Select
-	MinHealthy int // below it the pool is reported as short
-}
-
-// Select is a pool's selection policy.
-type Select uint8
-
-// Selection policies.
-const (
-	LeastLoaded Select = iota + 1 // the fewest attempts under way, of four drawn at random
-	RoundRobin
-)
-
 // RenewalConfig says when tokens are renewed.
 type RenewalConfig struct {
 	Sweep                time.Duration // full check of every account

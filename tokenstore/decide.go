@@ -2,7 +2,9 @@ package tokenstore
 
 import (
 	"fmt"
+	"time"
 
+	"github.com/tokenward/tokenward/tokenstore/selection"
 	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
@@ -40,38 +42,43 @@ const (
 	stepRefresh        // get a new token, then the same account again
 	stepElsewhere      // another account or upstream
 	stepGuilty         // the request is at fault: the client gets the provider's answer, nobody is blamed
+	stepGiveUp         // attempts or time are used up
+	stepTooLate        // the same, and the token is to be refreshed for those who come after
 )
 
-// situation is what a decision depends on besides the verdict.
-type situation struct {
-	newer       bool // a newer, unrefused generation of the picked account is installed
-	guilty      bool // another account refused the request, too, and this one is healthy or just refreshed
-	twice       bool // the account is healthy and refused the request before its refresh, too: guilty, if nobody else can be asked
-	healthy     bool // others' requests were just accepted
-	refreshed   bool // the refused token is the fruit of a refresh: this request's, or one just made and never accepted yet
-	renewed     bool // the token was refreshed within the last minute and accepted since
-	refreshable bool // now
-	static      bool // there is nothing to refresh with: a key, or a token that somebody else rotates
-	known       bool // requests like it were found guilty lately
-	dear        bool // the request has cost a refresh already, or is known while the account is healthy
-	withheld    bool // an answer has cost the account a refresh within the last minute, in vain as far as is known
+// budget is what is left of a request's attempts and time.
+type budget struct {
+	attempts int
+	time     time.Duration
 }
 
 // decide maps a verdict to a step. Pure.
-func decide(v verdict.Verdict, r RouteConfig, s situation) step {
+func decide(v verdict.Verdict, r RouteConfig, s selection.Situation, left budget) step {
+	next := wanted(v, r, s)
+	switch {
+	case next == stepPass, next == stepGuilty, left.attempts > 0 && left.time > 0:
+		return next
+	case next == stepRefresh:
+		return stepTooLate
+	}
+	return stepGiveUp
+}
+
+// wanted is the step that an answer calls for if attempts and time allow it.
+func wanted(v verdict.Verdict, r RouteConfig, s selection.Situation) step {
 	switch v.Class {
 	case verdict.ClassTokenRejected:
 		switch {
-		case s.newer:
+		case s.Newer:
 			return stepAgain
-		case s.guilty:
+		case s.Guilty:
 			return stepGuilty
-		case s.refreshable && !s.refreshed && !s.dear && !s.static && !s.withheld:
+		case s.Refreshable && !s.Refreshed && !s.Dear && !s.Static && !s.Withheld:
 			return stepRefresh
 		}
 		return stepElsewhere
 	case verdict.ClassAccountBlocked:
-		if s.guilty {
+		if s.Guilty {
 			return stepGuilty
 		}
 		return stepElsewhere
@@ -88,4 +95,33 @@ func decide(v verdict.Verdict, r RouteConfig, s situation) step {
 	case verdict.ClassOK, verdict.ClassForbidden, verdict.ClassBilling, verdict.ClassProviderFault, verdict.ClassRequestFault, verdict.ClassEgress:
 	}
 	return stepPass
+}
+
+// ending is how a recovery ends that nobody is left to continue.
+type ending uint8
+
+const (
+	endPass        ending = iota + 1 // the client gets the provider's answer
+	endGuilty                        // the same, and the request is found guilty
+	endKnown                         // the same: requests like it were found guilty lately
+	endFull                          // our own answer: accounts could serve but for their limits
+	endUnreachable                   // our own answer in place of the proxy's bare text: no provider was reached
+	endCredentials                   // our own answer, since the client would take the provider's for its own key's
+)
+
+// conclude says how a recovery ends. full: accounts could serve but for their limits. Pure.
+func conclude(v verdict.Verdict, r RouteConfig, s selection.Situation, full bool) ending {
+	switch c := v.Class; {
+	case full:
+		return endFull
+	case c == verdict.ClassTokenRejected && s.Twice:
+		return endGuilty
+	case c == verdict.ClassTokenRejected && s.Known:
+		return endKnown
+	case c == verdict.ClassUnreachable:
+		return endUnreachable
+	case c.Ours() && !r.PassAuthFailure:
+		return endCredentials
+	}
+	return endPass
 }

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/selection"
 	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
@@ -87,7 +88,7 @@ func (p Pick) served(more ...zap.Field) []zap.Field {
 // tokenExpired marks the moment a token was found dead, once per generation.
 func (s *Store) tokenExpired(a *account, who ...zap.Field) {
 	if a.look().flight == nil {
-		s.event("token_expired_detected", a, append(who, zap.Uint64("generation", uint64(a.generation())))...)
+		s.event("token_expired_detected", a, append(who, zap.Uint64("generation", uint64(a.Generation())))...)
 	}
 }
 
@@ -117,40 +118,41 @@ func (s *Store) classified(p Pick, v verdict.Verdict, resp verdict.Response) {
 
 func (s *Store) faulted(p Pick, v verdict.Verdict) {
 	s.tell("request_faulted", p.served(
-		zap.String("route", p.route.name), zap.String("class", v.Class.String()), zap.String("code", v.Code))...)
+		zap.String("route", p.route.Name), zap.String("class", v.Class.String()), zap.String("code", v.Code))...)
 }
 
 func (s *Store) decided(p Pick, d Decision) {
 	switch d.Action {
 	case Retry:
 		s.tell("retry_decided", p.served(
-			zap.String("class", d.Verdict.Class.String()), zap.Int("attempts", len(d.Trail.tried)), zapDuration("waited", d.Waited))...)
+			zap.String("class", d.Verdict.Class.String()), zap.Int("attempts", d.Trail.Attempts()), zapDuration("waited", d.Waited))...)
 	case Refuse:
 		s.refused(p.route, d.Refusal, p.served()...)
 	case Pass, Peek:
 	}
 }
 
-func (s *Store) noteFailover(q PickRequest, u *upstream, a *account) {
-	last := q.Trail.tried[len(q.Trail.tried)-1]
-	if last.account == a.id {
+func (s *Store) noteFailover(q PickRequest, u *selection.Upstream, to record.ID) {
+	tried := q.Trail.Tried()
+	last := tried[len(tried)-1]
+	if last.Account == to {
 		return
 	}
-	s.metrics.failovers.WithLabelValues(s.metrics.label(last.account), last.upstream, u.name, last.class.String()).Inc()
-	fields := append(q.who(), zap.String("to", string(a.id)), zap.String("upstream", u.name), zap.String("class", last.class.String()))
-	from := s.account(last.account)
+	s.metrics.failovers.WithLabelValues(s.metrics.label(last.Account), last.Upstream, u.Name, last.Class.String()).Inc()
+	fields := append(q.who(), zap.String("to", string(to)), zap.String("upstream", u.Name), zap.String("class", last.Class.String()))
+	from := s.account(last.Account)
 	if from == nil { // removed meanwhile
-		s.tell("failover_decided", append(fields, zap.String("account", string(last.account)))...)
+		s.tell("failover_decided", append(fields, zap.String("account", string(last.Account)))...)
 		return
 	}
-	from.failovers.Add(1)
+	from.NoteFailover()
 	s.event("failover_decided", from, fields...)
 }
 
-func (s *Store) refused(r *route, ref *verdict.Refusal, who ...zap.Field) {
+func (s *Store) refused(r *selection.Route, ref *verdict.Refusal, who ...zap.Field) {
 	name := ""
 	if r != nil {
-		name = r.name
+		name = r.Name
 	}
 	s.tell("request_refused", append(
 		who, zap.String("route", name), zap.String("class", string(ref.Reason)), zap.String("message", ref.Message))...)

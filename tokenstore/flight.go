@@ -140,7 +140,7 @@ func (s *Store) fly(a *account, f *flight, work func()) {
 
 func (s *Store) refreshInFlight(a *account, f *flight) {
 	started := time.Now()
-	before := a.generation()
+	before := a.Generation()
 	s.refresh(a, f, func(r RefreshResult) {
 		r.ID, r.GenerationBefore, r.Duration = a.id, before, time.Since(started)
 		s.noteRefresh(a, f.trigger, r)
@@ -171,7 +171,7 @@ func (s *Store) begin() bool {
 	return true
 }
 
-func (a *account) failed(e *RefreshError) RefreshResult { return failed(a.id, a.generation(), e) }
+func (a *account) failed(e *RefreshError) RefreshResult { return failed(a.id, a.Generation(), e) }
 
 func (l *lifecycle) failed(e *RefreshError) RefreshResult { return failed(l.id, l.generation(), e) }
 

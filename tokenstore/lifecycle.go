@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
 // lifecycle is what this process knows of one account's credential, and of the access token that it brought. It is a
@@ -30,9 +31,9 @@ type lifecycle struct {
 	doubt      doubt
 	memory     memory
 
-	objections  objections // of providers to the token, as the seat last told
-	respondedAt time.Time  // of the latest refresh that an answer caused and that has not proved right
-	pardon      pardon     // what the transition under way forgives; change hands it on to the seat
+	objections  selection.Objections // of providers to the token, as the seat last told
+	respondedAt time.Time            // of the latest refresh that an answer caused and that has not proved right
+	pardon      selection.Pardon     // what the transition under way forgives; change hands it on to the seat
 
 	flight *flight // the running refresh; nil: none
 	saving bool    // its token is installed, its record not saved yet
@@ -90,30 +91,13 @@ type doubt struct {
 	refused time.Time // the earliest refusal of the token since; zero: none
 }
 
-// objections are what a provider has said against a token since it was last accepted.
-type objections struct {
-	generation record.Generation
-	refused    bool // a refresh is wanted
-	since      time.Time
-	latest     time.Time
-}
-
-// pardon is what a transition forgives.
-type pardon uint8
-
-const (
-	pardonNothing pardon = iota
-	pardonAccount        // cooldowns and benches; a refused token stays refused
-	pardonAll
-)
-
 // usable reports whether the record may be used to serve and to refresh.
 func (l *lifecycle) usable() bool {
 	return l.problem == nil && !l.record.OnHold() && l.presence == present && l.version != 0
 }
 
 // refused reports whether the provider refuses the current token and a refresh is wanted.
-func (l *lifecycle) refused() bool { return l.token != nil && l.objections.refused }
+func (l *lifecycle) refused() bool { return l.token != nil && l.objections.Refused }
 
 func (l *lifecycle) generation() record.Generation {
 	if l.token == nil {
@@ -131,19 +115,19 @@ func (l *lifecycle) unfit() error {
 }
 
 // heed takes over what the seat knows against the token.
-func (l *lifecycle) heed(o objections, now time.Time) {
-	if o.generation != l.generation() {
-		o = objections{generation: l.generation()}
+func (l *lifecycle) heed(o selection.Objections, now time.Time) {
+	if o.Generation != l.generation() {
+		o = selection.Objections{Generation: l.generation()}
 	}
-	news := o.latest.After(l.objections.latest)
+	news := o.Latest.After(l.objections.Latest)
 	l.objections = o
 	switch {
-	case o.since.IsZero():
+	case o.Since.IsZero():
 		l.doubt.refused = time.Time{}
 	case news:
 		l.heedMark(now)
-		if l.doubt.attempt != "" && l.doubt.refused.IsZero() && !o.latest.Before(l.doubt.noted) {
-			l.doubt.refused = o.latest
+		if l.doubt.attempt != "" && l.doubt.refused.IsZero() && !o.Latest.Before(l.doubt.noted) {
+			l.doubt.refused = o.Latest
 		}
 	}
 }
@@ -190,7 +174,7 @@ func (l *lifecycle) adopted(r stored, now time.Time) *lost {
 	case before.Rotation.Resumed != next.Rotation.Resumed, before.OnHold() && !next.OnHold(), before.GrantsDifferently(next):
 		l.retry = retry{} // why it was to wait is over, or nobody knows
 		l.verdict.mended = true
-		l.pardon, l.respondedAt = pardonAll, time.Time{}
+		l.pardon, l.respondedAt = selection.PardonAll, time.Time{}
 	}
 	if before.Rotation.Generation < next.Rotation.Generation {
 		l.retry.unwritten = record.Outcome{} // a peer was luckier
@@ -210,7 +194,7 @@ func (l *lifecycle) replaced(before record.Record, now time.Time) {
 	c.given = c.search && l.isGiven(before)
 	l.noteFormer(before, now)
 	if c.given {
-		l.pardon, l.respondedAt = pardonAccount, time.Time{}
+		l.pardon, l.respondedAt = selection.PardonAccount, time.Time{}
 	}
 }
 
@@ -224,7 +208,7 @@ func (l *lifecycle) install(now time.Time) {
 		given := r.Rotation.Generation <= l.highest
 		l.highest = max(r.Rotation.Generation, l.highest+1)
 		l.token = newToken(l.id, r, l.driver, l.highest, l.cfg.Random(), now)
-		l.token.given = given
+		l.token.seat.Given = given
 	}
 }
 
@@ -260,7 +244,7 @@ func (l *lifecycle) granted(c *claimed, g Grant, now time.Time) JournalEntry {
 	l.exchanged(c, next)
 	l.retry, l.verdict.mended = retry{}, false
 	t := newToken(l.id, next, c.driver, gen, l.cfg.Random(), now)
-	t.refreshed = true
+	t.seat.RefreshedAt = now
 	if t.hint == 0 {
 		t.hint = g.Hint
 	}

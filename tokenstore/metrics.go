@@ -136,7 +136,7 @@ func (m *Metrics) begin(s *Store) {
 			}
 		}
 	}
-	for route := range s.routes {
+	for route := range s.cfg.Routes {
 		m.requestFaults.WithLabelValues(route)
 	}
 }
@@ -173,7 +173,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.journal, flag(!c.store.journalDown.Load()))
 	type key struct{ pool, state string }
 	counts := map[key]float64{}
-	for name := range c.store.pools {
+	for name := range c.store.cfg.Pools {
 		counts[key{name, string(StateActive)}] = 0
 	}
 	for _, a := range c.store.Statuses() {
@@ -203,7 +203,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 func (c *collector) poolsOf(a AccountStatus) []string {
 	out := make([]string, 0, len(a.Pools))
 	for _, p := range a.Pools {
-		out = append(out, known(p, c.store.pools))
+		out = append(out, known(p, c.store.cfg.Pools))
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

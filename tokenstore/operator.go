@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/selection"
 	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
@@ -80,36 +81,36 @@ func (s *Store) Status(id record.ID) (AccountStatus, error) {
 }
 
 func (s *Store) status(a *account, now time.Time) AccountStatus {
-	l, d, bench := a.look(), a.suspicion.Load(), a.benched(now)
+	l, d, bench := a.look(), a.Suspicion(), a.Benched(now)
 	r, t := l.record, l.token
 	st := AccountStatus{
 		ID: a.id, Provider: r.Provider, Kind: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, Limits: r.Limits, Version: l.version,
-		Last: r.Rotation.Last, NextRefresh: instantOf(a.due.Load()), Failovers: a.failovers.Load(), Requests: a.requests.Load(),
+		Last: r.Rotation.Last, NextRefresh: instantOf(a.due.Load()), Failovers: a.Failovers(), Requests: a.Requests(),
 	}
 	if t != nil {
 		st.Generation, st.ExpiresAt, st.Fingerprint, st.Refused = t.generation, t.expires, t.fingerprint, l.refused()
 	}
-	cooling := a.cooling(now)
+	cooling := a.Cooling(now)
 	if cooling != nil {
 		st.Cooldowns = []Cooldown{*cooling}
 	}
-	if bench != nil && bench.until != never {
-		until := instantOf(bench.until)
-		st.Cooldowns = append(st.Cooldowns, Cooldown{Scope: verdict.ScopeAccount, Until: until, Probe: until, Reason: bench.class.String()})
+	if bench != nil && bench.Until != selection.Never {
+		until := instantOf(bench.Until)
+		st.Cooldowns = append(st.Cooldowns, Cooldown{Scope: verdict.ScopeAccount, Until: until, Probe: until, Reason: bench.Class.String()})
 	}
 	st.FailingSince, st.LastError = l.failing()
 	usable := l.problem == nil && !r.OnHold()
 	st.Refreshable = usable && l.unfit() == nil && !l.dead() && l.driver != nil && l.driver.Refreshable(r)
-	alive := t != nil && now.UnixNano() < t.usableUntil && (bench == nil || bench.until != never)
+	alive := a.HasToken(now.UnixNano()) && (bench == nil || bench.Until != selection.Never)
 	st.Routable = usable && len(st.Cooldowns) == 0 && bench == nil && (alive || st.Refreshable && !l.retry.at.After(now))
-	overdue := st.Refreshable && t != nil && (d != nil && d.ask || !l.renewal(now).After(now))
+	overdue := st.Refreshable && t != nil && (d != nil && d.Ask || !l.renewal(now).After(now))
 	st.Remarks = remarks(r, l.driver, s.cfg.Pools)
 	if st.Routable && len(st.Cooldowns) == 0 {
-		st.Full = a.full(now)
+		st.Full = a.Full(now)
 	}
 	st.State, st.Cause = l.standing()
 	if st.State == StateActive {
-		why := join(d.words(), l.waiting())
+		why := join(suspicionWords(d), l.waiting())
 		st.State, st.Cause = working(st, alive, overdue, cooling, bench, now, why)
 	}
 	l.tell(&st, now)
@@ -124,12 +125,12 @@ func instantOf(nanos int64) time.Time {
 	return time.Unix(0, nanos).UTC()
 }
 
-// words say that the token is used after better ones; "" when it is not.
-func (d *suspicion) words() string {
-	if d == nil || d.bench {
+// suspicionWords say that the token is used after better ones; "" when it is not.
+func suspicionWords(d *selection.Suspicion) string {
+	if d == nil || d.Bench {
 		return ""
 	}
-	return "a request was refused with its token (" + d.class.String() + "): others are preferred until it is accepted, replaced, or a minute is over"
+	return "a request was refused with its token (" + d.Class.String() + "): others are preferred until it is accepted, replaced, or a minute is over"
 }
 
 // standing is active when neither the record nor the credential is what keeps the account from serving.
@@ -142,14 +143,14 @@ func (l *lifecycle) standing() (AccountState, string) {
 
 // working names the state of an account whose record and credential are fine. why tells what is wrong with it wherever the
 // state alone does not say it.
-func working(st AccountStatus, alive, overdue bool, cooling *Cooldown, bench *suspicion, now time.Time, why string) (AccountState, string) {
+func working(st AccountStatus, alive, overdue bool, cooling *Cooldown, bench *selection.Suspicion, now time.Time, why string) (AccountState, string) {
 	switch {
 	case cooling != nil:
 		return StateCooling, cooling.Reason
-	case bench != nil && bench.class == verdict.ClassTokenRejected:
+	case bench != nil && bench.Class == verdict.ClassTokenRejected:
 		return StateCooling, "the provider refuses its token (token_rejected)"
 	case bench != nil:
-		return StateCooling, bench.class.String()
+		return StateCooling, bench.Class.String()
 	case !alive:
 		return StateExpired, why
 	case overdue, !st.NextRefresh.IsZero() && !st.NextRefresh.After(now):

@@ -3,17 +3,12 @@ package tokenstore
 import (
 	"context"
 	"errors"
-	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/selection"
 	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
-
-// choices is how many fitting accounts least_loaded compares. Comparing a few drawn at random is nearly as good as
-// comparing all, and its cost does not grow with the pool.
-const choices = 4
 
 // Holder is told, at most once per call, before a call waits: the caller's peer must be asked for patience.
 type Holder interface {
@@ -40,9 +35,9 @@ type Pick struct {
 	Generation record.Generation
 	Headers    []verdict.Header // shared and immutable
 
-	route    *route
-	upstream *upstream
-	account  *account
+	route    *selection.Route
+	upstream *selection.Upstream
+	seat     *selection.Seat
 	tenant   string
 	client   string
 	path     string
@@ -53,16 +48,19 @@ type Pick struct {
 
 // Release ends the attempt's share of the account's load and its place in the limit of concurrency. Safe on the zero Pick.
 func (p Pick) Release() {
-	if p.account != nil {
-		p.account.inflight.Add(-1)
+	if p.seat != nil {
+		p.seat.Release()
 	}
 }
+
+// patience is the longest wait for a refresh while there is a token that may be fine.
+const patience = 2 * time.Second
 
 // Pick chooses account and upstream for one attempt. It reads atomics only, unless no living token is left at the best
 // upstream that could serve: then it waits for a refresh, bounded by the route's refresh_wait. Errors are of type
 // *Refusal, or the context's.
 func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
-	r := s.routes[q.Route]
+	r := s.board.Route(q.Route)
 	p, err := s.find(ctx, r, q)
 	if err != nil {
 		var ref *verdict.Refusal
@@ -73,7 +71,7 @@ func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
 	return p, err
 }
 
-func (s *Store) find(ctx context.Context, r *route, q PickRequest) (Pick, error) {
+func (s *Store) find(ctx context.Context, r *selection.Route, q PickRequest) (Pick, error) {
 	if r == nil {
 		return Pick{}, s.refuse(nil, verdict.ReasonUnknownRoute, "route "+q.Route+" is not in the configuration: add it under routes", 0)
 	}
@@ -83,12 +81,12 @@ func (s *Store) find(ctx context.Context, r *route, q PickRequest) (Pick, error)
 	var deadline time.Time
 	for {
 		now := time.Now()
-		u, a, living := r.choose(now.UnixNano(), q.Tenant, q.Trail, nil)
-		if a == nil {
+		u, seat, living := r.Choose(now.UnixNano(), q.Tenant, q.Trail, nil)
+		if seat == nil {
 			return Pick{}, s.nobody(r, q.Tenant, q.Trail, now)
 		}
 		if living {
-			if p, ok := s.pick(r, u, a, q, now.UnixNano()); ok {
+			if p, ok := s.pick(r, u, seat, q, now.UnixNano()); ok {
 				return p, nil
 			}
 			continue
@@ -106,6 +104,10 @@ func (s *Store) find(ctx context.Context, r *route, q PickRequest) (Pick, error)
 			return Pick{}, s.refuse(r, verdict.ReasonNoHealthyAccount, "no account got a new token in time: see tokenward status", time.Second)
 		}
 		short := patience - now.Sub(deadline.Add(-r.RefreshWait))
+		a := s.account(seat.ID)
+		if a == nil {
+			continue // removed since the choice
+		}
 		if err := s.await(ctx, a, left, short, q); err != nil {
 			return Pick{}, err
 		}
@@ -116,172 +118,53 @@ func (s *Store) find(ctx context.Context, r *route, q PickRequest) (Pick, error)
 // there is a token that may be fine, the wait is short.
 func (s *Store) await(ctx context.Context, a *account, limit, short time.Duration, q PickRequest) error {
 	s.tokenExpired(a, q.who()...)
-	if t := a.token.Load(); t != nil && time.Now().UnixNano() < t.usableUntil {
+	if a.HasToken(time.Now().UnixNano()) {
 		limit = min(limit, short)
 	}
-	f := s.join(a, a.generation(), record.TriggerRequest)
+	f := s.join(a, a.Generation(), record.TriggerRequest)
 	if f.wait(ctx, limit) {
 		return nil
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	a.tire()
+	a.Tire()
 	return nil // out of time: the caller's deadline says so
 }
 
-func (s *Store) pick(r *route, u *upstream, a *account, q PickRequest, now int64) (Pick, bool) {
-	t := a.token.Load()
-	if t == nil || !a.admit(now) || !a.take(now) {
+func (s *Store) pick(r *selection.Route, u *selection.Upstream, seat *selection.Seat, q PickRequest, now int64) (Pick, bool) {
+	t, ok := seat.Take(now)
+	if !ok {
 		return Pick{}, false // gone or taken since the choice
 	}
-	a.requests.Add(1)
 	if !s.served.Load() {
 		s.served.Store(true)
 	}
 	if q.Trail.Attempts() > 0 {
-		s.noteFailover(q, u, a)
+		s.noteFailover(q, u, seat.ID)
 	}
 	return Pick{
-		Upstream: u.name, Cluster: u.Cluster, Account: a.id, Provider: u.pool.Provider, Generation: t.generation,
-		Headers: t.headers, route: r, upstream: u, account: a, tenant: q.Tenant, client: q.Client, path: q.Path,
+		Upstream: u.Name, Cluster: u.Cluster, Account: seat.ID, Provider: u.Pool.Provider, Generation: t.Generation,
+		Headers: t.Headers, route: r, upstream: u, seat: seat, tenant: q.Tenant, client: q.Client, path: q.Path,
 		request: q.RequestID, attempt: q.Trail.Attempts() + 1, at: now,
 	}, true
 }
 
-// route is a configured route with its upstreams resolved.
-type route struct {
-	RouteConfig
-	name      string
-	upstreams []*upstream
+// account is the account of the pick if it is asked for; nil: it is not, or the account was removed meanwhile.
+func (p Pick) account(s *Store, wanted bool) *account {
+	if !wanted {
+		return nil
+	}
+	return s.account(p.Account)
 }
 
-// upstream is a configured upstream and what is known of its reachability.
-type upstream struct {
-	UpstreamConfig
-	name      string
-	pool      *pool
-	downUntil atomic.Int64 // unreachable lately: others first; Unix nanoseconds
-	downs     atomic.Int32 // times in a row
-}
+// driver is the one of the pick's provider.
+func (s *Store) driver(p Pick) Driver { return s.cfg.Drivers[p.Provider] }
 
-// pool is a configured pool; its accounts are grouped by tenant.
-type pool struct {
-	PoolConfig
-	name    string
-	driver  Driver
-	random  func() float64
-	tenants atomic.Pointer[map[string]*segment] // replaced as a whole
-}
+// shape tells requests of different kinds apart: who asks, and for what.
+func (p Pick) shape() uint64 { return selection.Shape(p.client, p.path) }
 
-// segment is the accounts of one pool and tenant. Immutable but for the round-robin counter.
-type segment struct {
-	members []*account
-	next    atomic.Uint64
-}
-
-// choose walks the upstreams in order of preference, those that were unreachable lately last, and at each one prefers an
-// account with a living token to one that needs a refresh first, and that to a suspect token. A benched account comes after
-// all upstreams, and one whose credential is dead, too, after waiting for a limit's end. own, if any, serves an attempt that ends before the chosen one begins.
-func (r *route) choose(now int64, tenant string, trail *Trail, own *account) (*upstream, *account, bool) {
-	for rank := range ranks {
-		if rank == rankDead && r.cooling(now, tenant) {
-			break
-		}
-		for _, down := range [2]bool{false, true} {
-			for _, u := range r.upstreams {
-				if (u.downUntil.Load() > now) != down || trail.unreachable(u.name) {
-					continue
-				}
-				if a, living := u.pool.choose(now, tenant, trail, own, rank); a != nil {
-					return u, a, living
-				}
-			}
-		}
-	}
-	return nil, nil, false
-}
-
-// cooling reports whether an account could serve but for a limit.
-func (r *route) cooling(now int64, tenant string) bool {
-	for _, u := range r.upstreams {
-		if seg := (*u.pool.tenants.Load())[tenant]; seg != nil {
-			if slices.ContainsFunc(seg.members, func(a *account) bool { return a.coolUntil.Load() > now }) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// choose chooses among the pool's accounts. living: its token can be used at once.
-func (p *pool) choose(now int64, tenant string, trail *Trail, own *account, rank int) (chosen *account, living bool) {
-	seg := (*p.tenants.Load())[tenant]
-	if seg == nil {
-		return nil, false
-	}
-	n := uint64(len(seg.members))
-	var start uint64
-	compare := choices
-	if p.Select == RoundRobin {
-		start, compare = seg.next.Add(1)%n, 1
-	} else {
-		start = uint64(p.random() * float64(n))
-	}
-	prefer := trail.preferred()
-	var asleep, spare *account
-	var least int64
-	for i := range n {
-		at := start + i
-		if at >= n {
-			at -= n
-		}
-		a := seg.members[at]
-		refreshable := a.refreshable(now) // read before living: a refresh that ends meanwhile sets what living reads first
-		switch {
-		case a.living(now):
-			if !trail.admits(a.id, a.generation()) || !a.fits(now, a == own) {
-				continue
-			}
-			if a.id == prefer {
-				return a, true
-			}
-			load := a.inflight.Load()
-			if chosen == nil || load < least {
-				chosen, least = a, load
-			}
-			if compare--; prefer == "" && (compare <= 0 || load == 0) { // nothing beats an idle account
-				return chosen, true
-			}
-		case asleep == nil && refreshable && a.askable(now) && trail.fresh(a.id) && a.fits(now, a == own):
-			asleep = a
-		case spare == nil:
-			if d := a.suspicion.Load(); d != nil && a.spare(now, d, rank) && trail.admits(a.id, a.generation()) && a.fits(now, a == own) {
-				spare = a
-			}
-		}
-	}
-	switch {
-	case chosen != nil:
-		return chosen, true
-	case asleep != nil:
-		return asleep, false
-	}
-	return spare, true
-}
-
-// reached ends what is held against an upstream that could not be reached.
-func (u *upstream) reached() {
-	if u.downs.Load() != 0 {
-		u.downs.Store(0)
-		u.downUntil.Store(0)
-	}
-}
-
-func (u *upstream) unreachable(now time.Time) {
-	if u.downUntil.Load() > now.UnixNano() {
-		return // one event, seen by many
-	}
-	pause := min(time.Second<<min(u.downs.Add(1)-1, 10), downMost)
-	u.downUntil.Store(now.Add(pause).UnixNano())
+// fault names the requests that are guilty if this one is: of this shape, to these accounts.
+func (p Pick) fault() uint64 {
+	return selection.Shape(p.client, p.path, p.upstream.Pool.Name, p.tenant)
 }

@@ -2,49 +2,50 @@ package tokenstore
 
 import (
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
-// view is what follows from a lifecycle for picks and for the schedule. Immutable.
+// responsePause is between two refreshes of an account that answers cause.
+const responsePause = time.Minute
+
+// view is what follows from a lifecycle for picks and for the schedule.
 type view struct {
-	token       *token
-	refreshable int64     // the earliest refresh that a pick may cause, Unix nanoseconds; never: none
-	due         time.Time // next renewal; zero: none planned
-	inFlight    bool      // a refresh is under way, or its save
-	flying      bool      // after which another can follow
-	static      bool      // there is nothing to refresh with: a key, or a token that somebody else rotates
-	dead        bool      // only a human can revive the credential
-	respondedAt time.Time // of the latest refresh that an answer caused and that has not proved right
-	rpm         int       // the record's limits; 0: none
-	concurrency int
+	selection.View
+	due time.Time // next renewal; zero: none planned
 }
 
-func (l *lifecycle) view(now time.Time) view {
-	v := view{
-		token: l.token, inFlight: l.flight != nil, flying: l.flight != nil && !l.stuck, dead: l.dead(), respondedAt: l.respondedAt,
-		static: l.driver != nil && !l.driver.Refreshable(l.record),
-		rpm:    l.record.Limits.RPM, concurrency: l.record.Limits.Concurrency,
+func (l *lifecycle) view(now time.Time) (v view) {
+	v.InFlight, v.Joinable, v.Dead = l.flight != nil, l.flight != nil && !l.stuck, l.dead()
+	v.Static = l.driver != nil && !l.driver.Refreshable(l.record)
+	v.RPM, v.Concurrency = l.record.Limits.RPM, l.record.Limits.Concurrency
+	if l.token != nil {
+		v.Token = l.token.seat
 	}
-	v.refreshable, v.due = l.plan(now)
+	if v.Responded = l.respondedAt; !v.Responded.IsZero() {
+		v.RestsUntil = v.Responded.Add(responsePause)
+	}
+	v.Refreshable, v.due = l.plan(now)
 	return v
 }
 
 // plan is the earliest refresh that a pick may cause, and the next renewal; never and zero: none.
 func (l *lifecycle) plan(now time.Time) (refreshable int64, due time.Time) {
 	if !l.usable() || l.driver == nil || !l.driver.Refreshable(l.record) {
-		return never, due
+		return selection.Never, due
 	}
 	if l.dead() {
 		if !l.verdict.recheck.IsZero() && l.flight == nil {
 			due = later(l.verdict.recheck, l.retry.at)
 		}
-		return never, due
+		return selection.Never, due
 	}
 	if l.unfit() != nil && len(l.formers(l.record)) == 0 {
-		return never, due
+		return selection.Never, due
 	}
 	if l.flight != nil { // planned again when it ends; until its token is known, picks may join it
 		if l.saving && l.next == nil {
-			return never, due
+			return selection.Never, due
 		}
 		return 0, due
 	}

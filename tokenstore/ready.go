@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
 // NotReady returns why the service should not get traffic; none: it may. It gets none before an account has been able
@@ -19,7 +21,7 @@ func (s *Store) NotReady() []string {
 		return []string{errNotLoaded.Error()}
 	}
 	switch c := s.capacity(); {
-	case !c.living && !s.contact.up() && s.counted() > 0:
+	case !c.Living && !s.contact.up() && s.counted() > 0:
 		return []string{"the store does not answer, and no account has a living token any more"}
 	case !s.served.Load():
 		return []string{s.whyNobody()}
@@ -39,35 +41,16 @@ func (s *Store) Degraded() []string {
 	if s.journalDown.Load() {
 		why = append(why, "the journal cannot be written: a crash before a rotation is saved would lose its account")
 	}
-	if !s.capacity().able {
+	if !s.capacity().Able {
 		why = append(why, s.whyNobody())
 	}
 	return why
 }
 
-// capacity is what the accounts that routes can pick are able to do.
-type capacity struct {
-	living bool // one has a token that lives
-	able   bool // one can serve an attempt, at once or after a refresh
-}
-
-func (s *Store) capacity() (c capacity) {
-	now := time.Now().UnixNano()
-	for _, r := range s.routes {
-		for _, u := range r.upstreams {
-			for _, seg := range *u.pool.tenants.Load() {
-				for _, a := range seg.members {
-					living := a.alive(now)
-					serves := living && a.coolUntil.Load() <= now
-					c.living = c.living || living
-					c.able = c.able || serves || a.refreshable(now)
-					if serves {
-						s.served.Store(true)
-						return c
-					}
-				}
-			}
-		}
+func (s *Store) capacity() selection.Capacity {
+	c := s.board.Capacity(time.Now())
+	if c.Serves {
+		s.served.Store(true)
 	}
 	return c
 }

@@ -136,7 +136,7 @@ func (r *Renewer) renew(ctx context.Context, a *account) {
 		default:
 		}
 	}()
-	f := r.store.join(a, a.generation(), record.TriggerSchedule)
+	f := r.store.join(a, a.Generation(), record.TriggerSchedule)
 	select {
 	case <-f.done:
 	case <-ctx.Done():
@@ -151,7 +151,7 @@ func (r *Renewer) sweep(ctx context.Context) {
 		r.store.log.Warn("sweep: the store could not be listed; trying again at the next sweep", zapError(err))
 	}
 	for _, a := range r.store.all() {
-		r.store.change(a, func(*lifecycle, time.Time) {})
+		r.store.replan(a)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
-	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
 // AccountState is an account's condition in one word, for people; routing uses Routable and Refreshable.
@@ -55,21 +54,6 @@ type AccountStatus struct {
 
 	Failovers uint64 // attempts that were moved away from it
 	Requests  uint64 // attempts it was picked for
-}
-
-// Cooldown says until when an account is not selectable, and why.
-type Cooldown struct {
-	Scope  verdict.Scope
-	Until  time.Time
-	Probe  time.Time // when one attempt looks whether it is over; at most half an hour after the latest refusal
-	Reason string
-}
-
-// Full says which of its own limits leaves an account no room.
-type Full struct {
-	Key   string    // rpm or concurrency
-	Most  int       // the limit
-	Until time.Time // when there is room again; zero: when an attempt ends
 }
 
 // RefreshOutcome is how a requested refresh ended.

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
 // Store is the domain's one object: it knows all accounts, serves picks and reports, and refreshes tokens. Create it with
@@ -24,9 +25,8 @@ type Store struct {
 	backend  Backend
 	log      *zap.Logger
 	metrics  *Metrics
-	routes   map[string]*route
-	pools    map[string]*pool
-	fallback Driver // shapes refusals where no route is known
+	board    *selection.Board
+	first    *selection.Route // by name: it shapes refusals where no route is known; nil: there is none
 	renewals *Renewer
 	loaded   atomic.Bool
 	served   atomic.Bool // an account has been able to serve since the start
@@ -35,7 +35,7 @@ type Store struct {
 	unsaved  atomic.Int64 // rotations that are in memory and wait for the backend
 	journal  Journal
 	lives    lifespans
-	faults   faults
+	guilty   selection.Guilty
 
 	journalDown atomic.Bool // the latest entry could not be written
 
@@ -61,7 +61,7 @@ type Store struct {
 // New builds a Store over a backend. It does no I/O. The backend stays the caller's to close, after Stop.
 func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store, error) {
 	s := &Store{
-		cfg: cfg, backend: backend, log: log, metrics: metrics, routes: map[string]*route{}, pools: map[string]*pool{},
+		cfg: cfg, backend: backend, log: log, metrics: metrics,
 		accounts: map[record.ID]*account{}, gone: map[record.ID]*account{}, unread: map[record.ID]bool{}, owners: newOwners(), dirty: make(chan struct{}, 1),
 	}
 	if s.cfg.Holder == "" {
@@ -76,31 +76,16 @@ func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store
 	s.life, s.end = context.WithCancel(context.Background())
 	s.stopping, s.stop = context.WithCancel(s.life)
 	for name, p := range cfg.Pools {
-		d := cfg.Drivers[p.Provider]
-		if d == nil {
+		if cfg.Drivers[p.Provider] == nil {
 			return nil, fmt.Errorf("pool %s: provider %q is not configured", name, p.Provider)
 		}
-		s.pools[name] = &pool{PoolConfig: p, name: name, driver: d, random: s.cfg.Random}
-		s.pools[name].tenants.Store(&map[string]*segment{})
 	}
-	upstreams := map[string]*upstream{}
-	for name, u := range cfg.Upstreams {
-		p := s.pools[u.Pool]
-		if p == nil {
-			return nil, fmt.Errorf("upstream %s: pool %q is not configured", name, u.Pool)
-		}
-		upstreams[name] = &upstream{UpstreamConfig: u, name: name, pool: p}
+	var err error
+	if s.board, err = selection.NewBoard(cfg.Routes, cfg.Upstreams, cfg.Pools, s.cfg.Random); err != nil {
+		return nil, err
 	}
-	for name, rc := range cfg.Routes {
-		r := &route{RouteConfig: rc, name: name}
-		for _, u := range rc.Upstreams {
-			if upstreams[u] == nil {
-				return nil, fmt.Errorf("route %s: upstream %q is not configured", name, u)
-			}
-			r.upstreams = append(r.upstreams, upstreams[u])
-			s.fallback = r.upstreams[0].pool.driver
-		}
-		s.routes[name] = r
+	if len(cfg.Routes) > 0 {
+		s.first = s.board.Route(slices.Min(slices.Collect(maps.Keys(cfg.Routes))))
 	}
 	s.renewals = newRenewer(s, cfg.Renewal)
 	metrics.watch(s)
@@ -131,7 +116,7 @@ func (s *Store) Start(ctx context.Context) error {
 		pause(s.stopping, time.Second)
 		_ = s.sync(s.stopping) // a lost store is noted by follow
 	})
-	s.event("config_loaded", nil, zap.Int("accounts", len(s.all())), zap.Int("routes", len(s.routes)))
+	s.event("config_loaded", nil, zap.Int("accounts", len(s.all())), zap.Int("routes", len(s.cfg.Routes)))
 	return nil
 }
 
@@ -178,7 +163,7 @@ func (s *Store) ensure(id record.ID) *account {
 		a = s.newAccount(id)
 		if was := s.gone[id]; was != nil {
 			a.life.inherits(was.look())
-			a.limits.Store(was.limits.Load())
+			a.InheritLimits(was.Seat)
 			delete(s.gone, id)
 		}
 		s.accounts[id] = a
@@ -237,30 +222,11 @@ func (s *Store) rebuildLoop() {
 
 // rebuild puts every usable account into its pools.
 func (s *Store) rebuild() {
-	tenants := make(map[string]map[string]*segment, len(s.pools))
-	for name := range s.pools {
-		tenants[name] = map[string]*segment{}
-	}
+	var members []selection.Member
 	for _, a := range s.all() {
-		m := a.member()
-		if !m.usable {
-			continue
-		}
-		for _, name := range m.pools {
-			p := s.pools[name]
-			if p == nil || p.Provider != m.provider {
-				continue
-			}
-			seg := tenants[name][m.tenant]
-			if seg == nil {
-				seg = &segment{}
-				tenants[name][m.tenant] = seg
-			}
-			seg.members = append(seg.members, a)
+		if m := a.member(); m.usable {
+			members = append(members, selection.Member{Seat: a.Seat, Provider: m.provider, Pools: m.pools, Tenant: m.tenant})
 		}
 	}
-	for name, p := range s.pools {
-		t := tenants[name]
-		p.tenants.Store(&t)
-	}
+	s.board.Fill(members)
 }

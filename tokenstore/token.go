@@ -1,49 +1,38 @@
 package tokenstore
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
-	"github.com/tokenward/tokenward/tokenstore/verdict"
+	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
-// token is one generation of an account's access token. Immutable but for accepted.
+// token is one generation of an account's access token. Immutable.
 type token struct {
 	generation  record.Generation
 	expires     time.Time // zero: unknown, it is used until it is refused
 	obtained    time.Time
 	begins      time.Time     // obtained, or when this process met it if the record does not say or is ahead of our clock
 	hint        time.Duration // how long it may live, if expires does not say; 0: unknown
-	usableUntil int64         // Unix nanoseconds: expiry less the skew; never when endless
-	headers     []verdict.Header
 	fingerprint string
-	jitter      float64     // of the renewal, drawn once
-	refreshed   bool        // this process obtained it, so `accepted` covers its whole use
-	given       bool        // no refresh brought it: that its predecessor was accepted says nothing of it
-	accepted    atomic.Bool // the provider has accepted it once
+	jitter      float64          // of the renewal, drawn once
+	seat        *selection.Token // as picks see it
 }
 
 // newToken prepares what picks will need of the record's access token.
 func newToken(id record.ID, r record.Record, d Driver, gen record.Generation, jitter float64, now time.Time) *token {
 	t := &token{
-		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, usableUntil: never,
-		begins: r.ObtainedAt, hint: hintOf(d, r),
-		jitter: jitter, headers: d.Headers(r), fingerprint: record.Fingerprint(id, d.Token(r)),
+		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, begins: r.ObtainedAt, hint: hintOf(d, r),
+		jitter: jitter, fingerprint: record.Fingerprint(id, d.Token(r)),
+		seat: &selection.Token{Generation: gen, UsableUntil: selection.Never, Headers: d.Headers(r)},
 	}
 	if t.begins.IsZero() || t.begins.After(now) {
 		t.begins = now
 	}
 	if !r.ExpiresAt.IsZero() {
-		t.usableUntil = r.ExpiresAt.Add(-skewOf(t.lifetime())).UnixNano()
+		t.seat.UsableUntil = r.ExpiresAt.Add(-skewOf(t.lifetime())).UnixNano()
 	}
 	return t
-}
-
-// unproven reports whether the token was refreshed within the last minute and never accepted: if it is refused, another
-// refresh will not help, and asking for one on every request would hammer the token endpoint.
-func (t *token) unproven(now time.Time) bool {
-	return t.refreshed && !t.accepted.Load() && now.Sub(t.obtained) < suspectFor
 }
 
 // lifetime is the token's whole life; an hour when the record does not say when it began.

@@ -1,4 +1,4 @@
-package tokenstore
+package selection
 
 import (
 	"slices"
@@ -8,15 +8,15 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
-func limitedAccount(l record.Limits) *account {
-	a := &account{}
+func limitedAccount(l record.Limits) *Seat {
+	a := &Seat{}
 	a.limits.Store(newLimiter(l.RPM, l.Concurrency, nil))
 	return a
 }
 
 func TestAPlaceThatTheRateRefusesIsGivenBack(t *testing.T) {
 	a := limitedAccount(record.Limits{RPM: 1, Concurrency: 2})
-	first, second := a.take(minute), a.take(minute)
+	first, second := a.reserve(minute), a.reserve(minute)
 	if n := a.inflight.Load(); !first || second || n != 1 {
 		t.Errorf("taken %t, %t; %d attempts under way", first, second, n)
 	}
@@ -29,7 +29,7 @@ func TestTheLastPlaceIsGivenOnce(t *testing.T) {
 		for range 4 {
 			group.Go(func() {
 				for range 200_000 {
-					if !a.take(minute) {
+					if !a.reserve(minute) {
 						continue
 					}
 					if n := a.inflight.Load(); n > most {
@@ -53,7 +53,7 @@ func TestTheRateIsExactUnderContention(t *testing.T) {
 	for range 4 {
 		group.Go(func() {
 			for range 50_000 {
-				a.take(minute)
+				a.reserve(minute)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package tokenstore
+package selection
 
 import (
 	"slices"
@@ -12,7 +12,7 @@ import (
 // It is used by one attempt at a time.
 type Trail struct {
 	started   time.Time // of the recovery: the first answer that was not passed on
-	tried     []tried
+	tried     []Attempt
 	refreshed []record.ID // refreshed in this request: once per account
 	dear      bool        // one of these refreshes cost a token, or may have: the request gets no other
 	prefer    record.ID   // the account just refreshed
@@ -21,13 +21,15 @@ type Trail struct {
 	message   string      // its words
 }
 
-type tried struct {
-	account    record.ID
-	upstream   string
-	generation record.Generation
-	class      verdict.Class
-	fresh      bool // the token was the fruit of a refresh just made
-	healthy    bool // the account had just accepted others
+// Attempt is one attempt of a trail.
+type Attempt struct {
+	Account    record.ID
+	Upstream   string
+	Generation record.Generation
+	Class      verdict.Class
+
+	fresh   bool // the token was the fruit of a refresh just made
+	healthy bool // the account had just accepted others
 }
 
 // Attempts is how many answers the request has had.
@@ -51,7 +53,7 @@ func (t *Trail) LastClass() verdict.Class {
 	if t.Attempts() == 0 {
 		return 0
 	}
-	return t.tried[len(t.tried)-1].class
+	return t.tried[len(t.tried)-1].Class
 }
 
 // admits reports whether an account may (still) be tried: not tried yet, or tried once with an older generation.
@@ -61,10 +63,10 @@ func (t *Trail) admits(id record.ID, gen record.Generation) bool {
 	}
 	times := 0
 	for _, e := range t.tried {
-		if e.account != id {
+		if e.Account != id {
 			continue
 		}
-		if times++; times > 1 || e.generation >= gen {
+		if times++; times > 1 || e.Generation >= gen {
 			return false
 		}
 	}
@@ -77,30 +79,31 @@ func (t *Trail) fresh(id record.ID) bool {
 		return true
 	}
 	for _, e := range t.tried {
-		if e.account == id {
+		if e.Account == id {
 			return false
 		}
 	}
 	return true
 }
 
-func (t *Trail) hasRefreshed(id record.ID) bool {
+// HasRefreshed reports whether the request has had an account refreshed.
+func (t *Trail) HasRefreshed(id record.ID) bool {
 	return t != nil && slices.Contains(t.refreshed, id)
 }
 
 // accused reports whether another account has refused the request in the same way.
 func (t *Trail) accused(id record.ID, class verdict.Class) bool {
-	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.account != id && e.class == class })
+	return t != nil && slices.ContainsFunc(t.tried, func(e Attempt) bool { return e.Account != id && e.Class == class })
 }
 
 // refusedHealthy reports whether an account refused that had just accepted others.
 func (t *Trail) refusedHealthy() bool {
-	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.class.Ours() && e.healthy })
+	return t != nil && slices.ContainsFunc(t.tried, func(e Attempt) bool { return e.Class.Ours() && e.healthy })
 }
 
 // refusedFresh reports whether a token was refused that was the fruit of a refresh.
 func (t *Trail) refusedFresh() bool {
-	return t != nil && slices.ContainsFunc(t.tried, func(e tried) bool { return e.class == verdict.ClassTokenRejected && e.fresh })
+	return t != nil && slices.ContainsFunc(t.tried, func(e Attempt) bool { return e.Class == verdict.ClassTokenRejected && e.fresh })
 }
 
 func (t *Trail) unreachable(upstream string) bool {
@@ -120,4 +123,46 @@ func (t *Trail) Kind() string {
 		return "failover"
 	}
 	return "refresh"
+}
+
+// Extend adds an answer to the trail, and begins one if there is none. status and words are the provider's.
+func (t *Trail) Extend(a Attempt, sit Situation, status int, words string, now time.Time) *Trail {
+	if t == nil {
+		t = &Trail{started: now}
+	}
+	a.fresh, a.healthy = sit.Refreshed || sit.Renewed, sit.Healthy
+	t.prefer = ""
+	t.tried = append(t.tried, a)
+	if a.Class == verdict.ClassUnreachable {
+		t.upstreams = append(t.upstreams, a.Upstream)
+	}
+	if a.Class.Ours() {
+		t.status, t.message = status, words
+	}
+	return t
+}
+
+// Tried are the attempts so far, the latest last.
+func (t *Trail) Tried() []Attempt {
+	if t == nil {
+		return nil
+	}
+	return t.tried
+}
+
+// Prefer has the next choice take an account, if it can.
+func (t *Trail) Prefer(id record.ID) { t.prefer = id }
+
+// NoteRefresh remembers that the request has had an account refreshed. dear: that cost a token, or may have.
+func (t *Trail) NoteRefresh(id record.ID, dear bool) {
+	t.refreshed = append(t.refreshed, id)
+	t.dear = t.dear || dear
+}
+
+// Refusal is the latest refusal by a provider: its status and words; 0: none.
+func (t *Trail) Refusal() (status int, words string) {
+	if t == nil {
+		return 0, ""
+	}
+	return t.status, t.message
 }

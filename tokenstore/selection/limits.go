@@ -1,4 +1,4 @@
-package tokenstore
+package selection
 
 import (
 	"sync"
@@ -8,6 +8,13 @@ import (
 
 // minute is the window of Limits.RPM in nanoseconds.
 const minute = int64(time.Minute)
+
+// Full says which of its own limits leaves an account no room.
+type Full struct {
+	Key   string    // rpm or concurrency
+	Most  int       // the limit
+	Until time.Time // when there is room again; zero: when an attempt ends
+}
 
 // limiter holds an account to its limits in this process. Immutable but for the window.
 type limiter struct {
@@ -42,9 +49,9 @@ func (l *limiter) is(rpm, concurrency int) bool {
 }
 
 // fits reports whether the limits leave room for one attempt more. own: one of those under way ends before it begins.
-func (a *seat) fits(now int64, own bool) bool {
-	l := a.limits.Load()
-	return l == nil || l.fits(a.inflight.Load(), now, own)
+func (s *Seat) fits(now int64, own bool) bool {
+	l := s.limits.Load()
+	return l == nil || l.fits(s.inflight.Load(), now, own)
 }
 
 func (l *limiter) fits(load, now int64, own bool) bool {
@@ -54,12 +61,12 @@ func (l *limiter) fits(load, now int64, own bool) bool {
 	return (l.concurrency == 0 || load < l.concurrency) && l.wait(now) == 0
 }
 
-// take reserves the room for one attempt; false: somebody else has taken the last.
-func (a *seat) take(now int64) bool {
-	if l := a.limits.Load(); l != nil {
-		return l.take(&a.inflight, now)
+// reserve keeps the room for one attempt; false: somebody else has taken the last.
+func (s *Seat) reserve(now int64) bool {
+	if l := s.limits.Load(); l != nil {
+		return l.take(&s.inflight, now)
 	}
-	a.inflight.Add(1)
+	s.inflight.Add(1)
 	return true
 }
 
@@ -88,15 +95,15 @@ func (l *limiter) wait(now int64) int64 {
 	return left(l.window.free.Load(), now)
 }
 
-// full says which limit leaves no room for another attempt, nil when there is room.
-func (a *seat) full(at time.Time) *Full {
-	l, now := a.limits.Load(), at.UnixNano()
+// Full says which limit leaves no room for another attempt, nil when there is room.
+func (s *Seat) Full(at time.Time) *Full {
+	l, now := s.limits.Load(), at.UnixNano()
 	switch {
 	case l == nil:
 		return nil
 	case l.wait(now) > 0:
 		return &Full{Key: "rpm", Most: len(l.window.times), Until: at.Add(time.Duration(l.wait(now)))}
-	case l.concurrency > 0 && a.inflight.Load() >= l.concurrency:
+	case l.concurrency > 0 && s.inflight.Load() >= l.concurrency:
 		return &Full{Key: "concurrency", Most: int(l.concurrency)}
 	}
 	return nil
