@@ -152,12 +152,6 @@ func Flaw(r Record) error {
 	return nil
 }
 
-// refreshes reports whether accounts of this kind get their access tokens with a refresh token.
-func (k Kind) refreshes() bool {
-	switch k {
-	case KindOAuthRefresh, KindAnthropicOAuth, KindClaudeCode:
-		return true
-	case KindClientCredentials, KindAPIKey:
-	}
-	return false
-}
+// refreshes reports whether accounts of this kind get their access tokens with a refresh token. So do the kinds that a
+// driver brings along.
+func (k Kind) refreshes() bool { return k != "" && k != KindClientCredentials && k != KindAPIKey }

@@ -14,7 +14,7 @@ func (s AccountStatus) newCredential() string {
 		first = "get a new client secret from the provider"
 	case KindAPIKey:
 		first = "get a new key from the provider"
-	case KindOAuthRefresh, KindAnthropicOAuth, KindClaudeCode:
+	default: // all others have a refresh token
 	}
 	return first + ", then `" + s.credentialCommand() + "`"
 }
@@ -25,7 +25,7 @@ func (s AccountStatus) credentialCommand() string {
 		return s.command("add", "--client-secret-file", "-")
 	case KindAPIKey:
 		return s.command("add", "--api-key-file", "-")
-	case KindOAuthRefresh, KindAnthropicOAuth, KindClaudeCode:
+	default: // all others have a refresh token
 	}
 	return s.command("add", "--refresh-token-file", "-")
 }

@@ -63,7 +63,7 @@ func corpus(t *testing.T, section string) []string {
 		t.Fatal(err)
 	}
 	_, rest, found := strings.Cut(string(raw), "== "+section+"\n")
-	rest, _, _ = strings.Cut(rest, "== ")
+	rest, _, _ = strings.Cut(rest, "\n== ")
 	words := slices.DeleteFunc(strings.Split(rest, "\n"), func(l string) bool { return l == "" })
 	if !found || len(words) < 10 {
 		t.Fatalf("testdata/words.txt has %d %s", len(words), section)
@@ -217,12 +217,13 @@ func TestTheVerdictOnAFailedRefreshIsAsWrittenDown(t *testing.T) {
 }
 
 // refusedBy is how the driver takes an answer of its token endpoint that grants nothing.
-func refusedBy(t *testing.T, driver string, status int, body string) tokenstore.RefreshClass {
+func refusedBy(t *testing.T, name string, status int, body string) tokenstore.RefreshClass {
 	t.Helper()
-	r := request{record: fullRecord()}
-	if driver == driverAnthropic {
-		r.permanent = anthropicPermanent
+	d, ok := mustDriver(t, Settings{Driver: name}).(*driver)
+	if !ok {
+		t.Fatalf("%s is a driver of its own making", name)
 	}
+	r := request{record: fullRecord(), refusals: d.redeemer.refusals}
 	_, err := parseAnswer(r, status, http.Header{}, []byte(body))
 	var e *tokenstore.RefreshError
 	if !errors.As(err, &e) {
