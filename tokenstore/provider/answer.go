@@ -38,7 +38,7 @@ func readAnswer(body []byte) (a answer, readable bool) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
 	if bytes.HasPrefix(body, []byte("{")) || bytes.HasPrefix(body, []byte("[")) {
 		err := json.NewDecoder(bytes.NewReader(body)).Decode(&a) // whatever comes after it
-		var mismatch *json.UnmarshalTypeError                    // a key of another type, say a scope given as a list, spoils no grant
+		var mismatch *json.UnmarshalTypeError                    // a scope given as a list, say, spoils no grant
 		return a, err == nil || errors.As(err, &mismatch)
 	}
 	if bytes.ContainsAny(body, " <>\"{}\n") { // a page, not a form

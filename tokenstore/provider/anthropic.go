@@ -2,7 +2,6 @@ package provider
 
 import (
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +14,7 @@ var anthropicSpec = Spec{
 	Name:       "anthropic",
 	DefaultURL: "https://api.anthropic.com",
 	Kinds:      anthropicKinds,
-	Shows:      slices.Concat([]string{betaHeader}, compatibleShows),
+	Shows:      append([]string{betaHeader}, everyoneShows...),
 	Owns:       []string{betaHeader},
 	Asks:       []string{"anthropic-version: 2023-06-01"},
 	Credentials: Credentials{
@@ -61,17 +60,17 @@ func showAnthropic(r tokenstore.Record) []tokenstore.Header {
 
 const anthropicErrors = "Anthropic API docs, Errors"
 
-var anthropicDialect = func() *dialect {
-	own := anthropicSays
-	// Reported for unknown and for revoked refresh tokens. Others mean a wrong path by 404.
-	own.refusals = []rule[tokenstore.RefreshClass]{
+var anthropicDialect = newDialect(errorOf, anthropicShape, anthropicOwn)
+
+// anthropicOwn are the words that mean this with Anthropic alone: others mean a wrong path by 404.
+var anthropicOwn = tables{
+	refusals: []rule[tokenstore.RefreshClass]{ // reported for unknown and for revoked refresh tokens
 		{when{status: []int{404}, exact: exact{"not_found_error"}}, tokenstore.RefreshPermanent, unsourced},
 		{when{status: []int{401}, exact: exact{"authentication_error"}}, tokenstore.RefreshPermanent, unsourced},
-	}
-	return speaks(errorOf, anthropicShape, slices.Concat([]tables{own}, compatible)...)
-}()
+	},
+}
 
-// anthropicSays are Anthropic's words for attempts. Gateways pass them on, so that other dialects know them, too.
+// anthropicSays are Anthropic's words that gateways pass on, so that other dialects know them, too.
 var anthropicSays = tables{
 	rules: []rule[verdict]{
 		{when{status: account, text: says(
@@ -98,11 +97,15 @@ var anthropicSays = tables{
 		)}, rejected, "answers/anthropic/403-token-revoked.txt"},
 		{when{status: []int{403}, text: says("invalid bearer token")}, rejected, "answers/anthropic/401-invalid-bearer.txt"},
 		{when{status: []int{401}, word: codes("permission_error", "not_found_error")}, forbidden, anthropicErrors},
-		{when{status: []int{401}, like: regexp.MustCompile(`(?is)oauth.*not supported|not supported.*oauth`)},
-			misconfigured, "answers/anthropic/401-oauth-not-supported.txt"},
+		{
+			when{status: []int{401}, like: regexp.MustCompile(`(?is)oauth.*not supported|not supported.*oauth`)},
+			misconfigured, "answers/anthropic/401-oauth-not-supported.txt",
+		},
 		// The request asks for what the plan does not include: no rate limit.
-		{when{status: []int{429}, like: regexp.MustCompile(`(?i)extra usage is required`)},
-			forbidden, "answers/anthropic/429-extra-usage.txt"},
+		{
+			when{status: []int{429}, like: regexp.MustCompile(`(?i)extra usage is required`)},
+			forbidden, "answers/anthropic/429-extra-usage.txt",
+		},
 		{when{status: []int{429}, like: regexp.MustCompile(`(?i)long context beta is not|fast mode`)}, forbidden, unsourced},
 	},
 	limits: limits{

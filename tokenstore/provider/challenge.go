@@ -7,7 +7,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// parameter is one of a challenge. Quoted values are taken whole: a realm or a description may hold the request's words.
+// parameter is one of a challenge. Quoted values are taken whole: a realm or a description may hold the request's
+// words.
 var parameter = regexp.MustCompile(`([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))`)
 
 // challenged is the error code of a Bearer challenge (RFC 6750 section 3), "" without one.

@@ -9,29 +9,49 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// Providers without a driver of their own. They are reached through oauth2 and api_key, and gateways pass on what they
-// say, so that every dialect knows their words. A provider that gets a driver takes its tables along.
-var compatible = []tables{standard, openAI, google, copilot, openRouter, tokenEndpoints, others}
+// everyone is whose words may come from behind any driver's URL: gateways pass answers on, and servers speak each
+// other's API. Every dialect knows them.
+var everyone = []tables{standard, anthropicSays, openAI, google, copilot, openRouter, tokenEndpoints, others}
+
+// everyoneShows are the headers that their tables read.
+var everyoneShows = []string{
+	"retry-after", "retry-after-ms", "x-ms-retry-after-ms", "anthropic-ratelimit-*", "x-ratelimit-*", "x-rate-limit-*",
+	"ratelimit-*", "x-codex-*", "x-usage-ratelimit-*", "x-quota-snapshot-*",
+}
+
+// The rest of this file are providers without a driver of their own, reached through oauth2 and api_key. One that gets
+// a driver takes its tables along.
 
 const (
 	openAIErrors = "OpenAI API docs, Error codes"
 	errorReasons = "google/api/error_reason.proto"
+	googleOAuth  = "Google Identity docs, OAuth 2.0"
 )
 
 var openAI = tables{
 	rules: []rule[verdict]{
 		{when{status: account, code: codes("account_deactivated", "organization_deactivated")}, blocked, unsourced},
-		{when{status: account, code: codes("deactivated_workspace")}, blocked, "answers/oauth2/402-deactivated-workspace.txt"},
-		{when{status: []int{400, 429}, code: codes("insufficient_quota")}, broke, "answers/oauth2/429-insufficient-quota.txt"},
+		{
+			when{status: account, code: codes("deactivated_workspace")},
+			blocked, "answers/oauth2/402-deactivated-workspace.txt",
+		},
+		{
+			when{status: []int{400, 429}, code: codes("insufficient_quota")},
+			broke, "answers/oauth2/429-insufficient-quota.txt",
+		},
 		{when{status: []int{400, 429}, text: says(
 			"you exceeded your current quota, please check your plan and billing details",
 		)}, broke, openAIErrors},
 		{when{status: []int{400, 429}, code: codes("billing_hard_limit_reached", "billing_not_active")}, broke, unsourced},
 		{when{status: []int{401, 403}, code: codes("invalid_api_key")}, rejected, "answers/api_key/401-invalid-key.txt"},
-		{when{status: []int{401, 403}, code: codes("token_expired", "token_revoked", "token_invalidated")},
-			rejected, "answers/oauth2/401-token-invalidated.txt"},
-		{when{status: []int{401}, word: codes("missing_scope", "missing_scopes", "insufficient_permissions")},
-			forbidden, "answers/api_key/401-missing-scope.txt"},
+		{
+			when{status: []int{401, 403}, code: codes("token_expired", "token_revoked", "token_invalidated")},
+			rejected, "answers/oauth2/401-token-invalidated.txt",
+		},
+		{
+			when{status: []int{401}, word: codes("missing_scope", "missing_scopes", "insufficient_permissions")},
+			forbidden, "answers/api_key/401-missing-scope.txt",
+		},
 		{when{status: []int{401}, word: codes("model_not_found")}, forbidden, "answers/api_key/401-unknown-model.txt"},
 		{when{status: []int{401}, word: codes(
 			"mismatched_organization", "invalid_organization", "mismatched_project", "invalid_project", "ip_not_authorized",
@@ -40,8 +60,10 @@ var openAI = tables{
 		{when{status: []int{403}, exact: exact{"unsupported_country_region_territory"}}, onTheWay, openAIErrors},
 	},
 	refusals: []rule[tokenstore.RefreshClass]{
-		{when{code: codes("refresh_token_expired", "refresh_token_reused", "refresh_token_invalidated")},
-			tokenstore.RefreshPermanent, "openai/codex, codex-rs/login"},
+		{
+			when{code: codes("refresh_token_expired", "refresh_token_reused", "refresh_token_invalidated")},
+			tokenstore.RefreshPermanent, "openai/codex, codex-rs/login",
+		},
 		{when{code: codes(
 			"refresh_token_invalid", "refresh_token_revoked", "token_invalidated", "app_session_terminated",
 		)}, tokenstore.RefreshPermanent, unsourced},
@@ -88,14 +110,14 @@ var google = tables{
 		{when{status: []int{401, 403}, code: codes(
 			"api_key_invalid", "access_token_expired", "access_token_type_unsupported", "credentials_missing",
 		)}, rejected, errorReasons},
-		{when{status: []int{403}, text: says("token has been expired or revoked")}, rejected, "Google Identity docs, OAuth 2.0"},
+		{when{status: []int{403}, text: says("token has been expired or revoked")}, rejected, googleOAuth},
 		{when{status: []int{401}, word: codes("access_token_scope_insufficient")}, forbidden, errorReasons},
 		{when{status: []int{401}, word: codes("permission_denied")}, forbidden, "google/rpc/code.proto"},
 	},
 	refusals: []rule[tokenstore.RefreshClass]{
 		{when{code: codes("invalid_rapt")}, tokenstore.RefreshPermanent, "Google Workspace help, session control"},
 		// Under INVALID_ARGUMENT.
-		{when{text: says("token has been expired or revoked")}, tokenstore.RefreshPermanent, "Google Identity docs, OAuth 2.0"},
+		{when{text: says("token has been expired or revoked")}, tokenstore.RefreshPermanent, googleOAuth},
 	},
 	limits: limits{fields: []ask{
 		{"retryDelay", time.Second},      // google.rpc.RetryInfo
@@ -137,8 +159,10 @@ func quota(name string) func(*signals) {
 var openRouter = tables{
 	rules: []rule[verdict]{
 		// A smaller request would not get it.
-		{when{status: []int{402}, like: regexp.MustCompile(`(?i)fewer max_tokens|can only afford`)},
-			forbidden, "OpenRouter docs, Errors and debugging"},
+		{
+			when{status: []int{402}, like: regexp.MustCompile(`(?i)fewer max_tokens|can only afford`)},
+			forbidden, "OpenRouter docs, Errors and debugging",
+		},
 	},
 	limits: limits{
 		buckets: []bucket{{"x-ratelimit-remaining", "x-ratelimit-reset"}}, // GitHub, too
@@ -148,10 +172,12 @@ var openRouter = tables{
 
 // tokenEndpoints are authorization servers with words of their own.
 var tokenEndpoints = tables{refusals: []rule[tokenstore.RefreshClass]{
-	{when{code: codes("bad_refresh_token")}, tokenstore.RefreshPermanent, "GitHub docs, Refreshing user access tokens; HubSpot"},
+	{when{code: codes("bad_refresh_token")}, tokenstore.RefreshPermanent, "GitHub docs, Refreshing user access tokens"},
 	{when{code: codes("invalid_refresh_token")}, tokenstore.RefreshPermanent, "Slack API docs, oauth.v2.access"},
-	{when{code: codes("refresh_token_not_found", "refresh_token_already_used", "session_expired", "session_not_found")},
-		tokenstore.RefreshPermanent, "Supabase docs, Auth error codes"},
+	{
+		when{code: codes("refresh_token_not_found", "refresh_token_already_used", "session_expired", "session_not_found")},
+		tokenstore.RefreshPermanent, "Supabase docs, Auth error codes",
+	},
 	{when{text: says("refresh_token is invalid")}, tokenstore.RefreshPermanent, "Atlassian, under unauthorized_client"},
 	{when{code: codes(
 		"expired_refresh_token", "revoked_refresh_token", "grant_expired", "grant_revoked", "session_terminated",
@@ -169,15 +195,12 @@ var others = tables{rules: []rule[verdict]{
 	{when{status: account, text: says(
 		"this account has been disabled", "your account has been disabled", "account has been disabled",
 	)}, blocked, unsourced},
-	{when{status: []int{401, 403}, code: codes("expired_token", "token_invalid", "account_session_expired")}, rejected, unsourced},
+	{
+		when{status: []int{401, 403}, code: codes("expired_token", "token_invalid", "account_session_expired")},
+		rejected, unsourced,
+	},
 	{when{status: []int{401}, word: codes(
 		"insufficient_permission", "not_authorized_for_resource", "unknown_model", "invalid_model", "model_not_available",
 		"unsupported_model", "not_found", "mtls_required",
 	)}, forbidden, unsourced},
 }}
-
-// compatibleShows are the headers that the tables of compatible read.
-var compatibleShows = []string{
-	"retry-after", "retry-after-ms", "x-ms-retry-after-ms", "anthropic-ratelimit-*", "x-ratelimit-*", "x-rate-limit-*",
-	"ratelimit-*", "x-codex-*", "x-usage-ratelimit-*", "x-quota-snapshot-*",
-}

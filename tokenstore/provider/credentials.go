@@ -2,8 +2,9 @@ package provider
 
 import "slices"
 
-// Credentials are what clients of a driver's provider send as credentials of their own, or to choose who pays. None of it
-// may reach a provider beside our token: it would be judged there, or pay there. All names are in lower case, with -.
+// Credentials are what clients of a driver's provider send as credentials of their own, or to choose who pays. None of
+// it may reach a provider beside our token: it would be judged there, or pay there. All names are in lower case, with
+// -.
 type Credentials struct {
 	Headers   []string // request headers, besides those that are removed for every provider
 	QueryKeys []string // query keys besides the names of the headers; case, _ for -, and a $ in front make no difference
@@ -35,8 +36,8 @@ var anyCredentials = Credentials{
 	},
 }
 
-// compatibleCredentials are those of the providers that oauth2 and api_key reach: OpenAI, Google, Azure, AWS, ElevenLabs,
-// Hugging Face, Groq.
+// compatibleCredentials are those of the providers that oauth2 and api_key reach: OpenAI, Google, Azure, AWS,
+// ElevenLabs, Hugging Face, Groq.
 var compatibleCredentials = Credentials{
 	QueryKeys: []string{
 		"ocp-apim-subscription-key", "x-goog-api-key", "xi-api-key",
@@ -56,23 +57,24 @@ var compatibleCredentials = Credentials{
 // CredentialHeaders lists the request headers that are removed from what clients send; names that end in -NAME and
 // spellings with _ are meant too. A driver's own headers are set later and stay.
 func CredentialHeaders() []string {
-	return union(union(anyCredentials.Headers, func(s Spec) []string { return s.Headers }), payers)
+	return union(union(anyCredentials.Headers, func(s Spec) []string { return s.Credentials.Headers }), payers)
 }
 
 // OrganisationHeaders lists the answers' headers that say whose account served. They do not concern clients.
 func OrganisationHeaders() []string {
-	return union(union(anyCredentials.Organisations, func(s Spec) []string { return s.Organisations }), payers)
+	return union(union(anyCredentials.Organisations, func(s Spec) []string { return s.Credentials.Organisations }), payers)
 }
 
-func payers(s Spec) []string { return s.Payers }
+func payers(s Spec) []string { return s.Credentials.Payers }
 
 // CredentialQueryKeys lists the query keys that are removed from what clients send: in lower case, with -.
 func CredentialQueryKeys() []string {
-	return union(slices.Concat(CredentialHeaders(), anyCredentials.QueryKeys), func(s Spec) []string { return s.QueryKeys })
+	keys := slices.Concat(CredentialHeaders(), anyCredentials.QueryKeys)
+	return union(keys, func(s Spec) []string { return s.Credentials.QueryKeys })
 }
 
 // CredentialProtocols lists the WebSocket subprotocols that are removed from what clients offer. One that ends in a
 // dot is the beginning of a value; after the others the next value is removed as well.
 func CredentialProtocols() []string {
-	return union(anyCredentials.Protocols, func(s Spec) []string { return s.Protocols })
+	return union(anyCredentials.Protocols, func(s Spec) []string { return s.Credentials.Protocols })
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// A dialect is how a provider says what is wrong, and how we say it in its place. This file is the half of a driver that
-// the data plane uses.
+// A dialect is how a provider says what is wrong, and how we say it in its place. This file is the half of a driver
+// that the data plane uses.
 //
 // What benches or refreshes rests on the provider's own protocol words: challenge, code, type. A message may hold the
 // words of the request, so that a message lowers a verdict where it likes, and raises one only where the whole of it is
@@ -48,8 +48,8 @@ var (
 	accepted      = verdict{tokenstore.ClassOK, tokenstore.ScopeRequest}
 )
 
-// gravity is the order in which verdicts outrank each other where an answer says two things, say a code that refuses the
-// token and a message that blocks the account. What is not listed comes last.
+// gravity is the order in which verdicts of several tables outrank each other where an answer says two things, say a
+// code that refuses the token and a message that blocks the account. What is not listed comes last.
 var gravity = []verdict{blocked, broke, rejected, forbidden, misconfigured, onTheWay}
 
 // skeleton is what a status means when its answer says nothing that is known: the last rows of every dialect.
@@ -64,14 +64,14 @@ var skeleton = []rule[verdict]{
 	{when{}, wrongRequest, "RFC 9110 section 15.5"},
 }
 
-// speaks is a dialect that knows the words of several providers: the driver's own come first. What a server behind a
-// driver's URL says may be another's, since gateways pass answers on.
-func speaks(parse func([]byte) said, shape func(tokenstore.Refusal) map[string]any, all ...tables) *dialect {
-	d := &dialect{parse: parse, shape: shape}
-	for _, t := range all {
-		d.rules = append(d.rules, t.rules...)
-		d.refusals = append(d.refusals, t.refusals...)
-		d.limits = d.limits.and(t.limits)
+// newDialect puts a driver's tables in order: its own rows as they are written, then those of everyone, then what a
+// status alone means.
+func newDialect(parse func([]byte) said, shape func(tokenstore.Refusal) map[string]any, own tables) *dialect {
+	all := tables{limits: own.limits}
+	for _, t := range everyone {
+		all.rules = append(all.rules, t.rules...)
+		all.refusals = append(all.refusals, t.refusals...)
+		all.limits = all.limits.and(t.limits)
 	}
 	rank := func(r rule[verdict]) int {
 		if at := slices.Index(gravity, r.means); at >= 0 {
@@ -79,10 +79,12 @@ func speaks(parse func([]byte) said, shape func(tokenstore.Refusal) map[string]a
 		}
 		return len(gravity)
 	}
-	slices.SortStableFunc(d.rules, func(a, b rule[verdict]) int { return rank(a) - rank(b) })
-	d.rules = append(d.rules, skeleton...)
-	d.refusals = slices.Concat(unjudged, d.refusals, unknownWords)
-	return d
+	slices.SortStableFunc(all.rules, func(a, b rule[verdict]) int { return rank(a) - rank(b) })
+	return &dialect{parse: parse, shape: shape, tables: tables{
+		rules:    slices.Concat(own.rules, all.rules, skeleton),
+		refusals: slices.Concat(own.refusals, unjudged, all.refusals, unknownWords),
+		limits:   all.limits,
+	}}
 }
 
 // said is what an error body says of itself, "" where it says nothing.

@@ -10,12 +10,14 @@ import (
 type driver struct {
 	redeemer
 	*dialect
-	show  func(tokenstore.Record) []tokenstore.Header // the headers of an attempt with the record's token
-	extra []tokenstore.Header                         // those of the configuration
+	show  show                // the headers of an attempt with the record's token
+	extra []tokenstore.Header // those of the configuration
 }
 
+type show func(tokenstore.Record) []tokenstore.Header
+
 // newDriver makes the driver of a provider entry. Its grants are asked for as the entry says.
-func newDriver(s Settings, kinds []Kind, d *dialect, show func(tokenstore.Record) []tokenstore.Header) (*driver, error) {
+func newDriver(s Settings, kinds []Kind, d *dialect, show show) (*driver, error) {
 	if err := s.choices(); err != nil {
 		return nil, err
 	}

@@ -101,9 +101,12 @@ func (e *sentError) Unwrap() error { return e.error }
 // try makes the grant request. Its error is a *tokenstore.RefreshError when there was an answer, else the transport's.
 func (e *endpoint) try(ctx context.Context, r request) (tokenstore.Grant, error) {
 	var sent atomic.Bool
-	req, err := e.build(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}), r)
+	trace := &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}
+	req, err := e.build(httptrace.WithClientTrace(ctx, trace), r)
 	if err != nil {
-		return tokenstore.Grant{}, &tokenstore.RefreshError{Class: tokenstore.RefreshMisconfigured, Message: "the token endpoint's URL cannot be used"}
+		return tokenstore.Grant{}, &tokenstore.RefreshError{
+			Class: tokenstore.RefreshMisconfigured, Message: "the token endpoint's URL cannot be used",
+		}
 	}
 	resp, err := e.client.Do(req)
 	switch {
@@ -115,7 +118,10 @@ func (e *endpoint) try(ctx context.Context, r request) (tokenstore.Grant, error)
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil && resp.StatusCode < 300 {
-		return tokenstore.Grant{}, &tokenstore.RefreshError{Class: tokenstore.RefreshUnknown, Status: resp.StatusCode, Message: clean("reading the answer: "+transportWords(err), r.record)}
+		return tokenstore.Grant{}, &tokenstore.RefreshError{
+			Class: tokenstore.RefreshUnknown, Status: resp.StatusCode,
+			Message: clean("reading the answer: "+transportWords(err), r.record),
+		}
 	}
 	return parseAnswer(r, resp.StatusCode, resp.Header, body)
 }
@@ -151,8 +157,8 @@ func (e *endpoint) build(ctx context.Context, r request) (*http.Request, error) 
 	return req, nil
 }
 
-// clean cuts a text to 256 characters, takes presented secrets out of it, and what steers a terminal or a reader's eye: control
-// characters (C0, DEL, C1), direction marks and other invisible ones.
+// clean cuts a text to 256 characters, takes presented secrets out of it, and what steers a terminal or a reader's
+// eye: control characters (C0, DEL, C1), direction marks and other invisible ones.
 func clean(s string, r tokenstore.Record) string {
 	for _, p := range planted(r) {
 		s = tokenstore.Redact(s, p)

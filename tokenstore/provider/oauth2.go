@@ -1,14 +1,10 @@
 package provider
 
-import (
-	"slices"
-
-	"github.com/tokenward/tokenward/tokenstore"
-)
+import "github.com/tokenward/tokenward/tokenstore"
 
 // The driver for any token endpoint of RFC 6749. Errors are read in the shapes of RFC 6749, RFC 6750 and OpenAI's API.
 var oauth2Spec = Spec{
-	Name: "oauth2", Kinds: plainKinds, Shows: compatibleShows, Credentials: compatibleCredentials,
+	Name: "oauth2", Kinds: plainKinds, Shows: everyoneShows, Credentials: compatibleCredentials,
 	Needs: func(s Settings) error {
 		if s.TokenURL == "" {
 			return &SettingError{"token_url", "must be given for the oauth2 driver"}
@@ -25,7 +21,7 @@ var plainKinds = []Kind{
 	{Name: tokenstore.KindAPIKey, Needs: []string{"api_key"}},
 }
 
-var plainDialect = speaks(errorOf, openAIShape, slices.Concat(compatible, []tables{anthropicSays})...)
+var plainDialect = newDialect(errorOf, openAIShape, tables{})
 
 func newPlain(s Settings) (tokenstore.Driver, error) {
 	return newDriver(s, plainKinds, plainDialect, showBearer)

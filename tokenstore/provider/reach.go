@@ -46,9 +46,11 @@ func Reach(ctx context.Context, name string, s Settings) []Reached {
 		status, why, err := e.reach(ctx, url)
 		switch {
 		case err != nil:
-			err = fmt.Errorf("reaching the token endpoint of provider %s: %w: check token_url, proxy, ca_file and the network", name, err)
+			err = fmt.Errorf("reaching the token endpoint of provider %s: %w: "+
+				"check token_url, proxy, ca_file and the network", name, err)
 		case why != "":
-			err = fmt.Errorf("reaching the token endpoint of provider %s: %s answers %d: %s: correct token_url", name, url, status, why)
+			err = fmt.Errorf("reaching the token endpoint of provider %s: %s answers %d: %s: "+
+				"correct token_url", name, url, status, why)
 		}
 		out = append(out, Reached{URL: url, Status: status, Err: err})
 	}

@@ -24,7 +24,8 @@ func refusalClass(rows []rule[tokenstore.RefreshClass], a reply) tokenstore.Refr
 
 // dead reports a code that, wherever it stands, says that only a new login helps.
 func dead(rows []rule[tokenstore.RefreshClass], code string) bool {
-	return code != "" && refusalClass(rows, reply{status: 400, problem: problem{code: code}}) == tokenstore.RefreshPermanent
+	a := reply{status: 400, problem: problem{code: code}}
+	return code != "" && refusalClass(rows, a) == tokenstore.RefreshPermanent
 }
 
 // explain is the message of a reply that brings none.

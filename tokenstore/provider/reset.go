@@ -11,13 +11,14 @@ import (
 // limits are where a provider says how long an account is to stay away, and what room it has. Of several signals count,
 // in this order:
 //
-//  1. what the server asks for outright (Retry-After and its like, in headers or body), and usage windows that are said to
-//     be used up, which do not refill before their reset: the latest of them;
+//  1. what the server asks for outright (Retry-After and its like, in headers or body), and usage windows that are said
+//     to be used up, which do not refill before their reset: the latest of them;
 //  2. buckets that are said to be empty: the latest reset. They refill all the time, so that what the server asks for
 //     outright is shorter, and better;
 //  3. windows and buckets of which only the reset is told.
 //
-// What is negative, not a number, past, or no instant that a limit could mean is no signal. Nothing exceeds longestWait.
+// What is negative, not a number, past, or no instant that a limit could mean is no signal. Nothing exceeds
+// longestWait.
 type limits struct {
 	asked   []ask            // headers in which a server asks outright, the most exact first: one counts
 	fields  []ask            // likewise in an error object, or the end of a window that is used up: all count

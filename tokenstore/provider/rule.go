@@ -12,7 +12,7 @@ import (
 type rule[M any] struct {
 	when
 	means  M
-	source string // where it is said: a page's title, a section of an RFC, a recorded answer; unsourced: nowhere that we know
+	source string // where it is said: a page's title, a section of an RFC, a recorded answer; or unsourced
 }
 
 // unsourced marks words for which no page was found.

@@ -17,8 +17,9 @@ type Spec struct {
 	// of names with an * at the end.
 	Shows []string
 	Owns  []string // request headers, in lower case, that it sets itself, so that a configuration must not
-	Asks  []string // headers, as `name: value`, without which the provider answers no request; clients must send them
-	Credentials
+	// Asks are headers, as `name: value`, without which the provider answers no request; clients must send them.
+	Asks        []string
+	Credentials Credentials
 	// Needs reports what a provider entry lacks or must not have, as a *SettingError; nil: nothing can be wrong. No I/O.
 	Needs func(Settings) error
 	// New makes the driver of one provider entry. Its errors say which key is wrong.
@@ -58,7 +59,8 @@ func spec(driver string) (Spec, bool) {
 func New(name string, s Settings) (tokenstore.Driver, error) {
 	known, ok := spec(s.Driver)
 	if !ok {
-		return nil, fmt.Errorf("provider %s: driver %q is unknown: use one of %s", name, s.Driver, strings.Join(Names(), ", "))
+		all := strings.Join(Names(), ", ")
+		return nil, fmt.Errorf("provider %s: driver %q is unknown: use one of %s", name, s.Driver, all)
 	}
 	if err := Needs(s); err != nil {
 		return nil, fmt.Errorf("provider %s: %w", name, err)

@@ -53,11 +53,15 @@ var standard = tables{
 	},
 	refusals: []rule[tokenstore.RefreshClass]{
 		{when{code: codes("invalid_grant")}, tokenstore.RefreshPermanent, rfc6749},
-		{when{code: codes("invalid_token", "token_expired", "token_revoked", "revoked_token")},
-			tokenstore.RefreshPermanent, rfc6750},
+		{
+			when{code: codes("invalid_token", "token_expired", "token_revoked", "revoked_token")},
+			tokenstore.RefreshPermanent, rfc6750,
+		},
 		{when{code: codes("expired_token")}, tokenstore.RefreshPermanent, "RFC 8628 section 3.5"},
-		{when{code: codes("interaction_required", "login_required", "consent_required")},
-			tokenstore.RefreshPermanent, "OpenID Connect Core section 3.1.2.6"},
+		{
+			when{code: codes("interaction_required", "login_required", "consent_required")},
+			tokenstore.RefreshPermanent, "OpenID Connect Core section 3.1.2.6",
+		},
 	},
 	limits: limits{
 		asked: []ask{{"retry-after", time.Second}}, // RFC 9110 section 10.2.3
@@ -66,8 +70,11 @@ var standard = tables{
 			{"x-rate-limit-remaining", "x-rate-limit-reset"},
 		},
 		fields: []ask{
-			{"retry_after", time.Second}, {"retry_after_seconds", time.Second}, {"retry_after_ms", time.Millisecond},
-			{"reset_after_seconds", time.Second}, {"reset_at", 0},
+			{"retry_after", time.Second},
+			{"retry_after_seconds", time.Second},
+			{"retry_after_ms", time.Millisecond},
+			{"reset_after_seconds", time.Second},
+			{"reset_at", 0},
 		},
 	},
 }
@@ -78,8 +85,9 @@ var rfcFaults = exact{
 }
 
 // unjudged are the first rows for a token endpoint's answer that grants nothing: who gives it has not judged the
-// credential, or does not say so surely. Pages, and the errors of frameworks and gateways, come before, during and after
-// a grant; of a 5xx only RFC 6749's own words, and a bare status of who passed nothing on, prove that there was none.
+// credential, or does not say so surely. Pages, and the errors of frameworks and gateways, come before, during and
+// after a grant; of a 5xx only RFC 6749's own words, and a bare status of who passed nothing on, prove that there was
+// none.
 var unjudged = []rule[tokenstore.RefreshClass]{
 	{when{from: 300, below: 400}, tokenstore.RefreshMisconfigured, "RFC 9110 section 15.4: it points elsewhere"},
 	{when{from: 500, foreign: true}, tokenstore.RefreshUnknown, rfc6749},
@@ -88,11 +96,16 @@ var unjudged = []rule[tokenstore.RefreshClass]{
 	{when{from: 500, exact: exact{"temporarily_unavailable"}}, tokenstore.RefreshTransient, rfc6749},
 	{when{status: []int{503}, noCode: true, body: passedOn}, tokenstore.RefreshUnknown, "gateways that are named there"},
 	{when{status: []int{503}, noCode: true}, tokenstore.RefreshTransient, "RFC 9110 section 15.6.4"},
-	{when{status: []int{521, 523, 525, 526}, noCode: true}, tokenstore.RefreshTransient,
-		"Cloudflare docs, 5xx errors: the origin was not reached"},
+	{
+		when{status: []int{521, 523, 525, 526}, noCode: true},
+		tokenstore.RefreshTransient,
+		"Cloudflare docs, 5xx errors: the origin was not reached",
+	},
 	{when{from: 500}, tokenstore.RefreshUnknown, rfc6749},
-	{when{status: []int{http.StatusTooManyRequests, http.StatusRequestTimeout, http.StatusProxyAuthRequired}},
-		tokenstore.RefreshTransient, "RFC 9110 section 15.5, RFC 6585 section 4"},
+	{
+		when{status: []int{http.StatusTooManyRequests, http.StatusRequestTimeout, http.StatusProxyAuthRequired}},
+		tokenstore.RefreshTransient, "RFC 9110 section 15.5, RFC 6585 section 4",
+	},
 }
 
 // unknownWords are the last rows: the configuration's faults, and words that nobody knows.
@@ -110,8 +123,8 @@ var unknownWords = []rule[tokenstore.RefreshClass]{
 // clientClosed is the status that nginx and Envoy's kin note when who asked has left: the grant may have got through.
 const clientClosed = 499
 
-// passedOn is found in the 503 of gateways that answer so, too, when the request had gone out and no answer came in time
-// or the connection broke.
+// passedOn is found in the 503 of gateways that answer so, too, when the request had gone out and no answer came in
+// time or the connection broke.
 var passedOn = regexp.MustCompile(`(?i)upstream connect error or disconnect/reset before headers|` +
 	`upstream request timeout|` + // Envoy
 	`^\s*{\s*"message"\s*:\s*"Service Unavailable"\s*}\s*$|` + // AWS's HTTP APIs after 30 s

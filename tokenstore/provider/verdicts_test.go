@@ -102,8 +102,13 @@ func (c corner) response(status int) tokenstore.Response {
 func corners(t *testing.T) []corner {
 	t.Helper()
 	out := []corner{
-		{}, {challenge: "invalid_token"}, {challenge: "insufficient_scope"},
-		{body: "<html>"}, {body: " <!doctype html>"}, {body: "{}"}, {body: "[]"},
+		{},
+		{challenge: "invalid_token"},
+		{challenge: "insufficient_scope"},
+		{body: "<html>"},
+		{body: " <!doctype html>"},
+		{body: "{}"},
+		{body: "[]"},
 	}
 	for _, w := range corpus(t, "codes") {
 		out = append(out, corner{code: w}, corner{kind: w})
