@@ -24,7 +24,7 @@ var acme = provider.Spec{
 		Headers: []string{"acme-card"}, QueryKeys: []string{"acme-ticket"}, Protocols: []string{"acme-key."},
 		Payers: []string{"acme-payer"}, Organisations: []string{"acme-org"},
 	},
-	Needs: func(s provider.Settings) error {
+	Needs: func(s provider.Settings) *provider.SettingError {
 		if s.AuthStyle == "none" {
 			return &provider.SettingError{Key: "auth_style", Rule: "must show the client to acme"}
 		}

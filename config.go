@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -47,8 +46,7 @@ func known() config.Known {
 }
 
 func needs(p config.Provider) (key, rule string) {
-	var wrong *provider.SettingError
-	if errors.As(provider.Needs(settings(p)), &wrong) {
+	if wrong := provider.Needs(settings(p)); wrong != nil {
 		return wrong.Key, wrong.Rule
 	}
 	return "", ""

@@ -115,7 +115,7 @@ var google = tables{
 		{when{status: []int{401}, word: codes("permission_denied")}, forbidden, "google/rpc/code.proto"},
 	},
 	refusals: []rule[tokenstore.RefreshClass]{
-		{when{code: codes("invalid_rapt")}, tokenstore.RefreshPermanent, "Google Workspace help, session control"},
+		{when{code: codes("invalid_rapt")}, tokenstore.RefreshPermanent, "support.google.com/a/answer/9368756"},
 		// Under INVALID_ARGUMENT.
 		{when{text: says("token has been expired or revoked")}, tokenstore.RefreshPermanent, googleOAuth},
 	},
@@ -128,7 +128,7 @@ var google = tables{
 
 var copilot = tables{
 	rules: []rule[verdict]{
-		{when{status: []int{401}, word: codes("model_not_supported")}, forbidden, "VS Code Copilot Chat"},
+		{when{status: []int{401}, word: codes("model_not_supported")}, forbidden, "github/copilot-cli issue 639"},
 	},
 	limits: limits{
 		asked: []ask{
@@ -161,7 +161,7 @@ var openRouter = tables{
 		// A smaller request would not get it.
 		{
 			when{status: []int{402}, like: regexp.MustCompile(`(?i)fewer max_tokens|can only afford`)},
-			forbidden, "OpenRouter docs, Errors and debugging",
+			forbidden, "QwenLM/qwen-code issue 73",
 		},
 	},
 	limits: limits{
@@ -178,12 +178,20 @@ var tokenEndpoints = tables{refusals: []rule[tokenstore.RefreshClass]{
 		when{code: codes("refresh_token_not_found", "refresh_token_already_used", "session_expired", "session_not_found")},
 		tokenstore.RefreshPermanent, "Supabase docs, Auth error codes",
 	},
-	{when{text: says("refresh_token is invalid")}, tokenstore.RefreshPermanent, "Atlassian, under unauthorized_client"},
+	{when{text: says("refresh_token is invalid")}, tokenstore.RefreshPermanent, unsourced}, // with unauthorized_client
 	{when{code: codes(
 		"expired_refresh_token", "revoked_refresh_token", "grant_expired", "grant_revoked", "session_terminated",
 	)}, tokenstore.RefreshPermanent, unsourced},
-	{when{exact: exact{"incorrect_client_credentials"}}, tokenstore.RefreshMisconfigured, "GitHub docs, OAuth app errors"},
-	{when{exact: exact{"bad_client_secret", "invalid_client_id"}}, tokenstore.RefreshMisconfigured, "Slack API docs"},
+	{
+		when{exact: exact{"incorrect_client_credentials"}},
+		tokenstore.RefreshMisconfigured,
+		"GitHub docs, Troubleshooting OAuth app access token request errors",
+	},
+	{
+		when{exact: exact{"bad_client_secret", "invalid_client_id"}},
+		tokenstore.RefreshMisconfigured,
+		"Slack API docs, oauth.v2.access",
+	},
 	{when{exact: exact{"bad_client_id", "invalid_client_secret"}}, tokenstore.RefreshMisconfigured, unsourced},
 }}
 

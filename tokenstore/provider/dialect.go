@@ -55,11 +55,12 @@ var gravity = []verdict{blocked, broke, rejected, forbidden, misconfigured, onTh
 // skeleton is what a status means when its answer says nothing that is known: the last rows of every dialect.
 var skeleton = []rule[verdict]{
 	{when{status: []int{401}}, rejected, "RFC 9110 section 15.5.2"},
-	{when{status: []int{402}}, broke, "RFC 9110 section 15.5.3"},
+	{when{status: []int{402}}, broke, "answers/anthropic/402-billing.txt"},
 	{when{status: []int{403}, page: true}, onTheWay, "answers/*/403-html.txt"},
 	{when{status: []int{403}}, forbidden, "RFC 9110 section 15.5.4"},
 	{when{status: []int{429}}, limited, "RFC 6585 section 4"},
-	{when{status: []int{503, 529}}, overloaded, "RFC 9110 section 15.6.4"},
+	{when{status: []int{503}}, overloaded, "RFC 9110 section 15.6.4"},
+	{when{status: []int{529}}, overloaded, "answers/anthropic/529-overloaded.txt"},
 	{when{from: 500}, faulty, "RFC 9110 section 15.6"},
 	{when{}, wrongRequest, "RFC 9110 section 15.5"},
 }
@@ -98,7 +99,7 @@ func (e said) name() string {
 	return e.kind
 }
 
-// bodyTells are the statuses at which a body may change the verdict.
+// bodyTells are the statuses at which a body is read, since it may change the verdict.
 var bodyTells = []int{400, 401, 402, 403, 429}
 
 // Classify implements tokenstore.Driver.

@@ -145,6 +145,7 @@ func TestARecordIsCheckedForWhatItsTypeNeeds(t *testing.T) {
 		{"client credentials without secret", driverOAuth2, tokenstore.Record{Kind: tokenstore.KindClientCredentials, ClientID: "c"}, "client_secret", true},
 		{"oauth2 with an anthropic type", driverOAuth2, tokenstore.Record{Kind: tokenstore.KindClaudeCode, AccessToken: s}, "type", false},
 		{"no type", driverOAuth2, tokenstore.Record{AccessToken: s}, "type", false},
+		{"a refresh token, and no endpoint for it", driverAPIKey, tokenstore.Record{Kind: tokenstore.KindOAuthRefresh, RefreshToken: s}, "", false},
 		{"static key", driverAPIKey, tokenstore.Record{Kind: tokenstore.KindAPIKey, APIKey: s}, "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -5,7 +5,7 @@ import "github.com/tokenward/tokenward/tokenstore"
 // The driver for any token endpoint of RFC 6749. Errors are read in the shapes of RFC 6749, RFC 6750 and OpenAI's API.
 var oauth2Spec = Spec{
 	Name: "oauth2", Kinds: plainKinds, Shows: everyoneShows, Credentials: compatibleCredentials,
-	Needs: func(s Settings) error {
+	Needs: func(s Settings) *SettingError {
 		if s.TokenURL == "" {
 			return &SettingError{"token_url", "must be given for the oauth2 driver"}
 		}

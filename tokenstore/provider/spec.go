@@ -20,8 +20,9 @@ type Spec struct {
 	// Asks are headers, as `name: value`, without which the provider answers no request; clients must send them.
 	Asks        []string
 	Credentials Credentials
-	// Needs reports what a provider entry lacks or must not have, as a *SettingError; nil: nothing can be wrong. No I/O.
-	Needs func(Settings) error
+	// Needs reports what a provider entry lacks or must not have for this driver, nil if nothing. A nil func: it never
+	// does. No I/O.
+	Needs func(Settings) *SettingError
 	// New makes the driver of one provider entry. Its errors say which key is wrong.
 	New func(Settings) (tokenstore.Driver, error)
 }
@@ -62,8 +63,8 @@ func New(name string, s Settings) (tokenstore.Driver, error) {
 		all := strings.Join(Names(), ", ")
 		return nil, fmt.Errorf("provider %s: driver %q is unknown: use one of %s", name, s.Driver, all)
 	}
-	if err := Needs(s); err != nil {
-		return nil, fmt.Errorf("provider %s: %w", name, err)
+	if wrong := Needs(s); wrong != nil {
+		return nil, fmt.Errorf("provider %s: %w", name, wrong)
 	}
 	d, err := known.New(s)
 	if err != nil {
@@ -72,8 +73,8 @@ func New(name string, s Settings) (tokenstore.Driver, error) {
 	return d, nil
 }
 
-// Needs reports what a provider entry lacks for its driver, as a *SettingError.
-func Needs(s Settings) error {
+// Needs reports what a provider entry lacks or must not have for its driver; nil: nothing.
+func Needs(s Settings) *SettingError {
 	if known, ok := spec(s.Driver); ok && known.Needs != nil {
 		return known.Needs(s)
 	}

@@ -42,7 +42,8 @@ var acmeDialect = newDialect(
 	func(ref tokenstore.Refusal) map[string]any { return map[string]any{"acme": refusalText(ref)} },
 	tables{
 		rules: []rule[verdict]{
-			{when{status: []int{418}, code: codes("napping")}, overloaded, "docs/drivers.md"},
+			{when{status: []int{402}, code: codes("napping")}, overloaded, "docs/drivers.md"},
+			{when{status: []int{418}}, overloaded, "docs/drivers.md"},
 			{when{status: []int{403}, code: codes("token_expired")}, forbidden, "docs/drivers.md"},
 			{when{status: []int{200}}, broke, "docs/drivers.md"},
 		},
@@ -60,11 +61,13 @@ func TestADriversOwnRowsComeFirstThenEveryonesThenTheStatus(t *testing.T) {
 		status int
 		class  tokenstore.Class
 	}{
-		"napping: come back":           {418, tokenstore.ClassOverloaded},
+		"napping: come back":           {402, tokenstore.ClassOverloaded},
+		"awake: pay":                   {402, tokenstore.ClassBilling},
 		"token_expired: of the plan":   {403, tokenstore.ClassForbidden},
 		"token_revoked: as others say": {403, tokenstore.ClassTokenRejected},
 		"account_disabled: graver":     {403, tokenstore.ClassAccountBlocked},
-		"awake: odd":                   {418, tokenstore.ClassRequestFault},
+		"odd: by the status":           {418, tokenstore.ClassOverloaded},
+		"odd: by nothing":              {419, tokenstore.ClassRequestFault},
 		"odd: words":                   {401, tokenstore.ClassTokenRejected},
 		"fine: accepted":               {200, tokenstore.ClassOK},
 	} {
@@ -206,5 +209,20 @@ func TestNoRowBlamesAnAccountForAPartOfAMessage(t *testing.T) {
 	}
 	if partial < 5 {
 		t.Errorf("%d rows look at parts", partial)
+	}
+}
+
+// A row that looks into the body would wait in vain where none is read.
+func TestNoRowWantsABodyThatIsNeverRead(t *testing.T) {
+	for d := range dialects(t) {
+		for _, r := range d.rules {
+			wants := r.code != nil || r.word != nil || r.text != nil || r.like != nil || r.exact != nil
+			read := len(r.status) > 0 && !slices.ContainsFunc(r.status, func(status int) bool {
+				return !slices.Contains(bodyTells, status)
+			})
+			if wants && !read {
+				t.Errorf("status %v: %v, of %s", r.status, r.means, r.source)
+			}
+		}
 	}
 }

@@ -53,10 +53,9 @@ var standard = tables{
 	},
 	refusals: []rule[tokenstore.RefreshClass]{
 		{when{code: codes("invalid_grant")}, tokenstore.RefreshPermanent, rfc6749},
-		{
-			when{code: codes("invalid_token", "token_expired", "token_revoked", "revoked_token")},
-			tokenstore.RefreshPermanent, rfc6750,
-		},
+		{when{code: codes("invalid_token")}, tokenstore.RefreshPermanent, rfc6750},
+		{when{code: codes("token_expired", "token_revoked")}, tokenstore.RefreshPermanent, "Slack API docs, oauth.v2.access"},
+		{when{code: codes("revoked_token")}, tokenstore.RefreshPermanent, unsourced},
 		{when{code: codes("expired_token")}, tokenstore.RefreshPermanent, "RFC 8628 section 3.5"},
 		{
 			when{code: codes("interaction_required", "login_required", "consent_required")},
@@ -93,8 +92,8 @@ var unjudged = []rule[tokenstore.RefreshClass]{
 	{when{from: 500, foreign: true}, tokenstore.RefreshUnknown, rfc6749},
 	{when{from: 500, exact: exact{"invalid_grant"}}, tokenstore.RefreshPermanent, rfc6749},
 	{when{from: 500, exact: rfcFaults}, tokenstore.RefreshMisconfigured, rfc6749},
-	{when{from: 500, exact: exact{"temporarily_unavailable"}}, tokenstore.RefreshTransient, rfc6749},
-	{when{status: []int{503}, noCode: true, body: passedOn}, tokenstore.RefreshUnknown, "gateways that are named there"},
+	{when{from: 500, exact: exact{"temporarily_unavailable"}}, tokenstore.RefreshTransient, "RFC 6749 section 4.1.2.1"},
+	{when{status: []int{503}, noCode: true, body: passedOn}, tokenstore.RefreshUnknown, "the gateways named at passedOn"},
 	{when{status: []int{503}, noCode: true}, tokenstore.RefreshTransient, "RFC 9110 section 15.6.4"},
 	{
 		when{status: []int{521, 523, 525, 526}, noCode: true},
