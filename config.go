@@ -30,11 +30,26 @@ func loadConfig(file string) (*config.Config, error) {
 	if file == "" {
 		file = defaultFile
 	}
-	c, err := config.Load(file, config.Known{Drivers: provider.Names(), DefaultURL: provider.DefaultURL, Clusters: envoy.OwnClusters(), Hidden: hidden()}, os.LookupEnv)
+	c, err := config.Load(file, known(), os.LookupEnv)
 	if err != nil {
 		return nil, cli.Usagef("%w", err)
 	}
 	return c, nil
+}
+
+// known is what a configuration may refer to.
+func known() config.Known {
+	return config.Known{
+		Drivers: provider.Names(), DefaultURL: provider.DefaultURL, Owns: provider.Owns, Needs: needs,
+		Clusters: envoy.OwnClusters(), Hidden: hidden(),
+	}
+}
+
+func needs(p config.Provider) (key, rule string) {
+	if wrong := provider.Needs(settings(p)); wrong != nil {
+		return wrong.Key, wrong.Rule
+	}
+	return "", ""
 }
 
 func settings(p config.Provider) provider.Settings {
@@ -118,7 +133,7 @@ func envoyConfig(c *config.Config) envoy.Config {
 		RetryBodyLimit: c.Envoy.RetryBodyLimit, MaxHeap: c.Envoy.MaxHeap, UploadTimeout: c.Envoy.UploadTimeout,
 		MaxConnections: uint32(c.Envoy.MaxConnections), //nolint:gosec // a million at most
 		ExtProc:        c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "",
-		ForwardHeaders:    append(provider.RequestHeaders(), provider.LimitHeaders()...),
+		ForwardHeaders:    provider.ShownHeaders(),
 		CredentialHeaders: provider.CredentialHeaders(), HiddenHeaders: hidden(), ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
 	}
 	if x := c.ExtProc; x.Connect != "" {

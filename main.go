@@ -16,6 +16,7 @@ import (
 	"github.com/tokenward/tokenward/cli"
 	"github.com/tokenward/tokenward/config"
 	"github.com/tokenward/tokenward/envoy"
+	"github.com/tokenward/tokenward/tokenstore/provider"
 )
 
 // Set by the linker.
@@ -43,7 +44,7 @@ func root() *cobra.Command {
 	}
 	c.SetFlagErrorFunc(wrongFlag)
 	c.AddCommand(serveCommand(), runCommand(), initCommand(), checkCommand(), envoyCommand(), versionCommand())
-	c.AddCommand(cli.Commands(openSession)...)
+	c.AddCommand(cli.Commands(openSession, provider.Kinds()...)...)
 	asUsage(c)
 	return c
 }

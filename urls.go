@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tokenward/tokenward/config"
+	"github.com/tokenward/tokenward/tokenstore/provider"
 )
 
 // urls are where a gateway of this machine answers.
@@ -29,8 +30,8 @@ func urlsOf(c *config.Config) urls {
 func tryLine(c *config.Config, gateway string) string {
 	r := c.Routes[0]
 	words := []string{"curl", "-i"}
-	if driver := c.Providers[c.Pools[c.Upstreams[r.Upstreams[0]].Pool].Provider].Driver; driver == "anthropic" {
-		words = append(words, "-H 'anthropic-version: 2023-06-01'")
+	for _, header := range provider.Asks(c.Providers[c.Pools[c.Upstreams[r.Upstreams[0]].Pool].Provider].Driver) {
+		words = append(words, "-H '"+header+"'")
 	}
 	if !slices.Contains(r.Hosts, "*") {
 		words = append(words, "-H 'Host: "+strings.ReplaceAll(r.Hosts[0], "*", "any")+"'")

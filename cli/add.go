@@ -41,7 +41,7 @@ func (a *app) add() *cobra.Command {
 	n.flags(c)
 	f := c.Flags()
 	f.StringVar(&n.provider, "provider", "", "provider of the configuration (required for a new account)")
-	f.StringVar(&n.kind, "type", "", "oauth_refresh, client_credentials, api_key, ANTHROPIC_OAUTH, CLAUDE_CODE (required for a new account)")
+	f.StringVar(&n.kind, "type", "", strings.Join(a.kinds, ", ")+" (required for a new account)")
 	f.StringVar(&n.refreshToken, "refresh-token-file", "", "file with the refresh token, - for standard input")
 	f.StringVar(&n.clientSecret, "client-secret-file", "", "file with the client secret, - for standard input")
 	f.StringVar(&n.apiKey, "api-key-file", "", "file with the API key, - for standard input")

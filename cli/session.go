@@ -35,13 +35,14 @@ type Open func(ctx context.Context, configFile string, withStore bool) (*Session
 // app is what the commands share.
 type app struct {
 	open   Open
+	kinds  []string // record types, for help
 	config string
 	output string
 }
 
-// Commands returns `accounts` and `status`.
-func Commands(open Open) []*cobra.Command {
-	a := &app{open: open}
+// Commands returns `accounts` and `status`. kinds are the record types that `accounts add` names in its help.
+func Commands(open Open, kinds ...string) []*cobra.Command {
+	a := &app{open: open, kinds: kinds}
 	cmds := []*cobra.Command{a.accounts(), a.status()}
 	for _, c := range cmds {
 		c.PersistentFlags().StringVarP(&a.config, "config", "c", "", "configuration file (default ./tokenward.yaml)")

@@ -22,6 +22,18 @@ var testKnown = Known{
 		}
 		return ""
 	},
+	Owns: func(driver string) []string {
+		if driver == "anthropic" {
+			return []string{"anthropic-beta"}
+		}
+		return nil
+	},
+	Needs: func(p Provider) (key, rule string) {
+		if p.Driver == "oauth2" && p.TokenURL == "" {
+			return "token_url", "must be given for the oauth2 driver"
+		}
+		return "", ""
+	},
 }
 
 // lines are for messages: two files that mean the same differ in them.

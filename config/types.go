@@ -130,12 +130,14 @@ type Host struct {
 // Log is the service's own log.
 type Log struct{ Level, Format string }
 
-// Known is what the configuration may refer to: the drivers that exist and the usual URL of their provider.
+// Known is what the configuration may refer to: the drivers that exist, and what each of them knows.
 type Known struct {
 	Drivers    []string
-	DefaultURL func(driver string) string
-	Clusters   []string // Envoy clusters that are not upstreams
-	Hidden     []string // headers of answers that clients do not see unless a route reveals them
+	DefaultURL func(driver string) string          // the usual URL of its provider, "": none
+	Owns       func(driver string) []string        // headers, in lower case, that it sets itself
+	Needs      func(p Provider) (key, rule string) // a key of the entry that is wrong for its driver, "": none
+	Clusters   []string                            // Envoy clusters that are not upstreams
+	Hidden     []string                            // headers of answers that clients do not see unless a route reveals them
 }
 
 func defaults() *Config {

@@ -17,8 +17,8 @@ func (k *checker) checkProviders() {
 			k.bad(p.line, path+".driver", p.Driver, "is no driver", meant(p.Driver, k.known.Drivers, "use one of "+strings.Join(k.known.Drivers, ", ")))
 			k.absent[name] = true
 		}
-		if p.Driver == "oauth2" && p.TokenURL == "" {
-			k.bad(p.line, path+".token_url", "", "must be given for the oauth2 driver", "")
+		if key, rule := k.known.Needs(p); key != "" {
+			k.bad(p.line, path+"."+key, "", rule, "")
 		}
 		if p.Proxy != "" {
 			u, err := url.Parse(p.Proxy)

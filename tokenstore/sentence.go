@@ -16,7 +16,7 @@ func (s AccountStatus) newCredential() string {
 		first = "get a new client secret from the provider"
 	case record.KindAPIKey:
 		first = "get a new key from the provider"
-	case record.KindOAuthRefresh, record.KindAnthropicOAuth, record.KindClaudeCode:
+	default: // all others have a refresh token
 	}
 	return first + ", then `" + s.credentialCommand() + "`"
 }
@@ -27,7 +27,7 @@ func (s AccountStatus) credentialCommand() string {
 		return s.command("add", "--client-secret-file", "-")
 	case record.KindAPIKey:
 		return s.command("add", "--api-key-file", "-")
-	case record.KindOAuthRefresh, record.KindAnthropicOAuth, record.KindClaudeCode:
+	default: // all others have a refresh token
 	}
 	return s.command("add", "--refresh-token-file", "-")
 }

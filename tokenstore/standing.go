@@ -125,12 +125,9 @@ func remarks(r record.Record, d Driver, pools map[string]PoolConfig) []string {
 		out = append(out, "a new credential was given at "+f.Since.UTC().Format(time.RFC3339)+
 			" and has not been exchanged yet: the former one is kept until then")
 	}
-	switch r.Kind {
-	case record.KindOAuthRefresh, record.KindAnthropicOAuth, record.KindClaudeCode:
-		if r.RefreshToken.IsZero() {
-			out = append(out, fmt.Sprintf("there is nothing to refresh with: its type is %s and refresh_token is missing: it serves until its access token ends", r.Kind))
-		}
-	case record.KindClientCredentials, record.KindAPIKey:
+	if r.Kind.Refreshes() && r.RefreshToken.IsZero() {
+		out = append(out, fmt.Sprintf("there is nothing to refresh with: its type is %s and refresh_token is missing: "+
+			"it serves until its access token ends", r.Kind))
 	}
 	if strange := StrangePools(r, pools); len(strange) > 0 {
 		out = append(out, "it does not serve everywhere: "+strings.Join(strange, ", "))

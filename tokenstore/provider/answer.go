@@ -38,7 +38,7 @@ func readAnswer(body []byte) (a answer, readable bool) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
 	if bytes.HasPrefix(body, []byte("{")) || bytes.HasPrefix(body, []byte("[")) {
 		err := json.NewDecoder(bytes.NewReader(body)).Decode(&a) // whatever comes after it
-		var mismatch *json.UnmarshalTypeError                    // a key of another type, say a scope given as a list, spoils no grant
+		var mismatch *json.UnmarshalTypeError                    // a scope given as a list, say, spoils no grant
 		return a, err == nil || errors.As(err, &mismatch)
 	}
 	if bytes.ContainsAny(body, " <>\"{}\n") { // a page, not a form
@@ -67,10 +67,10 @@ func readAnswer(body []byte) (a answer, readable bool) {
 func parseAnswer(r request, status int, h http.Header, body []byte) (tokenstore.Grant, error) {
 	a, readable := readAnswer(body)
 	if status >= 300 || a.AccessToken == "" { // whatever else a success says: this grant was given
-		p := a.problem()
-		class := refusalClass(r, reply{status, p, readable, body})
+		p := a.problem(r.refusals)
+		class := refusalClass(r.refusals, reply{status, p, body})
 		if p.message == "" {
-			p.message = meaning(status, class, readable)
+			p.message = explain(status, class, readable)
 		}
 		return tokenstore.Grant{}, &tokenstore.RefreshError{
 			Class: class, Status: status, Code: clean(p.code, r.record), Message: clean(p.message, r.record),
@@ -95,13 +95,13 @@ type problem struct {
 	message string
 }
 
-func (a answer) problem() problem {
+func (a answer) problem(rows []rule[tokenstore.RefreshClass]) problem {
 	words := cmp.Or(a.Description, a.Message, a.Msg, a.Detail)
 	p := problem{message: words}
 	switch string(a.Error) {
 	case "", "null", `""`:
 		for _, v := range []any{a.ErrorCode, a.Code, a.Status} {
-			if w, _ := v.(string); among(deadWords, w) { // what else stands there proves nothing
+			if w, _ := v.(string); dead(rows, w) { // what else stands there proves nothing
 				p.code = w
 			}
 		}

@@ -12,11 +12,15 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-func parsed(status int, h http.Header, body string, permanent func(int, string) bool) (tokenstore.Grant, *tokenstore.RefreshError) {
+// parsed is how a driver takes an answer of its token endpoint; nil: one that knows none of its own words.
+func parsed(status int, h http.Header, body string, d *dialect) (tokenstore.Grant, *tokenstore.RefreshError) {
+	if d == nil {
+		d = plainDialect
+	}
 	if h == nil {
 		h = http.Header{}
 	}
-	g, err := parseAnswer(request{record: fullRecord(), lifetime: time.Hour, permanent: permanent}, status, h, []byte(body))
+	g, err := parseAnswer(request{record: fullRecord(), askGrant: askGrant{lifetime: time.Hour}, refusals: d.refusals}, status, h, []byte(body))
 	var e *tokenstore.RefreshError
 	if err != nil && !errors.As(err, &e) {
 		panic("an error of another type: " + err.Error()) // a broken contract of the driver, not a finding of one case
@@ -36,7 +40,7 @@ func TestARefusalOfTheTokenEndpointGetsItsClass(t *testing.T) {
 		status int
 		body   string
 		want   tokenstore.RefreshClass
-		words  func(int, string) bool
+		words  *dialect
 	}{
 		{"invalid_grant", 400, `{"error":"invalid_grant","error_description":"Refresh token not found or invalid"}`, permanent, nil},
 		{"invalid_grant with a description of another type", 400, `{"error":"invalid_grant","error_description":{"a":1}}`, permanent, nil},
@@ -49,7 +53,7 @@ func TestARefusalOfTheTokenEndpointGetsItsClass(t *testing.T) {
 		{"temporarily_unavailable", 400, `{"error":"temporarily_unavailable"}`, transient, nil},
 		{"server_error", 500, `{"error":"server_error"}`, unknown, nil},
 		{"request timeout", 408, ``, transient, nil},
-		{"rate limit", 429, `{"type":"error","error":{"type":"rate_limit_error","message":"m"}}`, transient, anthropicPermanent},
+		{"rate limit", 429, `{"type":"error","error":{"type":"rate_limit_error","message":"m"}}`, transient, anthropicDialect},
 		{"bad gateway page", 502, `<html></html>`, unknown, nil},
 		{"gateway timeout", 504, ``, unknown, nil},
 		{"internal error without words", 500, `{}`, unknown, nil},
@@ -60,8 +64,8 @@ func TestARefusalOfTheTokenEndpointGetsItsClass(t *testing.T) {
 		{"empty 400", 400, ``, transient, nil},
 		{"unknown words", 400, `{"error":"not_in_the_mood"}`, transient, nil},
 		{"redirect", 302, ``, misconfigured, nil},
-		{"anthropic: unknown refresh token", 404, `{"type":"error","error":{"type":"not_found_error","message":"m"}}`, permanent, anthropicPermanent},
-		{"anthropic: revoked", 401, `{"type":"error","error":{"type":"authentication_error","message":"m"}}`, permanent, anthropicPermanent},
+		{"anthropic: unknown refresh token", 404, `{"type":"error","error":{"type":"not_found_error","message":"m"}}`, permanent, anthropicDialect},
+		{"anthropic: revoked", 401, `{"type":"error","error":{"type":"authentication_error","message":"m"}}`, permanent, anthropicDialect},
 		{"not anthropic: 404 is a wrong path", 404, `{"type":"error","error":{"type":"not_found_error","message":"m"}}`, transient, nil},
 		{"openai: reused", 401, `{"error":{"message":"m","type":"invalid_request_error","param":null,"code":"refresh_token_reused"}}`, permanent, nil},
 		{"openai: expired", 401, `{"error":{"code":"refresh_token_expired"}}`, permanent, nil},
@@ -161,7 +165,7 @@ func FuzzParseAnswer(f *testing.F) {
 		if status < 200 {
 			return // no final status
 		}
-		g, e := parsed(status, http.Header{"Retry-After": {retry}}, body, anthropicPermanent)
+		g, e := parsed(status, http.Header{"Retry-After": {retry}}, body, anthropicDialect)
 		switch {
 		case e == nil && (status >= 300):
 			t.Fatalf("status %d grants a token", status)

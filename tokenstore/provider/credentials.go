@@ -2,61 +2,79 @@ package provider
 
 import "slices"
 
-// What clients of the supported providers, and of gateways in front of them, send as credentials of their own. None
-// of it may reach a provider beside our token: it would be judged there, or pay there.
-
-// credentialHeaders also stand for every name that ends in -NAME, and for spellings with _ instead of -:
-// x-goog-api-key, xi-api-key and X_API_KEY are an api-key too.
-var credentialHeaders = []string{
-	"authorization", "proxy-authorization", "x-authorization", "authorization-auxiliary", "authorization-token", "auth",
-	"api-key", "x-api-key", "apikey", "api-token", "api-secret", "x-key", "x-token",
-	"access-key", "access-token", "auth-key", "auth-token", "x-auth-token", "bearer-token", "id-token", "refresh-token",
-	"security-token", "session-token", "user-token", "github-token", "private-token",
-	"accesstoken", "authtoken", "jwt",
-	"client-secret", "proxy-secret", "secret-key", "virtual-key", "rapidapi-key", "jwt-assertion", "password",
-	"subscription-key", "subscription-token", "functions-key", "sas-key", "sas-token",
-	"cookie", "cookie2",
+// Credentials are what clients of a driver's provider send as credentials of their own, or to choose who pays. None of
+// it may reach a provider beside our token: it would be judged there, or pay there. All names are in lower case, with
+// -.
+type Credentials struct {
+	Headers   []string // request headers, besides those that are removed for every provider
+	QueryKeys []string // query keys besides the names of the headers; case, _ for -, and a $ in front make no difference
+	// Protocols are WebSocket subprotocols in which browsers send a key: with a dot at the end it begins the value,
+	// without one the value comes next in the list.
+	Protocols []string
+	// Payers are request headers that choose whose organisation, project or account is billed. An answer's are hidden.
+	Payers        []string
+	Organisations []string // further headers of answers that name whose account served
 }
 
-// payerHeaders choose whose organisation, project or account is billed.
-var payerHeaders = []string{
-	"openai-organization", "openai-project", "chatgpt-account-id",
-	"x-goog-user-project", "x-goog-iam-authority-selector", "x-hf-bill-to",
+// What clients of any provider, and of gateways, send. Headers also stand for every name that ends in -NAME, and for
+// spellings with _ instead of -: x-goog-api-key, xi-api-key and X_API_KEY are an api-key too.
+var anyCredentials = Credentials{
+	Headers: []string{
+		"authorization", "proxy-authorization", "x-authorization", "authorization-auxiliary", "authorization-token", "auth",
+		"api-key", "x-api-key", "apikey", "api-token", "api-secret", "x-key", "x-token",
+		"access-key", "access-token", "auth-key", "auth-token", "x-auth-token", "bearer-token", "id-token", "refresh-token",
+		"security-token", "session-token", "user-token", "github-token", "private-token",
+		"accesstoken", "authtoken", "jwt",
+		"client-secret", "proxy-secret", "secret-key", "virtual-key", "rapidapi-key", "jwt-assertion", "password",
+		"subscription-key", "subscription-token", "functions-key", "sas-key", "sas-token",
+		"cookie", "cookie2",
+	},
+	QueryKeys: []string{"key", "token", "oauth-token", "single-use-token"},
+	Protocols: []string{"token", "bearer", "authorization"},
+	Organisations: []string{
+		"x-organization-id", "x-org-id", "x-project-id", "x-account-id", "x-user-id",
+	},
 }
 
-// organisationHeaders are answers' headers that name the organisation, project or account that served, besides those
-// that clients could choose it by.
-var organisationHeaders = []string{
-	"anthropic-organization-id", "anthropic-workspace-id", "openai-organization-id", "openai-project-id",
-	"x-openai-organization", "x-openai-project", "x-organization-id", "x-org-id", "x-project-id", "x-account-id",
-	"x-groq-organization-id", "x-goog-project-id", "x-ms-subscription-id", "x-ms-tenant-id",
-	"x-hf-account-id", "x-user-id",
-}
-
-// credentialQueryKeys are query keys besides the names of the headers. Case, _ for -, and a $ in front make no
-// difference.
-var credentialQueryKeys = []string{
-	"key", "token", "oauth-token", "single-use-token", "ocp-apim-subscription-key", "x-goog-api-key",
-	"xi-api-key",
-	"x-amz-credential", "x-amz-security-token", "x-amz-signature", "user-project",
-}
-
-// credentialProtocols are WebSocket subprotocols in which browsers send a key: with a dot at the end it begins the
-// value, without one the value comes next in the list.
-var credentialProtocols = []string{
-	"openai-insecure-api-key.", "openai-organization.", "openai-project.", "token", "bearer", "authorization",
+// compatibleCredentials are those of the providers that oauth2 and api_key reach: OpenAI, Google, Azure, AWS,
+// ElevenLabs, Hugging Face, Groq.
+var compatibleCredentials = Credentials{
+	QueryKeys: []string{
+		"ocp-apim-subscription-key", "x-goog-api-key", "xi-api-key",
+		"x-amz-credential", "x-amz-security-token", "x-amz-signature", "user-project",
+	},
+	Protocols: []string{"openai-insecure-api-key.", "openai-organization.", "openai-project."},
+	Payers: []string{
+		"openai-organization", "openai-project", "chatgpt-account-id",
+		"x-goog-user-project", "x-goog-iam-authority-selector", "x-hf-bill-to",
+	},
+	Organisations: []string{
+		"openai-organization-id", "openai-project-id", "x-openai-organization", "x-openai-project",
+		"x-groq-organization-id", "x-goog-project-id", "x-ms-subscription-id", "x-ms-tenant-id", "x-hf-account-id",
+	},
 }
 
 // CredentialHeaders lists the request headers that are removed from what clients send; names that end in -NAME and
 // spellings with _ are meant too. A driver's own headers are set later and stay.
-func CredentialHeaders() []string { return slices.Concat(credentialHeaders, payerHeaders) }
+func CredentialHeaders() []string {
+	return union(union(anyCredentials.Headers, func(s Spec) []string { return s.Credentials.Headers }), payers)
+}
 
 // OrganisationHeaders lists the answers' headers that say whose account served. They do not concern clients.
-func OrganisationHeaders() []string { return slices.Concat(organisationHeaders, payerHeaders) }
+func OrganisationHeaders() []string {
+	return union(union(anyCredentials.Organisations, func(s Spec) []string { return s.Credentials.Organisations }), payers)
+}
+
+func payers(s Spec) []string { return s.Credentials.Payers }
 
 // CredentialQueryKeys lists the query keys that are removed from what clients send: in lower case, with -.
-func CredentialQueryKeys() []string { return slices.Concat(CredentialHeaders(), credentialQueryKeys) }
+func CredentialQueryKeys() []string {
+	keys := slices.Concat(CredentialHeaders(), anyCredentials.QueryKeys)
+	return union(keys, func(s Spec) []string { return s.Credentials.QueryKeys })
+}
 
 // CredentialProtocols lists the WebSocket subprotocols that are removed from what clients offer. One that ends in a
 // dot is the beginning of a value; after the others the next value is removed as well.
-func CredentialProtocols() []string { return slices.Clone(credentialProtocols) }
+func CredentialProtocols() []string {
+	return union(anyCredentials.Protocols, func(s Spec) []string { return s.Credentials.Protocols })
+}

@@ -159,7 +159,7 @@ func TestNothingLetsTheTransportRewindAGrant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := e.build(t.Context(), request{grant: "refresh_token", style: "params", record: fullRecord()})
+	req, err := e.build(t.Context(), request{grant: "refresh_token", askGrant: askGrant{style: "params"}, record: fullRecord()})
 	if err != nil {
 		t.Fatal(err)
 	}

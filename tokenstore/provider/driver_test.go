@@ -13,6 +13,13 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
+// The drivers' names, as configurations give them.
+const (
+	driverAnthropic = "anthropic"
+	driverOAuth2    = "oauth2"
+	driverAPIKey    = "api_key"
+)
+
 // fullRecord has a value in every secret field, each with characters that encodings change.
 func fullRecord() tokenstore.Record {
 	return tokenstore.Record{
@@ -98,7 +105,7 @@ func TestHeadersCarryOneCredentialOnly(t *testing.T) {
 			t.Errorf("%s, %s: %s", c.driver, c.kind, diff)
 		}
 		for _, h := range d.Headers(r) {
-			if h.Merge && !slices.Contains(RequestHeaders(), h.Name) {
+			if h.Merge && !slices.Contains(ShownHeaders(), h.Name) {
 				t.Errorf("%s is merged, but not among the headers that Envoy must show", h.Name)
 			}
 		}
@@ -138,6 +145,7 @@ func TestARecordIsCheckedForWhatItsTypeNeeds(t *testing.T) {
 		{"client credentials without secret", driverOAuth2, tokenstore.Record{Kind: tokenstore.KindClientCredentials, ClientID: "c"}, "client_secret", true},
 		{"oauth2 with an anthropic type", driverOAuth2, tokenstore.Record{Kind: tokenstore.KindClaudeCode, AccessToken: s}, "type", false},
 		{"no type", driverOAuth2, tokenstore.Record{AccessToken: s}, "type", false},
+		{"a refresh token, and no endpoint for it", driverAPIKey, tokenstore.Record{Kind: tokenstore.KindOAuthRefresh, RefreshToken: s}, "", false},
 		{"static key", driverAPIKey, tokenstore.Record{Kind: tokenstore.KindAPIKey, APIKey: s}, "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -27,21 +27,16 @@ const maxAnswer = 1 << 20
 // endpoint makes grant requests for one provider entry.
 type endpoint struct {
 	url    string // "": the driver's own
-	style  string
-	json   bool
 	client *http.Client
 }
 
 // request is one grant to ask for.
 type request struct {
-	url       string
-	json      bool
-	style     string // params, header, none
-	grant     string // grant_type
-	record    tokenstore.Record
-	headers   map[string]string
-	lifetime  time.Duration                      // when the answer does not say; 0: endless
-	permanent func(status int, code string) bool // the provider's own words for a dead credential
+	askGrant
+	url      string
+	grant    string // grant_type
+	record   tokenstore.Record
+	refusals []rule[tokenstore.RefreshClass] // what an answer without a grant means
 }
 
 func newEndpoint(s Settings) (*endpoint, error) {
@@ -69,14 +64,10 @@ func newEndpoint(s Settings) (*endpoint, error) {
 			return nil, fmt.Errorf("reading ca_file: %s holds no certificate", s.CAFile)
 		}
 	}
-	e := &endpoint{url: s.TokenURL, style: s.AuthStyle, json: s.Body == "json", client: &http.Client{
+	return &endpoint{url: s.TokenURL, client: &http.Client{
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-	if e.style == "" {
-		e.style = "params"
-	}
-	return e, nil
+	}}, nil
 }
 
 // once hides everything from net/http that would let it rewind and send a body again.
@@ -110,9 +101,12 @@ func (e *sentError) Unwrap() error { return e.error }
 // try makes the grant request. Its error is a *tokenstore.RefreshError when there was an answer, else the transport's.
 func (e *endpoint) try(ctx context.Context, r request) (tokenstore.Grant, error) {
 	var sent atomic.Bool
-	req, err := e.build(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}), r)
+	trace := &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}
+	req, err := e.build(httptrace.WithClientTrace(ctx, trace), r)
 	if err != nil {
-		return tokenstore.Grant{}, &tokenstore.RefreshError{Class: tokenstore.RefreshMisconfigured, Message: "the token endpoint's URL cannot be used"}
+		return tokenstore.Grant{}, &tokenstore.RefreshError{
+			Class: tokenstore.RefreshMisconfigured, Message: "the token endpoint's URL cannot be used",
+		}
 	}
 	resp, err := e.client.Do(req)
 	switch {
@@ -124,16 +118,15 @@ func (e *endpoint) try(ctx context.Context, r request) (tokenstore.Grant, error)
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil && resp.StatusCode < 300 {
-		return tokenstore.Grant{}, &tokenstore.RefreshError{Class: tokenstore.RefreshUnknown, Status: resp.StatusCode, Message: clean("reading the answer: "+transportWords(err), r.record)}
+		return tokenstore.Grant{}, &tokenstore.RefreshError{
+			Class: tokenstore.RefreshUnknown, Status: resp.StatusCode,
+			Message: clean("reading the answer: "+transportWords(err), r.record),
+		}
 	}
 	return parseAnswer(r, resp.StatusCode, resp.Header, body)
 }
 
 func (e *endpoint) build(ctx context.Context, r request) (*http.Request, error) {
-	target := r.url
-	if e.url != "" {
-		target = e.url
-	}
 	params := grantParams(r)
 	var body []byte
 	kind := "application/x-www-form-urlencoded"
@@ -147,7 +140,7 @@ func (e *endpoint) build(ctx context.Context, r request) (*http.Request, error) 
 		}
 		body = []byte(form.Encode())
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, once{bytes.NewReader(body)})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url, once{bytes.NewReader(body)})
 	if err != nil {
 		return nil, err
 	}
@@ -164,8 +157,8 @@ func (e *endpoint) build(ctx context.Context, r request) (*http.Request, error) 
 	return req, nil
 }
 
-// clean cuts a text to 256 characters, takes presented secrets out of it, and what steers a terminal or a reader's eye: control
-// characters (C0, DEL, C1), direction marks and other invisible ones.
+// clean cuts a text to 256 characters, takes presented secrets out of it, and what steers a terminal or a reader's
+// eye: control characters (C0, DEL, C1), direction marks and other invisible ones.
 func clean(s string, r tokenstore.Record) string {
 	for _, p := range planted(r) {
 		s = tokenstore.Redact(s, p)

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// errorOf reads an error body: {"error":{"type":…,"code":…,"message":…}} of OpenAI and Anthropic, Google's with status and
-// details, RFC 6749's {"error":"…","error_description":"…"}, RFC 9457's, and objects without any "error" around them. A value of
-// another type than expected loses itself only.
+// errorOf reads an error body: {"error":{"type":…,"code":…,"message":…}} of OpenAI and Anthropic, Google's with status
+// and details, RFC 6749's {"error":"…","error_description":"…"}, RFC 9457's, and objects without any "error" around
+// them. A value of another type than expected loses itself only.
 func errorOf(body []byte) said {
 	var top map[string]any
 	if json.Unmarshal(body, &top) != nil {
@@ -26,7 +26,10 @@ func errorOf(body []byte) said {
 			}
 		}
 	}
-	e := said{code: word(o, "code", "status"), kind: word(o, "type"), message: first(o, "message", "detail", "error_description", "title")}
+	e := said{
+		code: word(o, "code", "status"), kind: word(o, "type"),
+		message: first(o, "message", "detail", "error_description", "title"),
+	}
 	details, _ := o["details"].([]any)
 	for _, d := range details { // google.rpc.ErrorInfo says it more precisely
 		if info, ok := d.(map[string]any); ok {

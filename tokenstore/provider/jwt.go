@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/tokenward/tokenward/tokenstore"
 )
 
 const (
@@ -15,15 +13,6 @@ const (
 	shortestHint  = 10 * time.Second // what is shorter, or past, tells of a wrong clock rather than of a token's end
 	longestHint   = 100 * 365 * 24 * time.Hour
 )
-
-// Lifespan implements tokenstore.Estimator: an access token that is a JWT tells its end.
-func (b base) Lifespan(r tokenstore.Record) time.Duration {
-	from := r.ObtainedAt
-	if from.IsZero() {
-		from = time.Now()
-	}
-	return jwtLife(reveal(b.Token(r)), from)
-}
 
 // jwtLife is how long a JWT lives from an instant on (RFC 7519 sections 4.1.4 and 4.1.6); 0: it is none, or says
 // nothing of use. Its signature is not checked, so it is a hint and no more.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -12,13 +13,17 @@ const reachTimeout = 10 * time.Second
 
 // tokenURLs are the token endpoints that a provider entry's accounts may be refreshed at.
 func tokenURLs(s Settings) []string {
-	switch {
-	case s.TokenURL != "":
+	if s.TokenURL != "" {
 		return []string{s.TokenURL}
-	case s.Driver == driverAnthropic:
-		return []string{anthropicTokenURL, claudeCodeTokenURL}
 	}
-	return nil
+	known, _ := spec(s.Driver)
+	var out []string
+	for _, k := range known.Kinds {
+		if k.TokenURL != "" && !slices.Contains(out, k.TokenURL) {
+			out = append(out, k.TokenURL)
+		}
+	}
+	return out
 }
 
 // Reached is what a token endpoint answered to a question without a grant.
@@ -41,9 +46,11 @@ func Reach(ctx context.Context, name string, s Settings) []Reached {
 		status, why, err := e.reach(ctx, url)
 		switch {
 		case err != nil:
-			err = fmt.Errorf("reaching the token endpoint of provider %s: %w: check token_url, proxy, ca_file and the network", name, err)
+			err = fmt.Errorf("reaching the token endpoint of provider %s: %w: "+
+				"check token_url, proxy, ca_file and the network", name, err)
 		case why != "":
-			err = fmt.Errorf("reaching the token endpoint of provider %s: %s answers %d: %s: correct token_url", name, url, status, why)
+			err = fmt.Errorf("reaching the token endpoint of provider %s: %s answers %d: %s: "+
+				"correct token_url", name, url, status, why)
 		}
 		out = append(out, Reached{URL: url, Status: status, Err: err})
 	}

@@ -37,7 +37,7 @@ func TestA5xxSaysOnlyInTheWordsOfTheRFCThatNoGrantWasProcessed(t *testing.T) {
 		"upstream connect error or disconnect/reset before headers. reset reason: overflow": unknown,
 	} {
 		for _, status := range []int{500, 501, 502, 503, 504, 520, 521, 524, 529, 599} {
-			_, e := parsed(status, nil, body, anthropicPermanent)
+			_, e := parsed(status, nil, body, anthropicDialect)
 			if status == 521 && strings.HasPrefix(body, "upstream") {
 				continue // not Envoy's
 			}
@@ -102,7 +102,7 @@ func TestADeadGrantIsRecognizedHoweverItIsWrittenAndWhereverItStands(t *testing.
 }
 
 func TestEveryWordForADeadGrantIsOne(t *testing.T) {
-	for _, word := range append(deadWords, "BAD_REFRESH_TOKEN", "invalid-refresh-token") {
+	for _, word := range corpus(t, "dead grants") {
 		for shape, body := range map[string]string{
 			"text":      fmt.Sprintf(`{"error":%q,"error_description":"m"}`, word),
 			"code":      fmt.Sprintf(`{"error":{"code":%q,"message":"m","type":"invalid_request_error"}}`, word),

@@ -18,22 +18,24 @@ func bearer(s tokenstore.Secret) tokenstore.Header {
 	return tokenstore.Header{Name: "authorization", Value: "Bearer " + s.Reveal()}
 }
 
-// longestToken bounds what goes into a request header, in bytes. Envoy takes 60 KiB of headers in all unless it is told otherwise
-// (max_request_headers_kb) and fails a request that a longer token does not fit into; real tokens have at most a few.
+// longestToken bounds what goes into a request header, in bytes. Envoy takes 60 KiB of headers in all unless it is
+// told otherwise (max_request_headers_kb) and fails a request that a longer token does not fit into; real tokens have
+// at most a few.
 const longestToken = 16 << 10
 
-// sendable reports a token that no request header can carry. Envoy would answer every request that gets it with an empty
-// 500. Bearer tokens are less than visible ASCII (RFC 6750 section 2.1), keys may be anything of it.
+// sendable reports a token that no request header can carry. Envoy would answer every request that gets it with an
+// empty 500. Bearer tokens are less than visible ASCII (RFC 6750 section 2.1), keys may be anything of it.
 func sendable(key string, token tokenstore.Secret) error {
 	t := token.Reveal()
 	if len(t) > longestToken || strings.ContainsFunc(t, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return &tokenstore.RecordError{Key: key, Rule: "must be printable ASCII without spaces or line breaks, at most 16 KiB: nothing else fits into a request header"}
+		return &tokenstore.RecordError{Key: key, Rule: "must be printable ASCII without spaces or line breaks, " +
+			"at most 16 KiB: nothing else fits into a request header"}
 	}
 	return nil
 }
 
-// grantParams is the body of a grant request (RFC 6749 sections 4.4 and 6). Client authentication goes into it with style
-// params, and the client id alone with style none.
+// grantParams is the body of a grant request (RFC 6749 sections 4.4 and 6). Client authentication goes into it with
+// style params, and the client id alone with style none.
 func grantParams(r request) map[string]string {
 	p := map[string]string{"grant_type": r.grant}
 	if r.grant == "refresh_token" {

@@ -152,12 +152,6 @@ func Flaw(r Record) error {
 	return nil
 }
 
-// Refreshes reports whether accounts of this kind get their access tokens with a refresh token.
-func (k Kind) Refreshes() bool {
-	switch k {
-	case KindOAuthRefresh, KindAnthropicOAuth, KindClaudeCode:
-		return true
-	case KindClientCredentials, KindAPIKey:
-	}
-	return false
-}
+// Refreshes reports whether accounts of this kind get their access tokens with a refresh token. So do the kinds that a
+// driver brings along.
+func (k Kind) Refreshes() bool { return k != "" && k != KindClientCredentials && k != KindAPIKey }

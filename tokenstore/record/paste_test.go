@@ -132,6 +132,7 @@ func TestARecordsFlawNamesItsKey(t *testing.T) {
 		"the access token twice":        {Record{Kind: KindClaudeCode, RefreshToken: NewSecret("at"), AccessToken: NewSecret("at")}, "refresh_token"},
 		"client secret":                 {Record{Kind: KindClientCredentials, ClientSecret: NewSecret("a\x00b")}, "client_secret"},
 		"key":                           {Record{Kind: KindAPIKey, APIKey: NewSecret(`"sk"`)}, "api_key"},
+		"of a driver's own type":        {Record{Kind: "ACME_LOGIN", RefreshToken: NewSecret("a b")}, "refresh_token"},
 		"a refresh token that is idle":  {Record{Kind: KindAPIKey, APIKey: NewSecret("sk"), RefreshToken: NewSecret("a b")}, ""},
 		"nothing, and so nothing wrong": {Record{Kind: KindOAuthRefresh}, ""},
 	} {
