@@ -19,6 +19,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/api"
 )
 
 //go:embed openapi.yaml
@@ -99,7 +101,7 @@ func (s *Server) mux(reg *prometheus.Registry) *http.ServeMux {
 		m.HandleFunc(path, wrongMethod("GET"))
 	}
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, http.StatusOK, map[string]string{"status": "ok"})
+		write(w, http.StatusOK, api.Health{Status: "ok"})
 	})
 	m.HandleFunc("GET /readyz", s.readyz)
 	metrics := promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg})
@@ -139,9 +141,9 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	} else if why = s.tokens.Degraded(); len(why) > 0 {
 		text = "degraded"
 	}
-	answer := map[string]any{"status": text}
-	if len(why) > 0 && (!s.cfg.Exposed || s.authorised(r)) {
-		answer["reasons"] = why
+	answer := api.Readiness{Status: text}
+	if !s.cfg.Exposed || s.authorised(r) {
+		answer.Reasons = why
 	}
 	write(w, status, answer)
 }

@@ -118,6 +118,14 @@ func accountID(s string) (tokenstore.AccountID, error) {
 	return id, nil
 }
 
+// whenAt is when for a time of the admin API.
+func whenAt(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return when(*t)
+}
+
 func when(t time.Time) string {
 	if t.IsZero() {
 		return "-"

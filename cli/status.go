@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tokenward/tokenward/api"
 )
 
 // watchEvery is how often status --watch looks; tests are less patient.
@@ -140,9 +142,7 @@ func askReady(ctx context.Context, s *Session) (ready bool, reasons string, err 
 		return false, "", err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	var why struct {
-		Reasons []string `json:"reasons"`
-	}
+	var why api.Readiness
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&why); err != nil {
 		return false, "", fmt.Errorf("asking the service whether it is ready: its answer cannot be read: %w", err)
 	}
