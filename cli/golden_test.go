@@ -22,7 +22,7 @@ func TestWhatIsPrintedAsJSON(t *testing.T) {
 		fmt.Fprintf(&out, "# status, problems: %t\n%s\n", problems, shown(t, &app{output: "json"}, ofEveryKind(), problems))
 	}
 	const path = "testdata/json.golden"
-	if *update {
+	if *rewrite {
 		if err := os.WriteFile(path, []byte(out.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
