@@ -18,6 +18,7 @@ type over struct {
 	replace bool   // those that are there
 	force   bool   // those that accounts copy moved to another store
 	without string // why none of them: the command brings no credential
+	paste   bool   // the command is about single secrets: an access token is not to make matters worse
 }
 
 // errExists marks the refusal of an account that is there.
@@ -53,6 +54,9 @@ func (s *Session) put(cmd *cobra.Command, ctx context.Context, id tokenstore.Acc
 		}
 		if err := s.fits(tried, old.record, next); err != nil {
 			return next, err
+		}
+		if err := s.needless(id, old.record, next); err != nil && o.paste && !o.force {
+			return next, fmt.Errorf("%s: %w", tried, err)
 		}
 		if err := s.mayHave(cmd, ctx, id, old.record, next); err != nil {
 			return next, fmt.Errorf("%s: %w", tried, err)
