@@ -3,14 +3,12 @@ package admin
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tokenward/tokenward/api"
+	"github.com/tokenward/tokenward/tlsfile"
 )
 
 //go:embed openapi.yaml
@@ -36,7 +35,8 @@ type Config struct {
 	CertFile     string // with KeyFile: TLS
 	KeyFile      string
 	ClientCAFile string
-	MetricsAuth  bool // /metrics needs the token too
+	Files        *tlsfile.Files // reads these files again; nil: they are read once
+	MetricsAuth  bool           // /metrics needs the token too
 	// Exposed: others than this machine reach Listen. Why the service is not ready, which names accounts, is then for
 	// callers with the token alone.
 	Exposed bool
@@ -54,7 +54,7 @@ type Server struct {
 	token    string
 	sessions sessions
 	jobs     *jobs
-	tls      *tls.Config // nil: plain HTTP. Not the http.Server's field, which that one fills by itself
+	tls      *tlsfile.Server // nil: plain HTTP
 	http     *http.Server
 	listener net.Listener // nil until the address is bound
 	waiting  context.CancelFunc
@@ -73,7 +73,7 @@ func New(cfg Config, t Tokens, reg *prometheus.Registry, log *zap.Logger) (*Serv
 		ReadHeaderTimeout: headWithin, ReadTimeout: requestWithin, WriteTimeout: answerWithin, IdleTimeout: idleFor,
 	}
 	if cfg.CertFile != "" {
-		if s.tls, err = serverTLS(cfg); err != nil {
+		if s.tls, err = cfg.Files.Server("admin.tls", cfg.CertFile, cfg.KeyFile, cfg.ClientCAFile); err != nil {
 			return nil, err
 		}
 	}
@@ -178,7 +178,7 @@ func (s *Server) listen(ctx context.Context) (l net.Listener, err error) {
 	}
 	l = &bounded{Listener: l, most: mostConnections}
 	if s.tls != nil {
-		l = tls.NewListener(l, s.tls)
+		l = tls.NewListener(l, s.tls.Config(nil))
 	}
 	return l, nil
 }
@@ -229,24 +229,4 @@ func (s *Server) Stop(ctx context.Context) error {
 	<-s.served
 	s.jobs.stop()
 	return err
-}
-
-func serverTLS(cfg Config) (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("loading admin.tls: %w", err)
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
-	if cfg.ClientCAFile == "" {
-		return c, nil
-	}
-	pem, err := os.ReadFile(cfg.ClientCAFile)
-	if err != nil {
-		return nil, fmt.Errorf("loading admin.tls.client_ca_file: %w", err)
-	}
-	c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	if !c.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("loading admin.tls.client_ca_file: %s holds no certificate", cfg.ClientCAFile)
-	}
-	return c, nil
 }

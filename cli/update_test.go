@@ -71,7 +71,9 @@ func TestAnUpdateThroughEverythingThatCanStandInItsWay(t *testing.T) {
 		},
 		"a write that did not arrive": {
 			func(s *shell, _ func(func(*tokenstore.Record)), _ func()) {
-				s.Before = func(op string, _ tokenstore.AccountID) error { return ifOp(op, "swap", func() error { return errLost }) }
+				s.Before = func(op string, _ tokenstore.AccountID) error {
+					return ifOp(op, "swap", func() error { return errLost })
+				}
 			}, false, errLost, "acme", 1,
 		},
 		"a lost answer, and another command's write on top": {
@@ -109,7 +111,9 @@ func TestAnUpdateThroughEverythingThatCanStandInItsWay(t *testing.T) {
 			func(s *shell, _ func(func(*tokenstore.Record)), _ func()) { s.Corrupt("a") }, false, tokenstore.ErrUnreadable, "?", 1,
 		},
 		"no record": {
-			func(s *shell, _ func(func(*tokenstore.Record)), _ func()) { _ = s.Memory.Delete(context.Background(), "a", 1) },
+			func(s *shell, _ func(func(*tokenstore.Record)), _ func()) {
+				_ = s.Memory.Delete(context.Background(), "a", 1)
+			},
 			false, tokenstore.ErrNotFound, "", 1,
 		},
 		"deleting": {removes: true, calls: 1},
@@ -128,7 +132,9 @@ func TestAnUpdateThroughEverythingThatCanStandInItsWay(t *testing.T) {
 		},
 		"deleting, and it did not arrive": {
 			func(s *shell, _ func(func(*tokenstore.Record)), _ func()) {
-				s.Before = func(op string, _ tokenstore.AccountID) error { return ifOp(op, "delete", func() error { return errLost }) }
+				s.Before = func(op string, _ tokenstore.AccountID) error {
+					return ifOp(op, "delete", func() error { return errLost })
+				}
 			}, true, errLost, "acme", 1,
 		},
 	} {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tokenward/tokenward/tlsfile"
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
@@ -21,6 +22,7 @@ type Settings struct {
 	Headers   map[string]string // set on every attempt
 	Proxy     string            // egress proxy of token endpoint calls; "": the environment's
 	CAFile    string            // trust anchor of the token endpoint; "": the system's
+	Files     *tlsfile.Files    // reads CAFile again; nil: it is read once
 }
 
 const (
@@ -45,7 +47,7 @@ func RequestHeaders() []string { return []string{betaHeader} }
 
 // New builds the driver for a provider entry.
 func New(name string, s Settings) (tokenstore.Driver, error) {
-	e, err := newEndpoint(s)
+	e, err := newEndpoint(name, s)
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", name, err)
 	}
