@@ -206,8 +206,12 @@ func deletedAndLost(s *shell, id tokenstore.AccountID) error {
 
 func TestEveryCommandTakesALostAnswerOfAWriteThatArrivedForSuccess(t *testing.T) {
 	for _, args := range [][]string{
-		{"add", "a", "--refresh-token-file", "-"}, {"add", "b", "--provider", "p", "--type", "oauth_refresh", "--refresh-token-file", "-"},
-		{"set", "a", "--rpm", "5"}, {"pause", "a"}, {"resume", "a"}, {"remove", "a"},
+		{"add", "a", "--refresh-token-file", "-"},
+		{"add", "b", "--provider", "p", "--type", "oauth_refresh", "--refresh-token-file", "-"},
+		{"set", "a", "--rpm", "5"},
+		{"pause", "a"},
+		{"resume", "a"},
+		{"remove", "a"},
 	} {
 		t.Run(args[0]+" "+args[1], func(t *testing.T) {
 			s := newShell(t)

@@ -49,7 +49,7 @@ func (c Change) run(
 				t.Errorf("%s: %s is told %d times, want %d: %v", when, event, got, n, logs.All())
 			}
 		}
-		if got := gauge(t, reg, "tokenward_tls_files_rejected"); got != rejected {
+		if got := Gauge(t, reg, "tokenward_tls_files_rejected"); got != rejected {
 			t.Errorf("%s: %v files are rejected, want %v", when, got, rejected)
 		}
 	}
@@ -78,8 +78,8 @@ func (c Change) run(
 	check("after all is well again", newer, map[string]int{"tls_files_changed": changes}, 0)
 }
 
-// gauge is the sum of a metric over its labels.
-func gauge(t *testing.T, reg *prometheus.Registry, name string) (sum float64) {
+// Gauge is the sum of a metric over its labels.
+func Gauge(t *testing.T, reg *prometheus.Registry, name string) (sum float64) {
 	t.Helper()
 	families, err := reg.Gather()
 	if err != nil {
