@@ -192,7 +192,8 @@ func openSession(ctx context.Context, file string, withStore bool) (*cli.Session
 		if err := outOfReach(c, storePlaces(c.Store)); err != nil {
 			return nil, err
 		}
-		if b, err = openBackend(ctx, c.Store, nil, operatorsToken(c.Store, os.LookupEnv), zap.NewNop()); err != nil { // what is wrong comes back as an error
+		operator, log := operatorsToken(c.Store, os.LookupEnv), zap.NewNop() // what is wrong comes back as an error
+		if b, err = openBackend(ctx, c.Store, nil, operator, log); err != nil {
 			return nil, err
 		}
 	}

@@ -68,7 +68,8 @@ func openBackend(
 		return sqlite.Open(ctx, sqlite.Config(c.SQLite))
 	}
 	cfg := vault.Config{
-		Address: v.Address, Namespace: v.Namespace, CAFile: v.CAFile, Mount: v.Mount, Prefix: v.Prefix, Poll: v.Poll, Files: files,
+		Address: v.Address, Namespace: v.Namespace, CAFile: v.CAFile, Mount: v.Mount, Prefix: v.Prefix, Poll: v.Poll,
+		Files: files,
 		Auth: vault.Auth{
 			TokenFile: v.Auth.TokenFile, AppRole: (*vault.AppRole)(v.Auth.AppRole), Kubernetes: (*vault.Workload)(v.Auth.Kubernetes),
 			JWT: (*vault.Workload)(v.Auth.JWT), Cert: (*vault.Cert)(v.Auth.Cert),

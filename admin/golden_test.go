@@ -59,7 +59,8 @@ func scripted(ctx context.Context, id tokenstore.AccountID, _ bool) (tokenstore.
 	case "dead":
 		r.Outcome, r.Class, r.Status, r.Error = tokenstore.Failed, tokenstore.RefreshPermanent, 400, "invalid_grant"
 	case "busy":
-		r.Outcome, r.Class, r.Status, r.Retryable, r.Error = tokenstore.Failed, tokenstore.RefreshTransient, 503, true, "overloaded"
+		r.Outcome, r.Class, r.Status = tokenstore.Failed, tokenstore.RefreshTransient, 503
+		r.Retryable, r.Error = true, "overloaded"
 	case "paused":
 		return r, fmt.Errorf("%w: %s", tokenstore.ErrPaused, id)
 	case "slow":

@@ -15,7 +15,9 @@ func writeProblem(w http.ResponseWriter, p api.Problem) {
 }
 
 func fail(w http.ResponseWriter, status int, kind, detail string) {
-	writeProblem(w, api.Problem{Type: "urn:tokenward:" + kind, Title: http.StatusText(status), Status: status, Detail: detail})
+	writeProblem(w, api.Problem{
+		Type: "urn:tokenward:" + kind, Title: http.StatusText(status), Status: status, Detail: detail,
+	})
 }
 
 // failError is the one place that maps the domain's errors to the wire.

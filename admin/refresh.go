@@ -20,7 +20,8 @@ func (s *Server) getRefresh(w http.ResponseWriter, _ *http.Request) {
 	for _, st := range s.tokens.Statuses() {
 		accounts = append(accounts, accountView(st, now))
 	}
-	write(w, http.StatusOK, api.Statuses{Accounts: accounts, Summary: summarise(accounts, func(a api.Account) string { return a.State })})
+	states := summarise(accounts, func(a api.Account) string { return a.State })
+	write(w, http.StatusOK, api.Statuses{Accounts: accounts, Summary: states})
 }
 
 func (s *Server) postRefresh(w http.ResponseWriter, r *http.Request) {

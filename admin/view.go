@@ -12,7 +12,8 @@ func accountView(s tokenstore.AccountStatus, now time.Time) api.Account {
 		ID: string(s.ID), Provider: s.Provider, Type: string(s.Kind), Pools: s.Pools, Tenant: s.Tenant, Labels: s.Labels,
 		State: string(s.State), Routable: s.Routable, Refreshable: s.Refreshable, Reason: s.Reason,
 		ExpiresAt: api.Time(s.ExpiresAt), NextRefreshAt: api.Time(s.NextRefresh), Generation: uint64(s.Generation),
-		Version: uint64(s.Version), Fingerprint: s.Fingerprint, Cooldowns: []api.Cooldown{}, Failovers: s.Failovers, Requests: s.Requests,
+		Version: uint64(s.Version), Fingerprint: s.Fingerprint, Cooldowns: []api.Cooldown{}, Failovers: s.Failovers,
+		Requests: s.Requests,
 	}
 	if a.ExpiresAt != nil {
 		left := int64(s.ExpiresAt.Sub(now) / time.Second)
@@ -29,7 +30,8 @@ func accountView(s tokenstore.AccountStatus, now time.Time) api.Account {
 	}
 	if l := s.Last; l != nil {
 		a.LastRefresh = &api.LastRefresh{
-			At: l.At.UTC(), Trigger: string(l.Trigger), Result: l.Result, Class: string(l.Class), UpstreamStatus: l.Status, Error: l.Error,
+			At: l.At.UTC(), Trigger: string(l.Trigger), Result: l.Result, Class: string(l.Class), UpstreamStatus: l.Status,
+			Error: l.Error,
 		}
 	}
 	return a
@@ -37,9 +39,9 @@ func accountView(s tokenstore.AccountStatus, now time.Time) api.Account {
 
 func resultView(r tokenstore.RefreshResult) api.Result {
 	return api.Result{
-		ID: string(r.ID), Result: string(r.Outcome), GenerationBefore: uint64(r.GenerationBefore), GenerationAfter: uint64(r.GenerationAfter),
-		ExpiresAt: api.Time(r.ExpiresAt), Class: string(r.Class), UpstreamStatus: r.Status, Retryable: r.Retryable, Error: r.Error,
-		DurationMs: r.Duration.Milliseconds(),
+		ID: string(r.ID), Result: string(r.Outcome), GenerationBefore: uint64(r.GenerationBefore),
+		GenerationAfter: uint64(r.GenerationAfter), ExpiresAt: api.Time(r.ExpiresAt), Class: string(r.Class),
+		UpstreamStatus: r.Status, Retryable: r.Retryable, Error: r.Error, DurationMs: r.Duration.Milliseconds(),
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 // unless the record cannot do without, or it comes with a new credential, from the same login.
 func (s *Session) needless(id tokenstore.AccountID, old, next tokenstore.Record) error {
 	now := time.Now()
-	if old.AccessToken.IsZero() || !old.ExpiresAt.After(now) || next.AccessToken.Equal(old.AccessToken) || next.Provider != old.Provider {
+	lives := !old.AccessToken.IsZero() && old.ExpiresAt.After(now)
+	if !lives || next.AccessToken.Equal(old.AccessToken) || next.Provider != old.Provider {
 		return nil
 	}
 	own := old.ExpiresAt.UTC().Format(time.RFC3339)
@@ -24,9 +25,10 @@ func (s *Session) needless(id tokenstore.AccountID, old, next tokenstore.Record)
 	if !alone || d == nil || !d.Refreshable(old) {
 		return nil
 	}
-	if is, _ := tokenstore.Standing(id, old, s.Drivers, s.Pools); is != tokenstore.StateActive && is != tokenstore.StatePaused {
+	is, _ := tokenstore.Standing(id, old, s.Drivers, s.Pools)
+	if is != tokenstore.StateActive && is != tokenstore.StatePaused {
 		return nil
 	}
-	return refusedf("its own access token lives until %s, and the service gets the next one by itself: another in its place "+
-		"may be worth nothing: leave it out (tokenward accounts refresh --force gets a new one), or give --force", own)
+	return refusedf("its own access token lives until %s, and the service gets the next one by itself: another in its "+
+		"place may be worth nothing: leave it out (tokenward accounts refresh --force gets a new one), or give --force", own)
 }

@@ -11,9 +11,11 @@ func TestAnAccessTokenTakesThePlaceOfALivingOneOnlyIfTheRecordNeedsIt(t *testing
 	ago, ahead := time.Now().Add(-time.Hour).Format(time.RFC3339), time.Now().Add(2*time.Hour).Format(time.RFC3339)
 	dead := func(r *tokenstore.Record) {
 		r.Rotation.Last = &tokenstore.Outcome{
-			Result: "failed", Class: tokenstore.RefreshPermanent, Error: "invalid_grant", Fingerprint: tokenstore.Fingerprint("a", r.RefreshToken),
+			Result: "failed", Class: tokenstore.RefreshPermanent, Error: "invalid_grant",
+			Fingerprint: tokenstore.Fingerprint("a", r.RefreshToken),
 		}
 	}
+	paused := func(r *tokenstore.Record) { r.State = tokenstore.Paused }
 	for name, c := range map[string]struct {
 		edit  func(*tokenstore.Record) // of the record that is there
 		flags []string
@@ -21,7 +23,7 @@ func TestAnAccessTokenTakesThePlaceOfALivingOneOnlyIfTheRecordNeedsIt(t *testing
 	}{
 		"it renews itself":                     {nil, nil, ExitRefused},
 		"with an end":                          {nil, []string{"--expires-at", ahead}, ExitRefused},
-		"paused":                               {func(r *tokenstore.Record) { r.State = tokenstore.Paused }, nil, ExitRefused},
+		"paused":                               {paused, nil, ExitRefused},
 		"ended already":                        {nil, []string{"--expires-at", ago}, ExitUsage},
 		"ended already, of a new login":        {nil, []string{"--expires-at", ago, "--refresh-token-file", "rt"}, ExitUsage},
 		"ended already, and all that there is": {noRefreshToken, []string{"--expires-at", ago}, ExitUsage},

@@ -43,12 +43,13 @@ func everyObject(t *testing.T, out *strings.Builder) {
 		"full": func(r *tokenstore.Record) {
 			r.Limits = tokenstore.Limits{RPM: 60}
 			r.Rotation.Last = &tokenstore.Outcome{
-				At: time.Now(), Trigger: tokenstore.TriggerSchedule, Result: "failed", Class: tokenstore.RefreshTransient, Status: 503,
-				Error: "overloaded", Fingerprint: "fp", FailingSince: time.Now(), Refusals: 2, RefusedSince: time.Now(),
+				At: time.Now(), Trigger: tokenstore.TriggerSchedule, Result: "failed", Class: tokenstore.RefreshTransient,
+				Status: 503, Error: "overloaded", Fingerprint: "fp", FailingSince: time.Now(), Refusals: 2, RefusedSince: time.Now(),
 			}
 		},
 		"bare": func(r *tokenstore.Record) {
-			r.Pools, r.Tenant, r.Labels, r.ClientID, r.AccessToken, r.ExpiresAt = nil, "", nil, "", tokenstore.Secret{}, time.Time{}
+			r.Pools, r.Tenant, r.Labels, r.ClientID = nil, "", nil, ""
+			r.AccessToken, r.ExpiresAt = tokenstore.Secret{}, time.Time{}
 			r.Limits.Concurrency = 2
 		},
 		"ended":  func(r *tokenstore.Record) { r.ExpiresAt = time.Now().Add(-time.Hour) },

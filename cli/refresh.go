@@ -179,9 +179,9 @@ func resultsOf(rs []tokenstore.RefreshResult) []api.Result {
 	out := make([]api.Result, len(rs))
 	for i, r := range rs {
 		out[i] = api.Result{
-			ID: string(r.ID), Result: string(r.Outcome), GenerationBefore: uint64(r.GenerationBefore), GenerationAfter: uint64(r.GenerationAfter),
-			ExpiresAt: api.Time(r.ExpiresAt), Class: string(r.Class), UpstreamStatus: r.Status, Retryable: r.Retryable, Error: r.Error,
-			DurationMs: r.Duration.Milliseconds(),
+			ID: string(r.ID), Result: string(r.Outcome), GenerationBefore: uint64(r.GenerationBefore),
+			GenerationAfter: uint64(r.GenerationAfter), ExpiresAt: api.Time(r.ExpiresAt), Class: string(r.Class),
+			UpstreamStatus: r.Status, Retryable: r.Retryable, Error: r.Error, DurationMs: r.Duration.Milliseconds(),
 		}
 	}
 	return out

@@ -30,10 +30,11 @@ var errRemove = errors.New("the record is to be deleted")
 // update stores what change makes of an account's record, and returns what is stored. When somebody else was quicker it
 // loads the record and calls change again. A lost answer of a write that arrived is success.
 //
-// change gets what Load gave, with its error: nil, or one that matches ErrNotFound, ErrDeleted or ErrUnreadable. Its own
-// error ends the update, and nothing is written; errRemove deletes the record.
+// change gets what Load gave, with its error: nil, or one that matches ErrNotFound, ErrDeleted or ErrUnreadable. Its
+// own error ends the update, and nothing is written; errRemove deletes the record.
 func update(
-	ctx context.Context, b tokenstore.Backend, id tokenstore.AccountID, change func(was half, err error) (tokenstore.Record, error),
+	ctx context.Context, b tokenstore.Backend, id tokenstore.AccountID,
+	change func(was half, err error) (tokenstore.Record, error),
 ) (half, error) {
 	doing := "saving"
 	for range tries {
@@ -63,7 +64,9 @@ func update(
 }
 
 // edit changes a record that is there and can be read. The bookkeeping of refreshes stays as it is.
-func edit(ctx context.Context, b tokenstore.Backend, id tokenstore.AccountID, change func(r *tokenstore.Record) error) error {
+func edit(
+	ctx context.Context, b tokenstore.Backend, id tokenstore.AccountID, change func(r *tokenstore.Record) error,
+) error {
 	_, err := update(ctx, b, id, func(was half, err error) (tokenstore.Record, error) {
 		switch {
 		case errors.Is(err, tokenstore.ErrNotFound):

@@ -108,7 +108,8 @@ func TestAnUpdateThroughEverythingThatCanStandInItsWay(t *testing.T) {
 			}, false, tokenstore.ErrDeleted, "acme", 1,
 		},
 		"a record that cannot be read": {
-			func(s *shell, _ func(func(*tokenstore.Record)), _ func()) { s.Corrupt("a") }, false, tokenstore.ErrUnreadable, "?", 1,
+			func(s *shell, _ func(func(*tokenstore.Record)), _ func()) { s.Corrupt("a") },
+			false, tokenstore.ErrUnreadable, "?", 1,
 		},
 		"no record": {
 			func(s *shell, _ func(func(*tokenstore.Record)), _ func()) {

@@ -25,7 +25,8 @@ func reread(t *testing.T, pair, ca string, files *tlsfile.Files) (address string
 		Listen: "tcp://127.0.0.1:0", CertFile: filepath.Join(pair, "tls.crt"), KeyFile: filepath.Join(pair, "tls.key"),
 		ClientCAFile: filepath.Join(ca, "ca.crt"), ClientSANs: []string{"envoy"}, TrailAge: time.Minute, Files: files,
 	}
-	s, err := New(cfg, NewSocket(cfg, zap.NewNop()), &judge{action: tokenstore.Pass}, prometheus.NewRegistry(), zap.NewNop())
+	log := zap.NewNop()
+	s, err := New(cfg, NewSocket(cfg, log), &judge{action: tokenstore.Pass}, prometheus.NewRegistry(), log)
 	if err == nil {
 		err = s.Start(t.Context())
 	}

@@ -81,7 +81,8 @@ func (f *Files) watched() []watched {
 
 var (
 	rejected = prometheus.NewDesc("tokenward_tls_files_rejected",
-		"1: the files as they are now cannot be used, and what they held before is; see the log for why.", []string{"files"}, nil)
+		"1: the files as they are now cannot be used, and what they held before is; see the log for why.",
+		[]string{"files"}, nil)
 	ends = prometheus.NewDesc("tokenward_tls_certificate_expiry_timestamp_seconds",
 		"When the certificate in use ends.", []string{"files"}, nil)
 )
@@ -143,20 +144,24 @@ func (v *Value[T]) look(log *zap.Logger) {
 			v.used = sum(contents)
 			v.current.Store(&made)
 			v.failure.Store(nil)
-			log.Info("TLS files have changed: new connections use them", zap.String("event", "tls_files_changed"), zap.String("files", v.name))
+			log.Info("TLS files have changed: new connections use them", v.event("changed")...)
 			return
 		}
 	}
 	switch was := v.failure.Load(); {
 	case err == nil && was != nil:
 		v.failure.Store(nil)
-		log.Info("TLS files are again as they are in use", zap.String("event", "tls_files_changed"), zap.String("files", v.name))
+		log.Info("TLS files are again as they are in use", v.event("changed")...)
 	case err != nil && (was == nil || *was != err.Error()):
 		said := err.Error()
 		v.failure.Store(&said)
 		log.Warn("TLS files cannot be used as they are now: what they held before stays in use",
-			zap.String("event", "tls_files_rejected"), zap.String("files", v.name), zap.Error(wrong(v.name, err)))
+			append(v.event("rejected"), zap.Error(wrong(v.name, err)))...)
 	}
+}
+
+func (v *Value[T]) event(name string) []zap.Field {
+	return []zap.Field{zap.String("event", "tls_files_"+name), zap.String("files", v.name)}
 }
 
 func (v *Value[T]) measure(out chan<- prometheus.Metric) {

@@ -43,7 +43,8 @@ func TestFilesThatCannotBeUsedAtTheStartAreAnErrorThatNamesThemAndTheRemedy(t *t
 	own := tlsfiletest.NewAuthority(t)
 	one, other := own.Sign("x"), own.Sign("x")
 	dir := tlsfiletest.Change{}.Begin(t, tlsfiletest.Contents{
-		"crt": one.Cert, "key": one.Key, "other": other.Key, "text": []byte("planted-text"), "cut": own.PEM()[:100], "tail": append(own.PEM(), own.PEM()[:100]...),
+		"crt": one.Cert, "key": one.Key, "other": other.Key, "text": []byte("planted-text"),
+		"cut": own.PEM()[:100], "tail": append(own.PEM(), own.PEM()[:100]...),
 	})
 	at := func(name string) string { return filepath.Join(dir, name) }
 	for name, c := range map[string]struct {
@@ -52,7 +53,7 @@ func TestFilesThatCannotBeUsedAtTheStartAreAnErrorThatNamesThemAndTheRemedy(t *t
 	}{
 		"no certificate":    {"none", "key", "", []string{"loading some.tls: ", "none: no such file"}},
 		"no key":            {"crt", "none", "", []string{"loading some.tls: ", "none: no such file"}},
-		"another's key":     {"crt", "other", "", []string{"loading some.tls: ", "crt and ", "are no pair: private key does not match"}},
+		"another's key":     {"crt", "other", "", []string{"loading some.tls: ", "are no pair: private key does not match"}},
 		"no PEM":            {"text", "key", "", []string{"loading some.tls: ", "are no pair: failed to find any PEM data"}},
 		"no authority":      {"crt", "key", "none", []string{"loading some.tls.client_ca_file: ", "none: no such file"}},
 		"no certificate in": {"crt", "key", "key", []string{"loading some.tls.client_ca_file: ", "key holds no certificate"}},

@@ -31,7 +31,8 @@ func (s *Server) Config(verify func(tls.ConnectionState) error) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*s.pair.Get()}, VerifyConnection: verify}
+			c := &tls.Config{MinVersion: tls.VersionTLS12, VerifyConnection: verify}
+			c.Certificates = []tls.Certificate{*s.pair.Get()}
 			if roots := s.clients.Get(); roots != nil {
 				c.ClientCAs, c.ClientAuth = roots, tls.RequireAndVerifyClientCert
 			}

@@ -39,7 +39,9 @@ func Changes() []Change {
 			write(t, dir, Contents{name: next[name][:len(next[name])*2/3]})
 		}},
 		{Name: "empty", do: func(t testing.TB, dir string, next Contents) { write(t, dir, Contents{first(next): nil}) }},
-		{Name: "no PEM", do: func(t testing.TB, dir string, next Contents) { write(t, dir, Contents{first(next): []byte("wrong\n")}) }},
+		{Name: "no PEM", do: func(t testing.TB, dir string, next Contents) {
+			write(t, dir, Contents{first(next): []byte("wrong\n")})
+		}},
 		{Name: "deleted", do: remove},
 		{Name: "a link that leads nowhere", linked: true, do: func(t testing.TB, dir string, _ Contents) {
 			must(t, os.RemoveAll(filepath.Join(dir, "..v1")))

@@ -12,13 +12,15 @@ import (
 	"github.com/tokenward/tokenward/tlsfile"
 )
 
+// Issue makes contents that are in force from the one time to the other, and names them.
+type Issue func(from, to time.Time) (c Contents, name string)
+
+// Start begins something over the files of a folder. inUse says by its name which contents it uses.
+type Start func(t *testing.T, dir string, files *tlsfile.Files) (inUse func() string)
+
 // Run makes every change under something that uses files, and checks what it uses then, what is told, and that it takes
-// good files again after that. start starts it over the files of a folder and returns what says which contents it uses,
-// by the name that next gave them. next makes contents in force from the one time to the other.
-func Run(
-	t *testing.T, next func(from, to time.Time) (c Contents, name string), start func(t *testing.T, dir string, files *tlsfile.Files) (inUse func() string),
-	without ...func(Change) bool,
-) {
+// good files again after that. Changes for which without says so are left out.
+func Run(t *testing.T, next Issue, start Start, without ...func(Change) bool) {
 	t.Helper()
 	for _, c := range Changes() {
 		if slices.ContainsFunc(without, func(skip func(Change) bool) bool { return skip(c) }) {
@@ -28,9 +30,7 @@ func Run(
 	}
 }
 
-func (c Change) run(
-	t *testing.T, next func(from, to time.Time) (Contents, string), start func(*testing.T, string, *tlsfile.Files) func() string,
-) {
+func (c Change) run(t *testing.T, next Issue, start Start) {
 	now := time.Now()
 	good := func() (Contents, string) { return next(now.Add(-time.Hour), now.Add(time.Hour)) }
 	core, logs := observer.New(zap.InfoLevel)

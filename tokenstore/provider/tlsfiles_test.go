@@ -30,14 +30,18 @@ func TestATokenEndpointIsTrustedByTheAuthorityThatTheFileHolds(t *testing.T) {
 	}
 	tlsfiletest.Run(t, next, func(t *testing.T, dir string, files *tlsfile.Files) func() string {
 		var shows atomic.Pointer[tls.Certificate]
-		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, goodAnswer) }))
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, goodAnswer)
+		}))
 		s.Config.ErrorLog = log.New(io.Discard, "", 0) // it would print who does not trust it
-		s.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		s.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+		s.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*shows.Load()}}, nil
-		}}
+		}
 		s.StartTLS()
 		t.Cleanup(s.Close)
-		d := mustDriver(t, Settings{Driver: driverOAuth2, TokenURL: s.URL, CAFile: filepath.Join(dir, "ca.crt"), Files: files})
+		ca := filepath.Join(dir, "ca.crt")
+		d := mustDriver(t, Settings{Driver: driverOAuth2, TokenURL: s.URL, CAFile: ca, Files: files})
 		first := len(all) - 1 // what is issued from here on is of this change
 		return func() (trusted string) {
 			for _, i := range all[first:] {

@@ -21,8 +21,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/vault"
 )
 
-// front is a TLS listener before the real Vault, with a certificate that can be changed. Logins with a certificate, which
-// need a Vault with TLS of its own, it answers with a token of the real one.
+// front is a TLS listener before the real Vault, with a certificate that can be changed. Logins with a certificate,
+// which need a Vault with TLS of its own, it answers with a token of the real one.
 type front struct {
 	*httptest.Server
 	shows  atomic.Pointer[tls.Certificate]
@@ -103,7 +103,8 @@ func TestTheLoginShowsVaultTheCertificateThatTheFilesHold(t *testing.T) {
 		p.shows.Store(&shows)
 		cfg := f.cfg
 		cfg.Address, cfg.CAFile, cfg.Files = p.URL, file(t, "ca", string(own.PEM())), files
-		cfg.Auth = vault.Auth{Cert: &vault.Cert{CertFile: filepath.Join(dir, "tls.crt"), KeyFile: filepath.Join(dir, "tls.key")}}
+		crt, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+		cfg.Auth = vault.Auth{Cert: &vault.Cert{CertFile: crt, KeyFile: key}}
 		b, _ := open(t, cfg)
 		return func() string {
 			p.CloseClientConnections()
