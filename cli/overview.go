@@ -73,11 +73,14 @@ type overview struct {
 	summary  json.RawMessage
 }
 
+// rawStatuses is api.Statuses with its parts as they came, since a newer service may say more than this version knows.
+type rawStatuses struct {
+	Accounts []json.RawMessage `json:"accounts"`
+	Summary  json.RawMessage   `json:"summary"`
+}
+
 func readOverview(raw json.RawMessage) (*overview, error) {
-	var ans struct {
-		Accounts []json.RawMessage `json:"accounts"`
-		Summary  json.RawMessage   `json:"summary"`
-	}
+	var ans rawStatuses
 	err := json.Unmarshal(raw, &ans)
 	o := &overview{all: len(ans.Accounts), states: map[tokenstore.AccountState]int{}, summary: ans.Summary}
 	able, unpaused := map[string]bool{}, map[string]bool{}
@@ -122,7 +125,7 @@ func (o *overview) keepProblems() json.RawMessage {
 	for i, x := range o.accounts {
 		kept[i] = x.raw
 	}
-	raw, _ := json.Marshal(map[string]any{"accounts": kept, "summary": o.summary}) // it came as JSON
+	raw, _ := json.Marshal(rawStatuses{kept, o.summary}) // it came as JSON
 	return raw
 }
 
