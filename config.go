@@ -18,6 +18,7 @@ import (
 	"github.com/tokenward/tokenward/config"
 	"github.com/tokenward/tokenward/envoy"
 	"github.com/tokenward/tokenward/extproc"
+	"github.com/tokenward/tokenward/tlsfile"
 	"github.com/tokenward/tokenward/tokenstore"
 	"github.com/tokenward/tokenward/tokenstore/provider"
 )
@@ -46,23 +47,23 @@ func known() config.Known {
 }
 
 func needs(p config.Provider) (key, rule string) {
-	if wrong := provider.Needs(settings(p)); wrong != nil {
+	if wrong := provider.Needs(settings(p, nil)); wrong != nil {
 		return wrong.Key, wrong.Rule
 	}
 	return "", ""
 }
 
-func settings(p config.Provider) provider.Settings {
+func settings(p config.Provider, files *tlsfile.Files) provider.Settings {
 	return provider.Settings{
 		Driver: p.Driver, TokenURL: p.TokenURL, AuthStyle: p.AuthStyle, Body: p.Body, Replay: p.Replay,
-		Grace: p.Grace, Headers: p.Headers, Proxy: p.Proxy, CAFile: p.CAFile,
+		Grace: p.Grace, Headers: p.Headers, Proxy: p.Proxy, CAFile: p.CAFile, Files: files,
 	}
 }
 
-func drivers(c *config.Config) (map[string]tokenstore.Driver, error) {
+func drivers(c *config.Config, files *tlsfile.Files) (map[string]tokenstore.Driver, error) {
 	out := make(map[string]tokenstore.Driver, len(c.Providers))
 	for name, p := range c.Providers {
-		d, err := provider.New(name, settings(p))
+		d, err := provider.New(name, settings(p, files))
 		if err != nil {
 			return nil, err
 		}
@@ -71,8 +72,9 @@ func drivers(c *config.Config) (map[string]tokenstore.Driver, error) {
 	return out, nil
 }
 
-func domainConfig(c *config.Config) (tokenstore.Config, error) {
-	ds, err := drivers(c)
+// domainConfig is the domain's; files reads what it names again, nil: once.
+func domainConfig(c *config.Config, files *tlsfile.Files) (tokenstore.Config, error) {
+	ds, err := drivers(c, files)
 	if err != nil {
 		return tokenstore.Config{}, err
 	}
@@ -196,7 +198,7 @@ func openSession(ctx context.Context, file string, withStore bool) (*cli.Session
 	if err != nil {
 		return nil, err
 	}
-	t, err := domainConfig(c)
+	t, err := domainConfig(c, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +207,8 @@ func openSession(ctx context.Context, file string, withStore bool) (*cli.Session
 		if err := outOfReach(c, storePlaces(c.Store)); err != nil {
 			return nil, err
 		}
-		if b, err = openBackend(ctx, c.Store, operatorsToken(c.Store, os.LookupEnv), zap.NewNop()); err != nil { // what is wrong comes back as an error
+		operator, log := operatorsToken(c.Store, os.LookupEnv), zap.NewNop() // what is wrong comes back as an error
+		if b, err = openBackend(ctx, c.Store, nil, operator, log); err != nil {
 			return nil, err
 		}
 	}

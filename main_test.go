@@ -24,7 +24,7 @@ func TestTheGraphIsComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	domain, err := domainConfig(c)
+	domain, err := domainConfig(c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ type online struct {
 // checkOnline opens the store and the journal, reads every account and asks every token endpoint for an answer. The
 // error has the exit code of a failure, or of a need for a human.
 func checkOnline(ctx context.Context, c *config.Config, out io.Writer) error {
-	domain, err := domainConfig(c)
+	domain, err := domainConfig(c, nil)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (o *online) fail(what string, err error) {
 }
 
 func (o *online) store(ctx context.Context) {
-	b, err := openBackend(ctx, o.config.Store, tokenstore.Secret{}, zap.NewNop())
+	b, err := openBackend(ctx, o.config.Store, nil, tokenstore.Secret{}, zap.NewNop())
 	if err != nil {
 		o.fail("store", err)
 		return
@@ -188,7 +188,7 @@ func (o *online) journal() {
 
 func (o *online) endpoints(ctx context.Context) {
 	for _, name := range slices.Sorted(maps.Keys(o.config.Providers)) {
-		for _, r := range provider.Reach(ctx, name, settings(o.config.Providers[name])) {
+		for _, r := range provider.Reach(ctx, name, settings(o.config.Providers[name], nil)) {
 			what := "token endpoint of " + name
 			switch {
 			case r.Err != nil:

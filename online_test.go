@@ -39,7 +39,7 @@ routes: { all: { upstreams: [idp] } }
 
 func add(t *testing.T, c *config.Config, id tokenstore.AccountID, edit func(*tokenstore.Record)) {
 	t.Helper()
-	b, err := openBackend(t.Context(), c.Store, tokenstore.Secret{}, zap.NewNop())
+	b, err := openBackend(t.Context(), c.Store, nil, tokenstore.Secret{}, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tokenward/tokenward/config"
+	"github.com/tokenward/tokenward/tlsfile"
 	"github.com/tokenward/tokenward/tokenstore"
 	"github.com/tokenward/tokenward/tokenstore/journal"
 	"github.com/tokenward/tokenward/tokenstore/sqlite"
@@ -58,13 +59,17 @@ func operatorsToken(c config.Store, env func(string) (string, bool)) tokenstore.
 }
 
 // openBackend opens the configured store. In Vault operator, if any, takes the place of the configured login.
-func openBackend(ctx context.Context, c config.Store, operator tokenstore.Secret, log *zap.Logger) (tokenstore.Backend, error) {
+// files reads what is for TLS again, nil: once.
+func openBackend(
+	ctx context.Context, c config.Store, files *tlsfile.Files, operator tokenstore.Secret, log *zap.Logger,
+) (tokenstore.Backend, error) {
 	v := c.Vault
 	if v == nil {
 		return sqlite.Open(ctx, sqlite.Config(c.SQLite))
 	}
 	cfg := vault.Config{
 		Address: v.Address, Namespace: v.Namespace, CAFile: v.CAFile, Mount: v.Mount, Prefix: v.Prefix, Poll: v.Poll,
+		Files: files,
 		Auth: vault.Auth{
 			TokenFile: v.Auth.TokenFile, AppRole: (*vault.AppRole)(v.Auth.AppRole), Kubernetes: (*vault.Workload)(v.Auth.Kubernetes),
 			JWT: (*vault.Workload)(v.Auth.JWT), Cert: (*vault.Cert)(v.Auth.Cert),

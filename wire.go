@@ -22,6 +22,7 @@ import (
 	"github.com/tokenward/tokenward/config"
 	"github.com/tokenward/tokenward/envoy"
 	"github.com/tokenward/tokenward/extproc"
+	"github.com/tokenward/tokenward/tlsfile"
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
@@ -37,7 +38,8 @@ func serve(ctx context.Context, hung <-chan os.Signal, file string, c *config.Co
 		return err
 	}
 	secureProcess(file, log)
-	domain, err := domainConfig(c)
+	files := tlsfile.New(log.Named("tls"))
+	domain, err := domainConfig(c, files)
 	if err != nil {
 		return err
 	}
@@ -52,6 +54,7 @@ func serve(ctx context.Context, hung <-chan os.Signal, file string, c *config.Co
 		debug.SetGCPercent(400) // the heap is small and most garbage is one request's: an eighth less CPU, measured
 	}
 	operators := adminConfig(c)
+	operators.Files = files
 	operators.Succeeds = extproc.Served(ctx, c.ExtProc.Listen) // a rolling restart: the old process drains while this one serves
 	if operators.Succeeds && child != nil {                    // an Envoy that cannot start comes too late to leave the socket alone
 		return fmt.Errorf("listening for Envoy on %s: another tokenward serves there: stop it first, or choose another extproc.listen", c.ExtProc.Listen)
@@ -102,7 +105,7 @@ func serve(ctx context.Context, hung <-chan os.Signal, file string, c *config.Co
 func options(c *config.Config, domain tokenstore.Config, held ports, operators admin.Config, child *envoy.ChildConfig, log *zap.Logger) fx.Option {
 	operators.Bound = held.admin
 	edge := extprocConfig(c)
-	edge.Bound = held.extproc
+	edge.Bound, edge.Files = held.extproc, operators.Files
 	return fx.Options(
 		fx.StopTimeout(stopTimeout),
 		fx.WithLogger(func() fxevent.Logger {
@@ -111,11 +114,12 @@ func options(c *config.Config, domain tokenstore.Config, held ports, operators a
 			l.UseErrorLevel(zap.DebugLevel) // what fails is returned and printed once
 			return l
 		}),
-		fx.Supply(log, domain, edge, operators, c),
+		fx.Supply(log, domain, edge, operators, operators.Files, c),
 		fx.Provide(newRegistry, newMetrics, provideBackend,
 			func(s *tokenstore.Store) extproc.Tokens { return s },
 			func(s *tokenstore.Store, k *extproc.Socket) admin.Tokens { return operated{s, k} },
 		),
+		fx.Invoke(rereadFiles),
 		tokenstore.Module, extproc.Module, admin.Module,
 		envoyChild(child, fx.Invoke(func(*tokenstore.Store, *tokenstore.Renewer, *admin.Server, *extproc.Server) {})),
 	)
@@ -157,10 +161,18 @@ func newMetrics(reg prometheus.Registerer, c *config.Config) *tokenstore.Metrics
 	return tokenstore.NewMetrics(reg, backendName(c.Store), c.Admin.AccountLabel)
 }
 
-func provideBackend(lc fx.Lifecycle, c *config.Config, reg prometheus.Registerer, log *zap.Logger) (tokenstore.Backend, error) {
+// rereadFiles notices certificates that are renewed while the service runs.
+func rereadFiles(lc fx.Lifecycle, reg prometheus.Registerer, files *tlsfile.Files) {
+	reg.MustRegister(files)
+	lc.Append(fx.StartStopHook(files.Start, files.Stop))
+}
+
+func provideBackend(
+	lc fx.Lifecycle, c *config.Config, files *tlsfile.Files, reg prometheus.Registerer, log *zap.Logger,
+) (tokenstore.Backend, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	b, err := openBackend(ctx, c.Store, tokenstore.Secret{}, log.Named("store"))
+	b, err := openBackend(ctx, c.Store, files, tokenstore.Secret{}, log.Named("store"))
 	if err != nil {
 		return nil, err
 	}

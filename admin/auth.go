@@ -149,7 +149,7 @@ func (s *Server) ourHost(host string) bool {
 	name = strings.Trim(name, "[]")
 	configured, _, _ := net.SplitHostPort(s.cfg.Listen)
 	ip := net.ParseIP(name)
-	if c := s.tls; c != nil && (ip != nil || c.Certificates[0].Leaf.VerifyHostname(name) == nil) {
+	if s.tls != nil && (ip != nil || s.tls.Leaf().VerifyHostname(name) == nil) {
 		return true // a page that rebinds its own name would need our certificate to hold it
 	}
 	return name == "localhost" || name == configured || ip != nil && ip.IsLoopback()

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tokenward/tokenward/api"
 )
 
 // contract is the part of openapi.yaml that the tests look at.
@@ -71,7 +73,7 @@ func TestEveryStatusOfARefreshIsDocumented(t *testing.T) {
 
 func TestTheContractsObjectsHaveTheFieldsThatAreSent(t *testing.T) {
 	schemas := servedContract(t).Components.Schemas
-	for name, v := range map[string]any{"Account": Account{}, "Result": Result{}, "Problem": problem{}} {
+	for name, v := range map[string]any{"Account": api.Account{}, "Result": api.Result{}, "Job": api.Job{}, "Problem": api.Problem{}} {
 		sent := map[string]bool{}
 		for f := range reflect.TypeOf(v).Fields() {
 			field, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -94,10 +96,10 @@ func TestAccountAndResultKeepThePromisedFields(t *testing.T) {
 		return strings.Join(names, " ")
 	}
 	for want, v := range map[string]any{
-		"accountId provider type pools tenant labels limits state routable refreshable reason expiresAt expiresInSeconds nextRefreshAt generation version fingerprint cooldowns lastRefresh failovers requests": Account{},
-		"scope until reason":                           Cooldown{},
-		"at trigger result class upstreamStatus error": LastRefresh{},
-		"accountId result generationBefore generationAfter expiresAt class upstreamStatus retryable error durationMs": Result{},
+		"accountId provider type pools tenant labels limits state routable refreshable reason expiresAt expiresInSeconds nextRefreshAt generation version fingerprint cooldowns lastRefresh failovers requests": api.Account{},
+		"scope until reason":                           api.Cooldown{},
+		"at trigger result class upstreamStatus error": api.LastRefresh{},
+		"accountId result generationBefore generationAfter expiresAt class upstreamStatus retryable error durationMs": api.Result{},
 	} {
 		if got := fields(v); got != want {
 			t.Errorf("%T: got %q, want %q", v, got, want)

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"github.com/tokenward/tokenward/api"
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
@@ -164,12 +165,12 @@ func decode[T any](t *testing.T, a answer) T {
 }
 
 // wantProblem checks that the answer is a problem of a kind and returns it.
-func wantProblem(t *testing.T, a answer, status int, kind string) problem {
+func wantProblem(t *testing.T, a answer, status int, kind string) api.Problem {
 	t.Helper()
 	if a.status != status || a.header.Get("Content-Type") != "application/problem+json" {
 		t.Fatalf("got %d %s %s, want problem %d", a.status, a.header.Get("Content-Type"), a.body, status)
 	}
-	p := decode[problem](t, a)
+	p := decode[api.Problem](t, a)
 	if p.Type != "urn:tokenward:"+kind || p.Status != status || p.Title == "" || p.Detail == "" {
 		t.Fatalf("got problem %+v, want kind %s", p, kind)
 	}

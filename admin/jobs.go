@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tokenward/tokenward/api"
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
@@ -41,7 +42,7 @@ type job struct {
 	done  chan struct{}
 
 	mu      sync.Mutex // guards results and ended
-	results []Result
+	results []api.Result
 	ended   time.Time
 }
 
@@ -87,17 +88,19 @@ func (js *jobs) run(j *job, accounts []tokenstore.AccountStatus) {
 	close(j.done)
 }
 
-func resultOf(id tokenstore.AccountID, r tokenstore.RefreshResult, err error) Result {
+func resultOf(id tokenstore.AccountID, r tokenstore.RefreshResult, err error) api.Result {
 	switch {
 	case err == nil:
 		return resultView(r)
 	case errors.Is(err, tokenstore.ErrPaused), errors.Is(err, tokenstore.ErrUnknownAccount):
-		return Result{ID: id, Result: tokenstore.Skipped, Error: err.Error()}
+		return api.Result{ID: string(id), Result: string(tokenstore.Skipped), Error: err.Error()}
 	}
-	return Result{ID: id, Result: tokenstore.Failed, Retryable: true, Error: "no result in time; the refresh goes on"}
+	return api.Result{
+		ID: string(id), Result: string(tokenstore.Failed), Retryable: true, Error: "no result in time; the refresh goes on",
+	}
 }
 
-func (j *job) add(r Result) {
+func (j *job) add(r api.Result) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.results = append(j.results, r)
@@ -112,17 +115,17 @@ func (j *job) running() bool {
 	}
 }
 
-func (j *job) view() map[string]any {
+func (j *job) view() api.Job {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	results := slices.Clone(j.results)
-	slices.SortFunc(results, func(a, b Result) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	slices.SortFunc(results, func(a, b api.Result) int { return strings.Compare(a.ID, b.ID) })
 	if results == nil {
-		results = []Result{}
+		results = []api.Result{}
 	}
-	sum := summarise(results, func(r Result) string { return string(r.Result) })
+	sum := summarise(results, func(r api.Result) string { return r.Result })
 	sum["total"] = j.total
-	return map[string]any{"jobId": j.id, "done": !j.ended.IsZero(), "results": results, "summary": sum}
+	return api.Job{Done: !j.ended.IsZero(), ID: j.id, Results: results, Summary: sum}
 }
 
 func (js *jobs) get(id string) *job {

@@ -12,15 +12,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tokenward/tokenward/api"
 	"github.com/tokenward/tokenward/tokenstore"
 )
-
-type jobAnswer struct {
-	ID      string         `json:"jobId"`
-	Done    bool           `json:"done"`
-	Results []Result       `json:"results"`
-	Summary map[string]int `json:"summary"`
-}
 
 // slowly refreshes after a delay on the bubble's clock, or ends with its context.
 func slowly(d time.Duration) func(context.Context, tokenstore.AccountID, bool) (tokenstore.RefreshResult, error) {
@@ -60,15 +54,15 @@ func TestRefreshAllAnswersResultsInOrderWithASummary(t *testing.T) {
 	s := server(t, f)
 	defer s.jobs.stop()
 	a := send(s, "POST", refreshPath, refreshAll)
-	got := decode[jobAnswer](t, a)
+	got := decode[api.Job](t, a)
 	var order []string
 	for _, r := range got.Results {
-		order = append(order, string(r.ID)+" "+string(r.Result))
+		order = append(order, r.ID+" "+r.Result)
 	}
 	if diff := cmp.Diff([]string{"a fresh", "c failed", "gone skipped", "p skipped"}, order); diff != "" || a.status != 200 || !got.Done {
 		t.Error(a.status, got.Done, diff)
 	}
-	if diff := cmp.Diff(map[string]int{"total": 4, "fresh": 1, "failed": 1, "skipped": 2}, got.Summary); diff != "" {
+	if diff := cmp.Diff(api.Summary{"total": 4, "fresh": 1, "failed": 1, "skipped": 2}, got.Summary); diff != "" {
 		t.Error("summary:", diff)
 	}
 }
@@ -87,7 +81,7 @@ func TestRefreshAllWithoutAccountsIsDone(t *testing.T) {
 	s := server(t, &fakeTokens{})
 	defer s.jobs.stop()
 	a := send(s, "POST", refreshPath, refreshAll)
-	if got := decode[jobAnswer](t, a); a.status != 200 || got.Results == nil || got.Summary["total"] != 0 {
+	if got := decode[api.Job](t, a); a.status != 200 || got.Results == nil || got.Summary["total"] != 0 {
 		t.Errorf("got %d %s", a.status, a.body)
 	}
 }
@@ -108,12 +102,12 @@ func TestRefreshAllThatTakesLongerThanWaitGoesOnAsAJob(t *testing.T) {
 		if a.status != http.StatusAccepted || location != "/api/admin/jobs/"+job.ID || job.ID == "" {
 			t.Fatalf("got %d %s Location %s", a.status, a.body, location)
 		}
-		if got := decode[jobAnswer](t, send(s, "GET", location, "")); got.Done || len(got.Results) != 16 || got.Summary["total"] != 17 || got.Summary["refreshed"] != 16 {
+		if got := decode[api.Job](t, send(s, "GET", location, "")); got.Done || len(got.Results) != 16 || got.Summary["total"] != 17 || got.Summary["refreshed"] != 16 {
 			t.Errorf("progress: %+v", got.Summary)
 		}
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
-		if got := decode[jobAnswer](t, send(s, "GET", location, "")); !got.Done || len(got.Results) != 17 {
+		if got := decode[api.Job](t, send(s, "GET", location, "")); !got.Done || len(got.Results) != 17 {
 			t.Errorf("at the end: %+v", got.Summary)
 		}
 	})
@@ -139,7 +133,7 @@ func TestAJobGoesOnWhenTheCallerLeaves(t *testing.T) {
 		send(s, "POST", refreshPath, refreshAll, func(r *http.Request) { *r = *r.WithContext(ctx) })
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if got := s.jobs.last.view()["summary"].(map[string]int); got["refreshed"] != 3 {
+		if got := s.jobs.last.view().Summary; got["refreshed"] != 3 {
 			t.Errorf("summary: %v", got)
 		}
 	})
@@ -201,7 +195,7 @@ func TestAnAccountWithoutResultInTimeDoesNotHoldTheJob(t *testing.T) {
 		j := s.jobs.start(false)
 		<-j.done
 		r := j.results[0]
-		if took := time.Since(began); took != accountLimit || r.Result != tokenstore.Failed || !r.Retryable || !strings.Contains(r.Error, "in time") {
+		if took := time.Since(began); took != accountLimit || r.Result != string(tokenstore.Failed) || !r.Retryable || !strings.Contains(r.Error, "in time") {
 			t.Errorf("after %s: %+v", took, r)
 		}
 	})

@@ -5,28 +5,19 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/tokenward/tokenward/api"
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// problem is RFC 9457's problem detail. Its type is stable; detail says what was tried, what is wrong, what to do.
-type problem struct {
-	Type           string                  `json:"type"`
-	Title          string                  `json:"title"`
-	Status         int                     `json:"status"`
-	Detail         string                  `json:"detail"`
-	Class          tokenstore.RefreshClass `json:"class,omitempty"`
-	UpstreamStatus int                     `json:"upstreamStatus,omitempty"`
-	Retryable      *bool                   `json:"retryable,omitempty"`
-	Result         *Result                 `json:"result,omitempty"`
-}
-
-func (p problem) write(w http.ResponseWriter) {
+func writeProblem(w http.ResponseWriter, p api.Problem) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	write(w, p.Status, p)
 }
 
 func fail(w http.ResponseWriter, status int, kind, detail string) {
-	problem{Type: "urn:tokenward:" + kind, Title: http.StatusText(status), Status: status, Detail: detail}.write(w)
+	writeProblem(w, api.Problem{
+		Type: "urn:tokenward:" + kind, Title: http.StatusText(status), Status: status, Detail: detail,
+	})
 }
 
 // failError is the one place that maps the domain's errors to the wire.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/tokenward/tokenward/api"
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
@@ -15,11 +16,12 @@ const (
 
 func (s *Server) getRefresh(w http.ResponseWriter, _ *http.Request) {
 	now := time.Now()
-	accounts := []Account{}
+	accounts := []api.Account{}
 	for _, st := range s.tokens.Statuses() {
 		accounts = append(accounts, accountView(st, now))
 	}
-	write(w, http.StatusOK, map[string]any{"accounts": accounts, "summary": summarise(accounts, func(a Account) string { return string(a.State) })})
+	states := summarise(accounts, func(a api.Account) string { return a.State })
+	write(w, http.StatusOK, api.Statuses{Accounts: accounts, Summary: states})
 }
 
 func (s *Server) postRefresh(w http.ResponseWriter, r *http.Request) {
@@ -52,10 +54,11 @@ func (s *Server) refreshSingle(w http.ResponseWriter, r *http.Request, id tokens
 	}
 	view := resultView(res)
 	if res.Outcome == tokenstore.Failed {
-		problem{
-			Type: "urn:tokenward:refresh-failed", Title: "The refresh failed", Status: http.StatusBadGateway, Class: res.Class, UpstreamStatus: res.Status,
-			Retryable: &res.Retryable, Result: &view, Detail: "refreshing account " + string(id) + ": " + s.said(id, res),
-		}.write(w)
+		writeProblem(w, api.Problem{
+			Type: "urn:tokenward:refresh-failed", Title: "The refresh failed", Status: http.StatusBadGateway, Class: view.Class,
+			UpstreamStatus: view.UpstreamStatus, Retryable: &view.Retryable, Result: &view,
+			Detail: "refreshing account " + string(id) + ": " + s.said(id, res),
+		})
 		return
 	}
 	write(w, http.StatusOK, view)
@@ -96,7 +99,7 @@ func (s *Server) refreshAll(w http.ResponseWriter, r *http.Request, force bool) 
 		write(w, http.StatusOK, j.view())
 	case <-t.C:
 		w.Header().Set("Location", "/api/admin/jobs/"+j.id)
-		write(w, http.StatusAccepted, map[string]string{"jobId": j.id})
+		write(w, http.StatusAccepted, api.JobStarted{ID: j.id})
 	case <-r.Context().Done():
 	}
 }

@@ -12,13 +12,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tokenward/tokenward/api"
 	"github.com/tokenward/tokenward/tokenstore"
 )
-
-type overview struct {
-	Accounts []Account      `json:"accounts"`
-	Summary  map[string]int `json:"summary"`
-}
 
 func TestGetShowsEveryAccountWithASummaryByState(t *testing.T) {
 	at := time.Now().In(time.FixedZone("elsewhere", 7200))
@@ -34,8 +30,8 @@ func TestGetShowsEveryAccountWithASummaryByState(t *testing.T) {
 	if a.status != http.StatusOK || a.header.Get("Content-Type") != "application/json" {
 		t.Fatalf("got %d %v", a.status, a.header)
 	}
-	got := decode[overview](t, a)
-	if diff := cmp.Diff(map[string]int{"total": 3, "cooling": 1, "config_error": 1, "active": 1}, got.Summary); diff != "" {
+	got := decode[api.Statuses](t, a)
+	if diff := cmp.Diff(api.Summary{"total": 3, "cooling": 1, "config_error": 1, "active": 1}, got.Summary); diff != "" {
 		t.Error("summary:", diff)
 	}
 	left := *got.Accounts[0].ExpiresInSeconds
@@ -44,11 +40,14 @@ func TestGetShowsEveryAccountWithASummaryByState(t *testing.T) {
 	}
 	utc := func(d time.Duration) time.Time { return at.Add(d).UTC() }
 	expires, next := utc(90*time.Minute), utc(time.Hour)
-	want := Account{
+	want := api.Account{
 		ID: "claude-1", Provider: "anthropic", Type: "CLAUDE_CODE", Pools: []string{"claude"}, Tenant: "acme", Labels: map[string]string{"team": "a"},
 		State: "cooling", Refreshable: true, Reason: "rate limited", ExpiresAt: &expires, ExpiresInSeconds: &left, NextRefreshAt: &next, Generation: 4, Version: 9,
-		Fingerprint: "fp-1", Cooldowns: []Cooldown{{"account", utc(time.Minute), "429"}},
-		LastRefresh: &LastRefresh{utc(0), "schedule", "failed", "refused_transient", 503, "overloaded"}, Requests: 12, Failovers: 2, Limits: &Limits{RPM: 60},
+		Fingerprint: "fp-1", Cooldowns: []api.Cooldown{{Scope: "account", Until: utc(time.Minute), Reason: "429"}},
+		LastRefresh: &api.LastRefresh{
+			At: utc(0), Trigger: "schedule", Result: "failed", Class: "refused_transient", UpstreamStatus: 503, Error: "overloaded",
+		},
+		Requests: 12, Failovers: 2, Limits: &api.Limits{RPM: 60},
 	}
 	if diff := cmp.Diff(want, got.Accounts[0]); diff != "" {
 		t.Error("account:", diff)
@@ -73,7 +72,7 @@ func TestWithoutAccountsTheListIsEmptyNotNull(t *testing.T) {
 func TestRefreshSingleAnswersTheResult(t *testing.T) {
 	f := &fakeTokens{accounts: accountsNamed("5", "6")}
 	a := send(server(t, f), "POST", refreshPath, `{"action":"refresh-single","accountId":"5","force":true}`)
-	got := decode[Result](t, a)
+	got := decode[api.Result](t, a)
 	if a.status != 200 || got.ID != "5" || got.Result != "refreshed" || got.GenerationBefore != 3 || got.GenerationAfter != 4 || got.ExpiresAt == nil || got.DurationMs != 120 {
 		t.Errorf("got %d %+v", a.status, got)
 	}
@@ -96,7 +95,7 @@ func TestOutcomesThatAreNoFailureAnswer200(t *testing.T) {
 			return tokenstore.RefreshResult{ID: id, Outcome: outcome}, nil
 		}}
 		a := send(server(t, f), "POST", refreshPath, `{"action":"refresh-single","accountId":"5"}`)
-		if got := decode[Result](t, a); a.status != 200 || got.Result != outcome {
+		if got := decode[api.Result](t, a); a.status != 200 || got.Result != string(outcome) {
 			t.Errorf("%s: got %d %+v", outcome, a.status, got)
 		}
 	}
@@ -118,10 +117,10 @@ func TestARefusalByTheProviderIs502WithClassStatusAndRetryable(t *testing.T) {
 		}}
 		a := send(server(t, f), "POST", refreshPath, `{"action":"refresh-single","accountId":"5"}`)
 		p := wantProblem(t, a, http.StatusBadGateway, "refresh-failed")
-		if p.Class != c.result.Class || p.UpstreamStatus != c.result.Status || p.Retryable == nil || *p.Retryable != c.result.Retryable {
+		if p.Class != string(c.result.Class) || p.UpstreamStatus != c.result.Status || p.Retryable == nil || *p.Retryable != c.result.Retryable {
 			t.Errorf("%s: got %s", c.result.Class, a.body)
 		}
-		if p.Result == nil || p.Result.ID != "5" || p.Result.Result != tokenstore.Failed || p.Result.Error != c.result.Error {
+		if p.Result == nil || p.Result.ID != "5" || p.Result.Result != string(tokenstore.Failed) || p.Result.Error != c.result.Error {
 			t.Errorf("%s: result %+v", c.result.Class, p.Result)
 		}
 		for _, part := range []string{"refreshing account 5", c.result.Error, c.advice} {

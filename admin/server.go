@@ -3,14 +3,12 @@ package admin
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -19,6 +17,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/api"
+	"github.com/tokenward/tokenward/tlsfile"
 )
 
 //go:embed openapi.yaml
@@ -34,7 +35,8 @@ type Config struct {
 	CertFile     string // with KeyFile: TLS
 	KeyFile      string
 	ClientCAFile string
-	MetricsAuth  bool // /metrics needs the token too
+	Files        *tlsfile.Files // reads these files again; nil: they are read once
+	MetricsAuth  bool           // /metrics needs the token too
 	// Exposed: others than this machine reach Listen. Why the service is not ready, which names accounts, is then for
 	// callers with the token alone.
 	Exposed bool
@@ -52,7 +54,7 @@ type Server struct {
 	token    string
 	sessions sessions
 	jobs     *jobs
-	tls      *tls.Config // nil: plain HTTP. Not the http.Server's field, which that one fills by itself
+	tls      *tlsfile.Server // nil: plain HTTP
 	http     *http.Server
 	listener net.Listener // nil until the address is bound
 	waiting  context.CancelFunc
@@ -71,7 +73,7 @@ func New(cfg Config, t Tokens, reg *prometheus.Registry, log *zap.Logger) (*Serv
 		ReadHeaderTimeout: headWithin, ReadTimeout: requestWithin, WriteTimeout: answerWithin, IdleTimeout: idleFor,
 	}
 	if cfg.CertFile != "" {
-		if s.tls, err = serverTLS(cfg); err != nil {
+		if s.tls, err = cfg.Files.Server("admin.tls", cfg.CertFile, cfg.KeyFile, cfg.ClientCAFile); err != nil {
 			return nil, err
 		}
 	}
@@ -99,7 +101,7 @@ func (s *Server) mux(reg *prometheus.Registry) *http.ServeMux {
 		m.HandleFunc(path, wrongMethod("GET"))
 	}
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, http.StatusOK, map[string]string{"status": "ok"})
+		write(w, http.StatusOK, api.Health{Status: "ok"})
 	})
 	m.HandleFunc("GET /readyz", s.readyz)
 	metrics := promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg})
@@ -139,9 +141,9 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	} else if why = s.tokens.Degraded(); len(why) > 0 {
 		text = "degraded"
 	}
-	answer := map[string]any{"status": text}
-	if len(why) > 0 && (!s.cfg.Exposed || s.authorised(r)) {
-		answer["reasons"] = why
+	answer := api.Readiness{Status: text}
+	if !s.cfg.Exposed || s.authorised(r) {
+		answer.Reasons = why
 	}
 	write(w, status, answer)
 }
@@ -176,7 +178,7 @@ func (s *Server) listen(ctx context.Context) (l net.Listener, err error) {
 	}
 	l = &bounded{Listener: l, most: mostConnections}
 	if s.tls != nil {
-		l = tls.NewListener(l, s.tls)
+		l = tls.NewListener(l, s.tls.Config(nil))
 	}
 	return l, nil
 }
@@ -227,24 +229,4 @@ func (s *Server) Stop(ctx context.Context) error {
 	<-s.served
 	s.jobs.stop()
 	return err
-}
-
-func serverTLS(cfg Config) (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("loading admin.tls: %w", err)
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
-	if cfg.ClientCAFile == "" {
-		return c, nil
-	}
-	pem, err := os.ReadFile(cfg.ClientCAFile)
-	if err != nil {
-		return nil, fmt.Errorf("loading admin.tls.client_ca_file: %w", err)
-	}
-	c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	if !c.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("loading admin.tls.client_ca_file: %s holds no certificate", cfg.ClientCAFile)
-	}
-	return c, nil
 }

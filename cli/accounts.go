@@ -182,22 +182,13 @@ func (a *app) remove() *cobra.Command {
 
 // remove deletes the record, whatever version it has by now: the operator wants it gone.
 func remove(ctx context.Context, b tokenstore.Backend, id tokenstore.AccountID) error {
-	for range 10 {
-		_, v, err := b.Load(ctx, id)
+	_, err := update(ctx, b, id, func(_ half, err error) (tokenstore.Record, error) {
 		if errors.Is(err, tokenstore.ErrNotFound) {
-			return notFound(id)
+			return tokenstore.Record{}, notFound(id)
 		}
-		if err != nil && !errors.Is(err, tokenstore.ErrUnreadable) && !errors.Is(err, tokenstore.ErrDeleted) {
-			return fmt.Errorf("reading account %s: %w", id, err)
-		}
-		switch err := b.Delete(ctx, id, v); {
-		case err == nil:
-			return nil
-		case !errors.Is(err, tokenstore.ErrConflict):
-			return fmt.Errorf("removing account %s: %w", id, err)
-		}
-	}
-	return refusedf("removing account %s: somebody keeps changing it: try again", id)
+		return tokenstore.Record{}, errRemove
+	})
+	return err
 }
 
 // print writes v as JSON, or the table that text draws.

@@ -25,7 +25,8 @@ func (a *app) add() *cobra.Command {
 		Use: "add ID", Short: "add an account, or give an existing one a new credential", Args: cobra.ExactArgs(1),
 		Long: "add takes secrets from files or standard input, never from arguments. A new credential of an account that exists is exchanged at once by the\n" +
 			"service; until then the account serves on with its access token, and its former credential comes back if the new one is refused.\n" +
-			"Without a new credential an account that exists is left to accounts set.",
+			"Without a new credential an account that exists is left to accounts set. An access token alone\n" +
+			"is refused while the account's own lives and the service can get the next one.",
 		Example: "  tokenward accounts add claude-1 --provider anthropic --type ANTHROPIC_OAUTH --client-id ID --refresh-token-file -",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := accountID(args[0])
@@ -47,7 +48,8 @@ func (a *app) add() *cobra.Command {
 	f.StringVar(&n.apiKey, "api-key-file", "", "file with the API key, - for standard input")
 	f.StringVar(&n.accessToken, "access-token-file", "", "file with an access token that still lives, - for standard input")
 	f.StringVar(&n.expiresAt, "expires-at", "", "when that access token ends, RFC 3339")
-	f.BoolVar(&n.force, "force", false, "also an account that accounts copy moved to another store: it gets a life of its own here")
+	f.BoolVar(&n.force, "force", false, "also an account that accounts copy moved to another store: it gets a life of its own here;"+
+		" and an access token in place of one that lives")
 	return c
 }
 
@@ -56,7 +58,7 @@ func (a *app) addAccount(cmd *cobra.Command, ctx context.Context, s *Session, id
 	if err != nil {
 		return err
 	}
-	became, err := s.put(cmd, ctx, id, over{replace: true, force: n.force, without: n.hint(id)}, apply)
+	became, err := s.put(cmd, ctx, id, over{replace: true, force: n.force, without: n.hint(id), paste: true}, apply)
 	if err != nil {
 		return err
 	}

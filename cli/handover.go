@@ -23,12 +23,6 @@ type handover struct {
 	created        bool // the target's record is ours to remove
 }
 
-// half is a record in one of the stores.
-type half struct {
-	record  tokenstore.Record
-	version tokenstore.Version
-}
-
 func (h *handover) run(ctx context.Context) (copied, error) {
 	before, err := h.settled(ctx)
 	if err != nil {

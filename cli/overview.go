@@ -8,31 +8,20 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/tokenward/tokenward/api"
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// shownAccount is the part of the admin API's account that the table shows.
+// shownAccount is an account as the service told it.
 type shownAccount struct {
-	ID          string                  `json:"accountId"`
-	Provider    string                  `json:"provider"`
-	Pools       []string                `json:"pools"`
-	State       tokenstore.AccountState `json:"state"`
-	Routable    bool                    `json:"routable"`
-	Refreshable *bool                   `json:"refreshable"`
-	Reason      string                  `json:"reason"`
-	ExpiresAt   time.Time               `json:"expiresAt"`
-	NextRefresh time.Time               `json:"nextRefreshAt"`
-	Requests    uint64                  `json:"requests"`
-	Failovers   uint64                  `json:"failovers"`
-	LastRefresh struct {
-		Result string                  `json:"result"`
-		Class  tokenstore.RefreshClass `json:"class"`
-	} `json:"lastRefresh"`
+	api.Account
+	Refreshable *bool `json:"refreshable"` // in the place of the account's: nil, not told
 
 	raw json.RawMessage
 }
+
+func (x *shownAccount) state() tokenstore.AccountState { return tokenstore.AccountState(x.State) }
 
 // need is how much an account wants of a human; smaller is more.
 type need int
@@ -44,7 +33,7 @@ const (
 )
 
 func (x *shownAccount) needs() need {
-	switch x.State {
+	switch x.state() {
 	case tokenstore.StateNeedsReauth, tokenstore.StateConfigError:
 		return needsHuman
 	case tokenstore.StatePaused: // an operator's wish; a record that was deleted may be nobody's
@@ -58,14 +47,20 @@ func (x *shownAccount) needs() need {
 		return needsHuman // a state of a newer service
 	}
 	switch {
-	case x.Refreshable != nil && !*x.Refreshable && !x.ExpiresAt.IsZero():
+	case x.Refreshable != nil && !*x.Refreshable && x.ExpiresAt != nil:
 		return needsHuman // its token ends, and nothing renews it
-	case x.LastRefresh.Result == "failed" && x.LastRefresh.Class == tokenstore.RefreshMisconfigured:
+	case x.misconfigured():
 		return needsHuman
-	case x.State != tokenstore.StateActive || x.Reason != "":
+	case x.state() != tokenstore.StateActive || x.Reason != "":
 		return needsAttention
 	}
 	return needsNothing
+}
+
+// misconfigured reports that the token endpoint refuses our client.
+func (x *shownAccount) misconfigured() bool {
+	last := x.LastRefresh
+	return last != nil && last.Result == "failed" && last.Class == string(tokenstore.RefreshMisconfigured)
 }
 
 // overview is the service's answer, those first that need a human.
@@ -78,11 +73,14 @@ type overview struct {
 	summary  json.RawMessage
 }
 
+// rawStatuses is api.Statuses with its parts as they came, since a newer service may say more than this version knows.
+type rawStatuses struct {
+	Accounts []json.RawMessage `json:"accounts"`
+	Summary  json.RawMessage   `json:"summary"`
+}
+
 func readOverview(raw json.RawMessage) (*overview, error) {
-	var ans struct {
-		Accounts []json.RawMessage `json:"accounts"`
-		Summary  json.RawMessage   `json:"summary"`
-	}
+	var ans rawStatuses
 	err := json.Unmarshal(raw, &ans)
 	o := &overview{all: len(ans.Accounts), states: map[tokenstore.AccountState]int{}, summary: ans.Summary}
 	able, unpaused := map[string]bool{}, map[string]bool{}
@@ -92,13 +90,13 @@ func readOverview(raw json.RawMessage) (*overview, error) {
 			err = json.Unmarshal(r, &x)
 		}
 		o.accounts = append(o.accounts, x)
-		o.states[x.State]++
+		o.states[x.state()]++
 		for _, p := range x.Pools {
 			if p == "" { // of a record that cannot be read
 				continue
 			}
 			able[p] = able[p] || x.Routable
-			unpaused[p] = unpaused[p] || x.State != tokenstore.StatePaused
+			unpaused[p] = unpaused[p] || x.state() != tokenstore.StatePaused
 		}
 		if x.needs() == needsHuman {
 			o.red = append(o.red, x.ID)
@@ -127,7 +125,7 @@ func (o *overview) keepProblems() json.RawMessage {
 	for i, x := range o.accounts {
 		kept[i] = x.raw
 	}
-	raw, _ := json.Marshal(map[string]any{"accounts": kept, "summary": o.summary}) // it came as JSON
+	raw, _ := json.Marshal(rawStatuses{kept, o.summary}) // it came as JSON
 	return raw
 }
 
@@ -140,7 +138,7 @@ func (a *app) printStatus(out io.Writer, raw json.RawMessage, o *overview) error
 		row(w, "ACCOUNT", "PROVIDER", "POOLS", "STATE", "SERVES", "TOKEN ENDS", "NEXT RENEWAL", "ATTEMPTS", "MOVED", "WHY")
 		for _, x := range o.accounts {
 			row(w, x.ID, x.Provider, dash(strings.Join(x.Pools, ",")), x.paint(colour), yes(x.Routable),
-				when(x.ExpiresAt), when(x.NextRefresh), x.Requests, x.Failovers, dash(a.withConfig(x.Reason)))
+				whenAt(x.ExpiresAt), whenAt(x.NextRefreshAt), x.Requests, x.Failovers, dash(a.withConfig(x.Reason)))
 		}
 	})
 	if err != nil || a.output != "text" {
@@ -155,12 +153,12 @@ func (a *app) printStatus(out io.Writer, raw json.RawMessage, o *overview) error
 
 // paint colours the state. Every state gets a code of the same length, so that the table's columns stay aligned.
 func (x *shownAccount) paint(colour bool) painted {
-	state := Clean(string(x.State))
+	state := Clean(x.State)
 	if !colour {
 		return painted(state)
 	}
 	code := map[need]string{needsHuman: "31", needsAttention: "33", needsNothing: "32"}[x.needs()]
-	if x.State == tokenstore.StatePaused {
+	if x.state() == tokenstore.StatePaused {
 		code = "33"
 	}
 	return painted("\033[" + code + "m" + state + "\033[0m")

@@ -17,7 +17,7 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files")
+var rewrite = flag.Bool("update", false, "rewrite the golden files")
 
 // told is an account as the service tells it; fields are JSON that changes it.
 func told(id, state string, fields string) string {
@@ -81,7 +81,7 @@ func TestStatusAsPrinted(t *testing.T) {
 		"status-problems.golden": shown(t, &app{output: "text", config: "/etc/token ward.yaml"}, ofEveryKind(), true),
 	} {
 		path := "testdata/" + file
-		if *update {
+		if *rewrite {
 			if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
 				t.Fatal(err)
 			}

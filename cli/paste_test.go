@@ -80,7 +80,7 @@ func TestClientSecretsAndKeysHaveTheirGrammars(t *testing.T) {
 		expect(t, "exit code", r.code, ExitUsage)
 		has(t, r.err, c.says)
 		untouched(t, s)
-		expect(t, "exit code of a good one", s.run(t, c.good, "accounts", "add", "a", flag, "-").code, 0)
+		expect(t, "exit code of a good one", s.run(t, c.good, "accounts", "add", "a", flag, "-", "--force").code, 0)
 	}
 }
 

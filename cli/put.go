@@ -18,6 +18,7 @@ type over struct {
 	replace bool   // those that are there
 	force   bool   // those that accounts copy moved to another store
 	without string // why none of them: the command brings no credential
+	paste   bool   // the command is about single secrets: an access token is not to make matters worse
 }
 
 // errExists marks the refusal of an account that is there.
@@ -41,33 +42,32 @@ func (o over) refuse(r tokenstore.Record, err error) error {
 // put creates the account or changes it, and says what became of it. A new credential starts a new incarnation, beside the former one.
 func (s *Session) put(cmd *cobra.Command, ctx context.Context, id tokenstore.AccountID, o over, apply func(*tokenstore.Record)) (became string, err error) {
 	tried := "adding account " + string(id)
-	for range 10 {
-		old, v, err := s.Backend.Load(ctx, id)
-		if err != nil && !absent(err) && !errors.Is(err, tokenstore.ErrUnreadable) {
-			return "", fmt.Errorf("reading account %s: %w", id, err)
+	var old half
+	done, err := update(ctx, s.Backend, id, func(was half, err error) (next tokenstore.Record, _ error) {
+		old = was
+		if err := o.refuse(old.record, err); err != nil {
+			return next, fmt.Errorf("%s: %w", tried, err)
 		}
-		if err := o.refuse(old, err); err != nil {
-			return "", fmt.Errorf("%s: %w", tried, err)
-		}
-		next := s.given(id, old, v, apply)
+		next = s.given(id, old.record, old.version, apply)
 		if err := cmp.Or(check(s, next), tokenstore.Flaw(next)); err != nil {
-			return "", Usagef("%s: %w", tried, err)
+			return next, Usagef("%s: %w", tried, err)
 		}
-		if err := s.fits(tried, old, next); err != nil {
-			return "", err
+		if err := s.fits(tried, old.record, next); err != nil {
+			return next, err
 		}
-		if err := s.mayHave(cmd, ctx, id, old, next); err != nil {
-			return "", fmt.Errorf("%s: %w", tried, err)
+		if err := s.needless(id, old.record, next); err != nil && o.paste && !o.force {
+			return next, fmt.Errorf("%s: %w", tried, err)
 		}
-		switch _, err = s.Backend.CompareAndSwap(ctx, id, next, v); {
-		case err == nil:
-			s.hold(id, next)
-			return saying(cmd, id, old, next, v), nil
-		case !errors.Is(err, tokenstore.ErrConflict):
-			return "", fmt.Errorf("saving account %s: %w", id, err)
+		if err := s.mayHave(cmd, ctx, id, old.record, next); err != nil {
+			return next, fmt.Errorf("%s: %w", tried, err)
 		}
+		return next, nil
+	})
+	if err != nil {
+		return "", err
 	}
-	return "", refusedf("saving account %s: somebody keeps changing it: try again", id)
+	s.hold(id, done.record)
+	return saying(cmd, id, old.record, done.record, old.version), nil
 }
 
 // given is the record as it is to be.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
+	"github.com/tokenward/tokenward/api"
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
@@ -173,24 +174,15 @@ func (j *job) run(cmd *cobra.Command, ctx context.Context, store *tokenstore.Sto
 	j.result = r
 }
 
-// resultView is a result as the admin API shows it.
-type resultView struct {
-	ID               tokenstore.AccountID      `json:"accountId"`
-	Result           tokenstore.RefreshOutcome `json:"result"`
-	GenerationBefore tokenstore.Generation     `json:"generationBefore"`
-	GenerationAfter  tokenstore.Generation     `json:"generationAfter"`
-	ExpiresAt        time.Time                 `json:"expiresAt,omitzero"`
-	Class            tokenstore.RefreshClass   `json:"class,omitempty"`
-	UpstreamStatus   int                       `json:"upstreamStatus,omitempty"`
-	Retryable        bool                      `json:"retryable"`
-	Error            string                    `json:"error,omitempty"`
-	DurationMs       int64                     `json:"durationMs"`
-}
-
-func resultsOf(rs []tokenstore.RefreshResult) []resultView {
-	out := make([]resultView, len(rs))
+// resultsOf are results as the admin API tells them.
+func resultsOf(rs []tokenstore.RefreshResult) []api.Result {
+	out := make([]api.Result, len(rs))
 	for i, r := range rs {
-		out[i] = resultView{r.ID, r.Outcome, r.GenerationBefore, r.GenerationAfter, r.ExpiresAt, r.Class, r.Status, r.Retryable, r.Error, r.Duration.Milliseconds()}
+		out[i] = api.Result{
+			ID: string(r.ID), Result: string(r.Outcome), GenerationBefore: uint64(r.GenerationBefore),
+			GenerationAfter: uint64(r.GenerationAfter), ExpiresAt: api.Time(r.ExpiresAt), Class: string(r.Class),
+			UpstreamStatus: r.Status, Retryable: r.Retryable, Error: r.Error, DurationMs: r.Duration.Milliseconds(),
+		}
 	}
 	return out
 }

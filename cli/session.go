@@ -79,29 +79,6 @@ func (a *app) session(cmd *cobra.Command, withStore bool) (*Session, error) {
 // errUnchanged ends an edit that has nothing to write.
 var errUnchanged = errors.New("there is nothing to change")
 
-// edit changes one record by compare-and-set, again if somebody else was quicker. The bookkeeping of refreshes stays as it is.
-func edit(ctx context.Context, b tokenstore.Backend, id tokenstore.AccountID, change func(r *tokenstore.Record) error) error {
-	for range 10 {
-		r, v, err := b.Load(ctx, id)
-		if errors.Is(err, tokenstore.ErrNotFound) {
-			return notFound(id)
-		}
-		if err != nil {
-			return fmt.Errorf("reading account %s: %w", id, err)
-		}
-		if err := change(&r); err != nil {
-			return err
-		}
-		switch _, err = b.CompareAndSwap(ctx, id, r, v); {
-		case err == nil:
-			return nil
-		case !errors.Is(err, tokenstore.ErrConflict):
-			return fmt.Errorf("saving account %s: %w", id, err)
-		}
-	}
-	return refusedf("saving account %s: somebody keeps changing it: try again", id)
-}
-
 // absent reports that there is no record, or none for now: a new one may be written.
 func absent(err error) bool {
 	return errors.Is(err, tokenstore.ErrNotFound) || errors.Is(err, tokenstore.ErrDeleted)
@@ -117,6 +94,14 @@ func accountID(s string) (tokenstore.AccountID, error) {
 		return "", &ExitError{ExitUsage, err}
 	}
 	return id, nil
+}
+
+// whenAt is when for a time of the admin API.
+func whenAt(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return when(*t)
 }
 
 func when(t time.Time) string {

@@ -3,9 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +12,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tokenward/tokenward/api"
+	"github.com/tokenward/tokenward/tlsfile"
 )
 
 // watchEvery is how often status --watch looks; tests are less patient.
@@ -140,9 +141,7 @@ func askReady(ctx context.Context, s *Session) (ready bool, reasons string, err 
 		return false, "", err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	var why struct {
-		Reasons []string `json:"reasons"`
-	}
+	var why api.Readiness
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&why); err != nil {
 		return false, "", fmt.Errorf("asking the service whether it is ready: its answer cannot be read: %w", err)
 	}
@@ -174,14 +173,10 @@ func adminClient(caFile string) (*http.Client, error) {
 	if caFile == "" {
 		return c, nil
 	}
-	pem, err := os.ReadFile(caFile)
+	roots, err := (*tlsfile.Files)(nil).Roots("admin.tls.cert_file", caFile)
 	if err != nil {
-		return nil, fmt.Errorf("reading the service's certificate: %w", err)
+		return nil, fmt.Errorf("asking the service: %w", err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errors.New("reading the service's certificate: " + caFile + " holds none")
-	}
-	c.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
+	c.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots.Get(), MinVersion: tls.VersionTLS12}}
 	return c, nil
 }

@@ -80,11 +80,11 @@ func TestStatusSaysWhyTheServiceCannotBeAsked(t *testing.T) {
 		"certificate missing": {func(t *testing.T, s *shell) {
 			service(t, s, 200, answer)
 			s.session.AdminCAFile = s.folder + "/none.pem"
-		}, ExitFailed, []string{"reading the service's certificate", "none.pem"}},
+		}, ExitFailed, []string{"asking the service", "admin.tls.cert_file", "none.pem"}},
 		"no certificate": {func(t *testing.T, s *shell) {
 			service(t, s, 200, answer)
 			s.session.AdminCAFile = s.file(t, "empty.pem", "nothing")
-		}, ExitFailed, []string{"empty.pem holds none"}},
+		}, ExitFailed, []string{"empty.pem holds no certificate"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newShell(t)

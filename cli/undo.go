@@ -3,18 +3,14 @@ package cli
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// undoTime bounds the undoing of a handover, which also happens after Ctrl-C.
-const undoTime = 15 * time.Second
-
 // undo takes a failed handover back. The source is made active again only if the target's record is certainly not active:
 // better an account that is paused twice than a refresh token with two owners.
 func (h *handover) undo(ctx context.Context, before, paused half, placed tokenstore.Version, why error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
 	defer cancel()
 	there, v, err := h.target.Backend.Load(ctx, h.id)
 	switch {
@@ -33,23 +29,4 @@ func (h *handover) undo(ctx context.Context, before, paused half, placed tokenst
 		return fmt.Errorf("%w; it could not be made active again at the source (%w): run tokenward accounts resume --force %s there", why, err, h.id)
 	}
 	return fmt.Errorf("%w; it is active at the source as before", why)
-}
-
-// writer marks records that were written by a person's command.
-const writer = "operator"
-
-// write stores a record under a write id of its own, by which it is recognised when the answer gets lost.
-func write(ctx context.Context, b tokenstore.Backend, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version) (half, error) {
-	r = r.Clone()
-	r.Rotation.WriteID, r.Rotation.Writer = tokenstore.NewIncarnation(), writer
-	v, err := b.CompareAndSwap(ctx, id, r, expect)
-	if err == nil {
-		return half{r, v}, nil
-	}
-	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
-	defer cancel()
-	if cur, v, lerr := b.Load(look, id); lerr == nil && cur.Rotation.WriteID == r.Rotation.WriteID {
-		return half{r, v}, nil
-	}
-	return half{}, err
 }

@@ -5,36 +5,25 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 )
 
 // serverTLS asks peers for a certificate of the configured authority that carries one of the configured names.
 func serverTLS(cfg Config) (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
+	s, err := cfg.Files.Server("extproc.tls", cfg.CertFile, cfg.KeyFile, cfg.ClientCAFile)
 	if err != nil {
-		return nil, fmt.Errorf("loading extproc.tls: %w", err)
+		return nil, err
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
 	if cfg.ClientCAFile == "" {
-		return c, nil
+		return s.Config(nil), nil
 	}
-	pem, err := os.ReadFile(cfg.ClientCAFile)
-	if err != nil {
-		return nil, fmt.Errorf("loading extproc.tls.client_ca_file: %w", err)
-	}
-	c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	if !c.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("loading extproc.tls.client_ca_file: %s holds no certificate", cfg.ClientCAFile)
-	}
-	c.VerifyConnection = func(s tls.ConnectionState) error { // also of a resumed session, unlike VerifyPeerCertificate
+	return s.Config(func(s tls.ConnectionState) error { // also of a resumed session, unlike VerifyPeerCertificate
 		if len(s.PeerCertificates) > 0 && carries(s.PeerCertificates[0], cfg.ClientSANs) {
 			return nil
 		}
 		return &nameError{s.PeerCertificates, cfg.ClientSANs}
-	}
-	return c, nil
+	}), nil
 }
 
 // carries reports whether a certificate is for one of the names: a URI, an IP address or a DNS name (RFC 5280 section

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/tokenward/tokenward/tlsfile"
 )
 
 const (
@@ -24,11 +26,12 @@ const (
 
 // Config says where the service listens.
 type Config struct {
-	Listen       string   // unix:PATH or tcp://HOST:PORT
-	CertFile     string   // with KeyFile: TLS, for TCP
-	KeyFile      string   //
-	ClientCAFile string   // clients must show a certificate of this authority, over TCP
-	ClientSANs   []string // that is for one of these names
+	Listen       string         // unix:PATH or tcp://HOST:PORT
+	CertFile     string         // with KeyFile: TLS, for TCP
+	KeyFile      string         //
+	ClientCAFile string         // clients must show a certificate of this authority, over TCP
+	ClientSANs   []string       // that is for one of these names
+	Files        *tlsfile.Files // reads these files again; nil: they are read once
 	// InsecureLoopback gives tokens to every local user: TCP on a loopback address without ClientCAFile is refused otherwise.
 	InsecureLoopback bool
 	SocketGID        *int                // members of this group may connect to the Unix socket, beside our own user; nil: nobody else

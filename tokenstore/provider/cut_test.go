@@ -155,7 +155,7 @@ func TestAHugeAnswerIsNotReadToItsEnd(t *testing.T) {
 
 // Over HTTP/2, net/http repeats what a server turned away, if it can rewind the body.
 func TestNothingLetsTheTransportRewindAGrant(t *testing.T) {
-	e, err := newEndpoint(Settings{TokenURL: "https://idp.example/token"})
+	e, err := newEndpoint("idp", Settings{TokenURL: "https://idp.example/token"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func newDriver(s Settings, kinds []Kind, d *dialect, show show) (*driver, error)
 	if err := s.choices(); err != nil {
 		return nil, err
 	}
-	e, err := newEndpoint(s)
+	e, err := newEndpoint(s.entry, s)
 	if err != nil {
 		return nil, err
 	}

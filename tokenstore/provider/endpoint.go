@@ -7,17 +7,16 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
 	"unicode"
 
+	"github.com/tokenward/tokenward/tlsfile"
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
@@ -39,33 +38,30 @@ type request struct {
 	refusals []rule[tokenstore.RefreshClass] // what an answer without a grant means
 }
 
-func newEndpoint(s Settings) (*endpoint, error) {
-	t := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second, DisableKeepAlives: true,
-		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}},
-		TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{
-			"h2": func(_ string, c *tls.Conn) http.RoundTripper { return oneShot{c} },
-		},
-	}
+// newEndpoint is of the provider entry name.
+func newEndpoint(name string, s Settings) (*endpoint, error) {
+	proxy := http.ProxyFromEnvironment
 	if s.Proxy != "" {
 		u, err := url.Parse(s.Proxy)
 		if err != nil || u.Host == "" {
 			return nil, errors.New("proxy is no URL: use http://HOST:PORT")
 		}
-		t.Proxy = http.ProxyURL(u)
+		proxy = http.ProxyURL(u)
 	}
-	if s.CAFile != "" {
-		pem, err := os.ReadFile(s.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("reading ca_file: %w", err)
-		}
-		t.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("reading ca_file: %s holds no certificate", s.CAFile)
-		}
+	roots, err := s.Files.Roots("providers."+name+".ca_file", s.CAFile)
+	if err != nil {
+		return nil, err
 	}
 	return &endpoint{url: s.TokenURL, client: &http.Client{
-		Transport:     t,
+		Transport: tlsfile.NewTransport(roots, func(roots *x509.CertPool) *http.Transport {
+			return &http.Transport{
+				Proxy: proxy, TLSHandshakeTimeout: 10 * time.Second, DisableKeepAlives: true,
+				TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, RootCAs: roots},
+				TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{
+					"h2": func(_ string, c *tls.Conn) http.RoundTripper { return oneShot{c} },
+				},
+			}
+		}),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }

@@ -37,7 +37,7 @@ type Reached struct {
 // same trust anchors. It sends no credential and spends nothing. An answer that no token endpoint gives is an error: a
 // grant would only ever fail there.
 func Reach(ctx context.Context, name string, s Settings) []Reached {
-	e, err := newEndpoint(s)
+	e, err := newEndpoint(name, s)
 	if err != nil {
 		return []Reached{{URL: s.TokenURL, Err: fmt.Errorf("provider %s: %w", name, err)}}
 	}

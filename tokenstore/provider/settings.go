@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tokenward/tokenward/tlsfile"
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
@@ -20,6 +21,9 @@ type Settings struct {
 	Headers   map[string]string // set on every attempt
 	Proxy     string            // egress proxy of token endpoint calls; "": the environment's
 	CAFile    string            // trust anchor of the token endpoint; "": the system's
+	Files     *tlsfile.Files    // reads CAFile again; nil: it is read once
+
+	entry string // its name in the configuration
 }
 
 // replays are the values of key replay.

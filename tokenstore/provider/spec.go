@@ -66,6 +66,7 @@ func New(name string, s Settings) (tokenstore.Driver, error) {
 	if wrong := Needs(s); wrong != nil {
 		return nil, fmt.Errorf("provider %s: %w", name, wrong)
 	}
+	s.entry = name
 	d, err := known.New(s)
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", name, err)

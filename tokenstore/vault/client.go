@@ -7,12 +7,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/tokenward/tokenward/tlsfile"
 	"github.com/tokenward/tokenward/tokenstore/vault/kv"
 )
 
@@ -33,41 +33,36 @@ func newDialer(cfg Config) (*dialer, error) {
 	if err != nil {
 		return nil, err
 	}
-	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
-	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("reading ca_file: %w", err)
-		}
-		tlsConfig.RootCAs = x509.NewCertPool()
-		if !tlsConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca_file %s has no certificate in PEM form", cfg.CAFile)
-		}
+	roots, err := cfg.Files.Roots("store.vault.ca_file", cfg.CAFile)
+	if err != nil {
+		return nil, err
 	}
+	var own func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
 	if c := cfg.Auth.Cert; c != nil {
-		if _, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile); err != nil {
-			return nil, fmt.Errorf("reading auth.cert: %w", err)
+		pair, err := cfg.Files.Pair("store.vault.auth.cert", c.CertFile, c.KeyFile)
+		if err != nil {
+			return nil, err
 		}
-		tlsConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-			return &pair, err
-		}
+		own = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair.Get(), nil }
 	}
-	shared := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: kv.ReadTimeout, KeepAlive: 15 * time.Second}).DialContext,
-		TLSClientConfig:     tlsConfig,
-		TLSHandshakeTimeout: kv.ReadTimeout,
-		ForceAttemptHTTP2:   true,
-		MaxIdleConnsPerHost: 2 * parallel,
-		IdleConnTimeout:     90 * time.Second,
+	via := func(keep bool) *http.Client {
+		return noRedirects(tlsfile.NewTransport(roots, func(roots *x509.CertPool) *http.Transport {
+			return &http.Transport{
+				DialContext:         (&net.Dialer{Timeout: kv.ReadTimeout, KeepAlive: 15 * time.Second}).DialContext,
+				TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, GetClientCertificate: own},
+				TLSHandshakeTimeout: kv.ReadTimeout,
+				ForceAttemptHTTP2:   true,
+				MaxIdleConnsPerHost: 2 * parallel,
+				IdleConnTimeout:     90 * time.Second,
+				DisableKeepAlives:   !keep,
+			}
+		}))
 	}
-	fresh := shared.Clone()
-	fresh.DisableKeepAlives = true
-	return &dialer{cfg: cfg, base: base, shared: noRedirects(shared), fresh: noRedirects(fresh)}, nil
+	return &dialer{cfg: cfg, base: base, shared: via(true), fresh: via(false)}, nil
 }
 
 // noRedirects leaves redirects to the Vault client, which follows one, and never from https to http.
-func noRedirects(transport *http.Transport) *http.Client {
+func noRedirects(transport http.RoundTripper) *http.Client {
 	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 

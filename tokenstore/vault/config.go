@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tokenward/tokenward/tlsfile"
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
@@ -21,9 +22,11 @@ type Config struct {
 	Prefix    string        // folder of the accounts in it; "": tokenward/accounts
 	Poll      time.Duration // how often changes by others are looked for, ±20 %; 0: 15 s
 	Auth      Auth
+	Files     *tlsfile.Files // reads the files for TLS again; nil: they are read once
 }
 
-// Auth is how the service logs in: exactly one field is set. Files are read again at each login.
+// Auth is how the service logs in: exactly one field is set. Files are read again at each login; those of
+// a certificate when they change, by Config.Files.
 type Auth struct {
 	Token      tokenstore.Secret // a token that somebody else keeps alive, e.g. the operator's who runs a command
 	TokenFile  string            // a file with a token that somebody else keeps alive or replaces
