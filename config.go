@@ -30,11 +30,24 @@ func loadConfig(file string) (*config.Config, error) {
 	if file == "" {
 		file = defaultFile
 	}
-	c, err := config.Load(file, config.Known{Drivers: provider.Names(), DefaultURL: provider.DefaultURL, Clusters: envoy.OwnClusters(), Hidden: hidden()}, os.LookupEnv)
+	c, err := config.Load(file, known(), os.LookupEnv)
 	if err != nil {
 		return nil, cli.Usagef("%w", err)
 	}
 	return c, nil
+}
+
+// known is what a configuration may refer to.
+func known() config.Known {
+	k := config.Known{Drivers: map[string]config.Driver{}, Clusters: envoy.OwnClusters(), Hidden: hidden()}
+	for _, name := range provider.Names() {
+		d := config.Driver{URL: provider.DefaultURL(name), TokenURL: name == "oauth2"}
+		if name == "anthropic" {
+			d.Headers = provider.RequestHeaders()
+		}
+		k.Drivers[name] = d
+	}
+	return k
 }
 
 func settings(p config.Provider) provider.Settings {

@@ -63,17 +63,10 @@ func openBackend(ctx context.Context, c config.Store, operator tokenstore.Secret
 	if v == nil {
 		return sqlite.Open(ctx, sqlite.Config(c.SQLite))
 	}
-	cfg := vault.Config{
-		Address: v.Address, Namespace: v.Namespace, CAFile: v.CAFile, Mount: v.Mount, Prefix: v.Prefix, Poll: v.Poll,
-		Auth: vault.Auth{
-			TokenFile: v.Auth.TokenFile, AppRole: (*vault.AppRole)(v.Auth.AppRole), Kubernetes: (*vault.Workload)(v.Auth.Kubernetes),
-			JWT: (*vault.Workload)(v.Auth.JWT), Cert: (*vault.Cert)(v.Auth.Cert),
-		},
-	}
 	if !operator.IsZero() {
-		cfg.Auth = vault.Auth{Token: operator}
+		return vault.OpenAs(ctx, *v, operator, log)
 	}
-	return vault.Open(ctx, cfg, log)
+	return vault.Open(ctx, *v, log)
 }
 
 // watchLogin adds the metric of a backend that has to log in.

@@ -16,9 +16,6 @@ var (
 	gatewayPrefixes   = []string{"x-tokenward-", "tokenward-", "x-envoy-", "x-forwarded-"}
 )
 
-// driverHeaders are set by a driver itself; a configured value would replace it.
-var driverHeaders = map[string][]string{"anthropic": {"anthropic-beta"}}
-
 // headerRule says which rule a header's name breaks.
 func headerRule(name string) (rule, remedy string) {
 	n := strings.ToLower(name)
@@ -44,13 +41,13 @@ func (k *checker) checkHeaders(p Provider, path string) {
 		rule, remedy := headerRule(name)
 		switch n := strings.ToLower(name); {
 		case rule != "":
-			k.bad(p.line, at, "", rule, remedy)
-		case slices.Contains(driverHeaders[p.Driver], n):
-			k.bad(p.line, at, "", "is set by the driver "+p.Driver+" itself", "remove it; a client's own values are kept")
+			k.bad(at, "", rule, remedy)
+		case slices.Contains(k.known.Drivers[p.Driver].Headers, n):
+			k.bad(at, "", "is set by the driver "+p.Driver+" itself", "remove it; a client's own values are kept")
 		case !httpguts.ValidHeaderFieldValue(p.Headers[name]):
-			k.bad(p.line, at, "", "has a value with a line break or another control character (RFC 9110 section 5.5)", "remove it")
+			k.bad(at, "", "has a value with a line break or another control character (RFC 9110 section 5.5)", "remove it")
 		case seen[n]:
-			k.bad(p.line, at, "", "is given twice: header names are the same in every case", "keep one")
+			k.bad(at, "", "is given twice: header names are the same in every case", "keep one")
 		}
 		seen[strings.ToLower(name)] = true
 	}

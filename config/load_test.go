@@ -13,19 +13,17 @@ import (
 const smallest = "routes: { messages: { match: { prefix: /v1/ }, upstreams: [anthropic] } }\n"
 
 var testKnown = Known{
-	Drivers:  []string{"anthropic", "api_key", "oauth2"},
+	Drivers: map[string]Driver{
+		"anthropic": {URL: "https://api.anthropic.com", Headers: []string{"anthropic-beta"}},
+		"api_key":   {},
+		"oauth2":    {TokenURL: true},
+	},
 	Clusters: []string{"tokenward", "tokenward_attempt"},
 	Hidden:   []string{"set-cookie", "alt-svc", "openai-organization"},
-	DefaultURL: func(driver string) string {
-		if driver == "anthropic" {
-			return "https://api.anthropic.com"
-		}
-		return ""
-	},
 }
 
-// lines are for messages: two files that mean the same differ in them.
-var sameMeaning = cmp.Options{cmpopts.IgnoreUnexported(Provider{}, Pool{}, Upstream{}, Route{}), cmpopts.EquateEmpty()}
+// sameMeaning: an empty list is none.
+var sameMeaning = cmpopts.EquateEmpty()
 
 func noEnvironment(string) (string, bool) { return "", false }
 

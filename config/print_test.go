@@ -39,7 +39,7 @@ providers:
 	if bytes.Contains(printed, []byte(secret)) || bytes.Contains(printed, []byte("me:")) {
 		t.Errorf("a secret is printed:\n%s", printed)
 	}
-	for _, kept := range []string{"x-key", "http://[hidden]@proxy.example:3128"} {
+	for _, kept := range []string{"x-key", "http://hidden@proxy.example:3128"} {
 		if !bytes.Contains(printed, []byte(kept)) {
 			t.Errorf("%s is missing:\n%s", kept, printed)
 		}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 func vaultWith(auth string) string {
@@ -17,9 +19,9 @@ func TestAVaultSectionHasDefaultsAndReplacesSQLite(t *testing.T) {
 	c := mustLoad(t, vaultWith("approle: { role_id: r, secret_id_file: s.id }"))
 	v := c.Store.Vault
 	v.Auth.AppRole.SecretIDFile = filepath.Base(v.Auth.AppRole.SecretIDFile)
-	want := &Vault{
+	want := &access.Config{
 		Address: "https://vault.example:8200", Mount: "secret", Prefix: "tokenward/accounts", Poll: 15 * time.Second,
-		Auth: VaultAuth{AppRole: &VaultAppRole{Mount: "approle", RoleID: "r", SecretIDFile: "s.id"}},
+		Auth: access.Auth{AppRole: &access.AppRole{Mount: "approle", RoleID: "r", SecretIDFile: "s.id"}},
 	}
 	if diff := cmp.Diff(want, v); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -75,7 +75,7 @@ func name(i int) tokenstore.AccountID { return tokenstore.AccountID(fmt.Sprintf(
 
 func (f *fleet) open(address string, poll time.Duration) *vault.Backend {
 	f.b.Helper()
-	backend, err := vault.Open(context.Background(), vault.Config{Address: address, Prefix: prefix, Poll: poll, Auth: vault.Auth{TokenFile: f.token}}, zap.NewNop())
+	backend, err := vault.Open(context.Background(), vault.Config{Address: address, Mount: "secret", Prefix: prefix, Poll: poll, Auth: vault.Auth{TokenFile: f.token}}, zap.NewNop())
 	must(f.b, err)
 	return backend
 }

@@ -52,7 +52,7 @@ func FuzzAnswers(f *testing.F) {
 		}
 	}))
 	f.Cleanup(fake.Close)
-	b, err := vault.Open(f.Context(), vault.Config{Address: fake.URL, Auth: vault.Auth{Token: tokenstore.NewSecret(token)}}, zap.NewNop())
+	b, err := vault.OpenAs(f.Context(), usual(fake.URL, vault.Auth{}), tokenstore.NewSecret(token), zap.NewNop())
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -98,6 +98,11 @@ func prepare(t *testing.T, s *vaultserver.Server, policies ...string) fixture {
 	}}
 }
 
+// usual is where the service looks unless it is told otherwise.
+func usual(address string, auth vault.Auth) vault.Config {
+	return vault.Config{Address: address, Mount: "secret", Prefix: "tokenward/accounts", Poll: time.Minute, Auth: auth}
+}
+
 func newToken(t *testing.T, s *vaultserver.Server, r *api.TokenCreateRequest) string {
 	t.Helper()
 	secret, err := s.Root.Auth().Token().CreateWithContext(t.Context(), r)
@@ -130,8 +135,19 @@ func (l logs) text() string {
 
 func open(t *testing.T, cfg vault.Config) (*vault.Backend, logs) {
 	t.Helper()
+	return opened(t, func(log *zap.Logger) (*vault.Backend, error) { return vault.Open(t.Context(), cfg, log) })
+}
+
+func openAs(t *testing.T, cfg vault.Config, token string) (*vault.Backend, logs) {
+	t.Helper()
+	secret := tokenstore.NewSecret(token)
+	return opened(t, func(log *zap.Logger) (*vault.Backend, error) { return vault.OpenAs(t.Context(), cfg, secret, log) })
+}
+
+func opened(t *testing.T, open func(log *zap.Logger) (*vault.Backend, error)) (*vault.Backend, logs) {
+	t.Helper()
 	core, seen := observer.New(zapcore.DebugLevel)
-	b, err := vault.Open(t.Context(), cfg, zap.New(core))
+	b, err := open(zap.New(core))
 	if err != nil {
 		t.Fatal(err)
 	}

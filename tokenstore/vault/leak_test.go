@@ -51,7 +51,7 @@ func TestNoErrorHoldsWhatWasSentOrAnswered(t *testing.T) {
 				}
 			}))
 			defer between.Close()
-			b, log := open(t, vault.Config{Address: between.URL, Auth: vault.Auth{TokenFile: file(t, "token", token)}})
+			b, log := open(t, usual(between.URL, vault.Auth{TokenFile: file(t, "token", token)}))
 			_, _, loadErr := b.Load(t.Context(), "a")
 			_, swapErr := b.CompareAndSwap(t.Context(), "a", sample(credential), 1)
 			_, listErr := b.List(t.Context())

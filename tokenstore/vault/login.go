@@ -23,10 +23,9 @@ type method struct {
 	held tokenstore.Secret              // the token itself, instead of a file
 }
 
-func (a Auth) method() method {
+// methodOf is the configured one.
+func methodOf(a Auth) method {
 	switch {
-	case !a.Token.IsZero():
-		return method{name: "VAULT_TOKEN", held: a.Token}
 	case a.AppRole != nil:
 		c := *a.AppRole
 		return method{name: "AppRole", path: "auth/" + c.Mount + "/login", body: func() (map[string]any, error) {
@@ -38,9 +37,9 @@ func (a Auth) method() method {
 			return map[string]any{"role_id": role, "secret_id": id}, cmp.Or(err, serr)
 		}}
 	case a.Kubernetes != nil:
-		return a.Kubernetes.method("Kubernetes", "auth.kubernetes.token_file")
+		return workload(*a.Kubernetes, "Kubernetes", "auth.kubernetes.token_file")
 	case a.JWT != nil:
-		return a.JWT.method("JWT", "auth.jwt.token_file")
+		return workload(*a.JWT, "JWT", "auth.jwt.token_file")
 	case a.Cert != nil:
 		body := map[string]any{}
 		if a.Cert.Role != "" {
@@ -51,7 +50,7 @@ func (a Auth) method() method {
 	return method{name: "token file", file: a.TokenFile}
 }
 
-func (w Workload) method(name, key string) method {
+func workload(w Workload, name, key string) method {
 	return method{name: name, path: "auth/" + w.Mount + "/login", body: func() (map[string]any, error) {
 		jwt, err := readSecret(key, w.TokenFile)
 		return map[string]any{"role": w.Role, "jwt": jwt}, err

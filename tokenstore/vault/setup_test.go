@@ -152,7 +152,7 @@ func withRole(t *testing.T, f fixture, folder string) vault.Config {
 	t.Helper()
 	id, err := os.ReadFile(filepath.Join(folder, "role_id"))
 	must(t, err)
-	f.cfg.Auth = vault.Auth{AppRole: &vault.AppRole{RoleID: strings.TrimSpace(string(id)), SecretIDFile: filepath.Join(folder, "secret_id")}}
+	f.cfg.Auth = vault.Auth{AppRole: &vault.AppRole{Mount: "approle", RoleID: strings.TrimSpace(string(id)), SecretIDFile: filepath.Join(folder, "secret_id")}}
 	return f.cfg
 }
 
