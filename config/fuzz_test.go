@@ -41,8 +41,19 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		c.resolvePaths(string(filepath.Separator))
-		if _, err := Print(c); err != nil {
+		printed, err := Print(c)
+		if err != nil {
 			t.Fatalf("loads, but does not print: %v", err)
+		}
+		if variable.Match(printed) {
+			return // what a variable's default spells: there is no way to write that it is none
+		}
+		k, err = parse("tokenward.yaml", printed, testKnown, noEnvironment)
+		if err == nil {
+			_, err = k.result()
+		}
+		if err != nil {
+			t.Fatalf("what is printed does not load: %v\n%s", err, printed)
 		}
 	})
 }

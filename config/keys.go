@@ -15,11 +15,11 @@ func (c *Config) whole() value {
 		key("store", object(c.Store.keys()), "", "Where records live: in an SQLite file or in HashiCorp Vault."),
 		key("renewal", object(c.Renewal.keys()), "", "When and how tokens are renewed."),
 		key("providers", mapOf(c.Providers, (*Provider).keys), "", "The services whose accounts are kept, by name.").
-			or("one of a driver's name is known by that name"),
+			or("one named like a driver need not be written"),
 		key("pools", mapOf(c.Pools, (*Pool).keys), "", "Sets of interchangeable accounts, by name.").
-			or("one of a provider's or a driver's name is known by that name"),
+			or("one named like a provider or a driver need not be written"),
 		key("upstreams", mapOf(c.Upstreams, (*Upstream).keys), "", "Where requests go, by name.").
-			or("one of a pool's name is known by that name, if its driver knows the URL"),
+			or("one named like a pool, a provider or a driver need not be written, if the driver knows the URL"),
 		key("routes", entries((*Route).keys, inOrder(&c.Routes), func(name string, r Route) {
 			r.Name = name
 			c.Routes = append(c.Routes, r)
@@ -49,18 +49,19 @@ func (e *ExtProc) keys() section {
 		key("connect", text(&e.Connect).as("HOST:PORT"), "", "Where Envoy reaches it over TCP.").or("as in `listen`"),
 		key("insecure_loopback", boolean(&e.InsecureLoopback), "false",
 			"A loopback address may do without certificates; then every user of the machine gets tokens there."),
-		key("socket_gid", numberOrNone(&e.SocketGID, 0, math.MaxInt32, "a group"), "",
-			"Members of this group may connect to the Unix socket.").or("our own user alone").must("with `unix:` only"),
+		key("socket_gid", numberOrNone(&e.SocketGID, 0, math.MaxInt32, "group id"), "",
+			"Members of this group may connect to the Unix socket.").or("the service's own user alone").
+			must("only with `unix:`"),
 		key("tls", object(append(e.TLS.keys(),
 			key("client_san", texts(&e.ClientSANs, "names"), "", "Names of which Envoy's certificate must carry one.").
 				must("DNS names, IP addresses or URIs, without wildcards; with `client_ca_file` at least one"),
-			key("envoy_cert_file", file(&e.EnvoyCertFile), "", "The certificate chain that Envoy shows, as Envoy sees the file.").
-				must("with `client_ca_file`"),
+			key("envoy_cert_file", file(&e.EnvoyCertFile), "",
+				"The certificate chain that Envoy shows, as Envoy sees the file.").must("with `client_ca_file`"),
 			key("envoy_key_file", file(&e.EnvoyKeyFile), "", "Its private key.").must("with `client_ca_file`"),
 			key("server_ca_file", file(&e.ServerCAFile), "", "What Envoy trusts.").or("`client_ca_file`"),
 			key("server_san", text(&e.ServerSAN), "", "The name in `cert_file` that Envoy wants to see.").
 				or("the host that Envoy connects to"),
-		)), "", "Certificates of both sides, over TCP.").must("with `tcp://` only"),
+		)), "", "Certificates of both sides, over TCP.").must("only with `tcp://`"),
 	}
 }
 
@@ -74,8 +75,8 @@ func (a *Admin) keys() section {
 		key("metrics_auth", boolean(&a.MetricsAuth), "", "`/metrics` wants the token too.").
 			or("true where `listen` is no loopback address"),
 		key("metrics", object(section{
-			key("account_label", boolean(&a.AccountLabel), "true", "Counters of each account, labelled with its id."),
-		}), "", "What is counted."),
+			key("account_label", boolean(&a.AccountLabel), "true", "It has counters of each account, labelled with its id."),
+		}), "", "What `/metrics` tells."),
 	}
 }
 
@@ -97,7 +98,7 @@ func (r *Renewal) keys() section {
 		key("sweep", duration(&r.Sweep, time.Second), "30m", "How often every account is checked, whatever is planned."),
 		key("lead", durationOrAuto(&r.Lead, time.Second), "auto",
 			"How long before its end a token is renewed; `auto`: a third of its life, 1m to 1h, at most half of its life."),
-		key("workers", number(&r.Workers, 1, 1024, "renewals"), "16", "Renewals at once."),
+		key("workers", number(&r.Workers, 1, 1024, "number of renewals"), "16", "Renewals at once."),
 		key("token_endpoint_timeout", duration(&r.TokenEndpointTimeout, 100*time.Millisecond), "10s",
 			"How long one call of a token endpoint may take."),
 		key("claim_lease", duration(&r.ClaimLease, time.Second), "45s",
@@ -132,15 +133,16 @@ func (e *Envoy) keys() section {
 		key("admin", text(&e.Admin).as("HOST:PORT"), "127.0.0.1:9901", "Where Envoy's readiness and statistics can be read.").
 			must("a loopback address, and a port"),
 		key("retry_body_limit", bodySize(&e.RetryBodyLimit), "32MiB",
-			"Larger request bodies are sent once, and never again.").must("at most half of `max_heap`"),
+			"Request bodies up to this size are kept for another attempt; larger ones are sent once.").
+			must("at most half of `max_heap`"),
 		key("max_heap", heapSize(&e.MaxHeap), "1GiB", "Memory that Envoy may use."),
-		key("max_connections", number(&e.MaxConnections, 16, 1_000_000, "connections"), "8192",
+		key("max_connections", number(&e.MaxConnections, 16, 1_000_000, "number of connections"), "8192",
 			"Connections of clients at once."),
 		key("upload_timeout", duration(&e.UploadTimeout, time.Second), "5m", "How long a whole request may take to come in."),
 		key("service_wait", duration(&e.ServiceWait, 500*time.Millisecond), "2.5s",
 			"How long requests wait for this service while it restarts."),
 		key("retry_after", duration(&e.RetryAfter, time.Second), "2s",
-			"After what time clients are told to come back when it did not."),
+			"After what time clients are told to come back, if it did not in time."),
 		key("tls", object(e.TLS.pair()), "", "Certificate of the address that clients call."),
 	}
 }
@@ -154,7 +156,8 @@ func (h *Host) keys() section {
 
 func (l *Log) keys() section {
 	return section{
-		key("level", oneOf(&l.Level, "debug", "info", "warn", "error"), "info", "The least important lines that are written."),
-		key("format", oneOf(&l.Format, "json", "console"), "json", "How lines look."),
+		key("level", oneOf(&l.Level, "debug", "info", "warn", "error"), "info",
+			"The least important lines that are written."),
+		key("format", oneOf(&l.Format, "json", "console"), "json", "A JSON object a line, or lines for people."),
 	}
 }

@@ -6,16 +6,17 @@ import "time"
 
 func (p *Provider) keys() section {
 	return section{
-		key("driver", text(&p.Driver), "", "The code that speaks to the provider.").or("its own name").must("a driver that exists"),
+		key("driver", text(&p.Driver), "", "The code that speaks to the provider.").
+			or("its own name").must("a driver that exists"),
 		key("token_url", text(&p.TokenURL).as("URL"), "", "The token endpoint.").or("the driver's").
 			must("https, or http to a loopback host, without user; must be given for `oauth2`"),
 		key("auth_style", oneOf(&p.AuthStyle, "params", "header", "none"), "params",
 			"How the client id and its secret are sent: among the parameters, by HTTP Basic, or the id alone."),
-		key("body", oneOf(&p.Body, "form", "json"), "form", "How a request to the token endpoint is written."),
+		key("body", oneOf(&p.Body, "form", "json"), "form", "How a request to the token endpoint is encoded."),
 		key("replay", oneOf(&p.Replay, "strict", "grace", "no_rotation"), "strict",
 			"What a second use of a refresh token means to the provider: revocation, nothing for a while, or nothing at all."),
 		key("grace", duration(&p.Grace, 0), "0s",
-			"With `replay: grace`, how long a used refresh token is accepted again; `0s`: there is no telling."),
+			"With `replay: grace`, how long a used refresh token is accepted again; `0s` is no limit."),
 		key("headers", secretTexts(&p.Headers), "", "Headers of every attempt; `check --print` hides their values.").
 			must("none that carries credentials, belongs to the connection, or that the gateway or the driver sets itself"),
 		key("proxy", proxy(&p.Proxy), "", "The way to the token endpoint; `check --print` hides its user.").
@@ -26,10 +27,12 @@ func (p *Provider) keys() section {
 
 func (p *Pool) keys() section {
 	return section{
-		key("provider", text(&p.Provider), "", "Whose accounts they are.").or("the one of its own name").must("a provider or a driver"),
-		key("select", selection(&p.Select), "least_loaded", "Which account serves: the one with the fewest attempts, or each in turn."),
+		key("provider", text(&p.Provider), "", "Whose accounts they are.").
+			or("the one of its own name").must("a provider or a driver"),
+		key("select", selection(&p.Select), "least_loaded",
+			"Which account serves: the one with the fewest attempts, or each in turn."),
 		key("sticky_header", later("use select: least_loaded", ""), "", "What keeps a client on one account."),
-		key("min_healthy", number(&p.MinHealthy, 0, 1_000_000, "accounts"), "1",
+		key("min_healthy", number(&p.MinHealthy, 0, 1_000_000, "number of accounts"), "1",
 			"How many should be able to serve; nothing looks at it yet."),
 	}
 }
@@ -38,7 +41,8 @@ func (u *Upstream) keys() section {
 	return section{
 		key("url", text(&u.URL).as("URL"), "", "Where requests go; their path is kept.").or("the driver's").
 			must("https, or http to a loopback host or with `plaintext`; HOST[:PORT] alone; no link-local or metadata address"),
-		key("pool", text(&u.Pool), "", "Whose tokens it takes.").or("the one of its own name").must("a pool, a provider or a driver"),
+		key("pool", text(&u.Pool), "", "Whose tokens it takes.").
+			or("the one of its own name").must("a pool, a provider or a driver"),
 		key("ca_file", file(&u.CAFile), "", "PEM file of trust anchors for its certificate.").or("the system's"),
 		key("protocol", oneOf(&u.Protocol, "auto", "http1", "http2"), "auto", "What Envoy speaks to it."),
 		key("envoy_cluster", text(&u.EnvoyCluster), "", "The name of its Envoy cluster.").or("its own name").
@@ -50,13 +54,13 @@ func (u *Upstream) keys() section {
 func (r *Route) keys() section {
 	return section{
 		key("match", object(section{
-			key("prefix", text(&r.Prefix).as("path"), "/", "How the path of a request begins.").
+			key("prefix", text(&r.Prefix).as("URL path"), "/", "How the path of a request begins.").
 				must("begins with `/`; without blanks, `?`, `#`, `//`, `/./`, `/../` and `\\`"),
 			key("hosts", texts(&r.Hosts, "hosts"), `["*"]`, "The hosts that are called.").
 				must("at least one name or address, with or without a port; a `*` at the beginning or at the end"),
 		}), "", "Which requests it is for.").must("no two routes with the same host and prefix"),
 		key("upstreams", texts(&r.Upstreams, "names"), "", "Upstreams in order of preference.").must("at least one"),
-		key("attempts", number(&r.Attempts, 1, 10, "attempts"), "4", "Attempts of one request in all."),
+		key("attempts", number(&r.Attempts, 1, 10, "number of attempts"), "4", "Attempts of one request in all."),
 		key("on_rate_limit", oneOf(&r.OnRateLimit, "pass", "failover"), "pass",
 			"A 429 goes to the client, or the next account is tried."),
 		key("on_overload", oneOf(&r.OnOverload, "pass", "failover"), "pass",
@@ -72,12 +76,14 @@ func (r *Route) keys() section {
 		key("tenant_header", text(&r.TenantHeader).as("header"), "", "The request header that names the tenant.").
 			must("only with `clients.trusted_proxies`; none of the gateway's own, of the connection, or with credentials"),
 		key("observe", later("use observe: all", "all"), "", "Which answers the service sees."),
-		key("reveal_attempts", boolean(&r.RevealAttempts), "false", "Answers carry `tokenward-attempts`, the number of attempts."),
+		key("reveal_attempts", boolean(&r.RevealAttempts), "false",
+			"Answers carry `tokenward-attempts`, the number of attempts."),
 		key("reveal_headers", texts(&r.RevealHeaders, "headers"), "",
 			"Headers of a provider's answers that clients see although they are hidden.").must("headers that are hidden"),
 		key("methods", texts(&r.Methods, "methods"), "[GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS]",
 			"Methods that are let in; others get a 405.").must("at least one; in upper case; not TRACE, TRACK and CONNECT"),
-		key("websocket", boolean(&r.WebSocket), "false", "Upgrades to WebSocket are carried.").must("with GET among `methods`"),
+		key("websocket", boolean(&r.WebSocket), "false", "Upgrades to WebSocket are carried.").
+			must("with GET among `methods`"),
 		key("escaped_slashes", oneOf(&r.EscapedSlashes, "refuse", "keep"), "refuse",
 			"A path with `%2F` gets a 400, or is let in as it is."),
 	}

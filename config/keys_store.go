@@ -23,7 +23,8 @@ func (s *Store) keys() section {
 func (s *SQLite) keys() section {
 	return section{
 		key("path", file(&s.Path), "./data/tokenward.db", "The database.").must("not empty"),
-		key("key_file", file(&s.KeyFile), "./data/tokenward.key", "Its key; made (0600) when it is missing.").must("not empty"),
+		key("key_file", file(&s.KeyFile), "./data/tokenward.key",
+			"Its key; made (0600) when it is missing.").must("not empty"),
 	}
 }
 
@@ -48,7 +49,8 @@ func authKeys(a *access.Auth) section {
 		key("token_file", file(&a.TokenFile).when(func() bool { return a.TokenFile != "" }), "",
 			"A token that somebody else keeps alive or replaces."),
 		key("approle", optional(&a.AppRole, appRoleKeys), "", "A role id and a secret id."),
-		key("kubernetes", optional(&a.Kubernetes, workloadKeys("kubernetes", projectedToken)), "", "The token of a service account."),
+		key("kubernetes", optional(&a.Kubernetes, workloadKeys("kubernetes", projectedToken)), "",
+			"The token of a service account."),
 		key("jwt", optional(&a.JWT, workloadKeys("jwt", "")), "", "Any signed token."),
 		key("cert", optional(&a.Cert, certKeys), "", "A TLS client certificate."),
 	}

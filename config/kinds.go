@@ -75,9 +75,8 @@ func proxy(dst *string) value {
 }
 
 func oneOf(dst *string, allowed ...string) value {
-	v := scalar(dst, "word", "one of "+strings.Join(allowed, ", "), chosen(allowed...))
-	v.rule = "one of `" + strings.Join(allowed, "`, `") + "`"
-	return v
+	kind := "one of `" + strings.Join(allowed, "`, `") + "`"
+	return scalar(dst, kind, "one of "+strings.Join(allowed, ", "), chosen(allowed...))
 }
 
 func chosen(allowed ...string) parser[string] {
@@ -92,14 +91,13 @@ func chosen(allowed ...string) parser[string] {
 // selection is oneOf, and knows the policies to come.
 func selection(dst *string) value {
 	known := chosen("least_loaded", "round_robin")
-	v := scalar(dst, "word", "least_loaded or round_robin", func(s string) (string, string, string) {
+	const kind, want = "one of `least_loaded`, `round_robin`", "least_loaded or round_robin"
+	return scalar(dst, kind, want, func(s string) (string, string, string) {
 		if s == "priority" || s == "sticky" {
-			return "", "not built yet", "use least_loaded or round_robin"
+			return "", "not built yet", "use " + want
 		}
 		return known(s)
 	})
-	v.rule = "one of `least_loaded`, `round_robin`"
-	return v
 }
 
 func boolean(dst *bool) value {
@@ -111,24 +109,24 @@ func boolean(dst *bool) value {
 	})
 }
 
-// number is a whole number of something.
-func number(dst *int, lo, hi int, of string) value {
+// number is a whole number.
+func number(dst *int, lo, hi int, kind string) value {
 	want := fmt.Sprintf("a whole number from %d to %d", lo, hi)
-	v := scalar(dst, "number of "+of, want, func(s string) (int, string, string) {
+	v := scalar(dst, kind, want, func(s string) (int, string, string) {
 		i, err := strconv.Atoi(s)
 		if err != nil || i < lo || i > hi {
 			return 0, "must be " + want, ""
 		}
 		return i, "", ""
 	})
-	v.rule = want
+	v.rule = fmt.Sprintf("%d to %d", lo, hi)
 	return v
 }
 
 // numberOrNone is a whole number that may be left empty.
-func numberOrNone(dst **int, lo, hi int, of string) value {
+func numberOrNone(dst **int, lo, hi int, kind string) value {
 	var i int
-	one := number(&i, lo, hi, of)
+	one := number(&i, lo, hi, kind)
 	v := one
 	v.read = func(r *reader, n *yaml.Node, path string) {
 		if s, ok := r.scalar(n, path, "a whole number"); ok && s != "" {
@@ -294,8 +292,7 @@ func secretTexts(dst *map[string]string) value {
 // later is a key of a version to come: it may only stand at its default.
 func later(instead string, harmless ...string) value {
 	return value{
-		kind: "not built yet",
-		rule: instead,
+		kind: "not built yet: " + instead,
 		read: func(r *reader, n *yaml.Node, path string) {
 			n = resolve(n)
 			if n.Kind != yaml.ScalarNode || !slices.Contains(harmless, n.Value) {

@@ -27,6 +27,33 @@ func TestWhatIsPrintedLoadsToTheSame(t *testing.T) {
 	}
 }
 
+// What check --print prints is a valid configuration, secrets hidden, and prints the same again.
+func TestWhatIsPrintedIsAValidConfigurationOfItsGoldenFile(t *testing.T) {
+	secrets := strings.NewReplacer(`x-one: "1"`, "x-one: "+secret, "http://proxy", "http://me:"+secret+"@proxy")
+	for name, text := range map[string]string{"file": secrets.Replace(whole), "vault": vaults()[1]} {
+		got := printedOf(t, text)
+		if strings.Contains(got, secret) {
+			t.Errorf("a secret is printed:\n%s", got)
+		}
+		matchesGolden(t, "testdata/printed_"+name+".yaml", got)
+		if again := printedOf(t, got); again != got {
+			t.Errorf("%s: what is printed is printed otherwise:\n%s", name, cmp.Diff(got, again))
+		}
+	}
+}
+
+// printedOf is what a file in /folder prints.
+func printedOf(t *testing.T, text string) string {
+	t.Helper()
+	c := mustLoadAt(t, text)
+	c.resolvePaths("/folder")
+	printed, err := Print(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(printed)
+}
+
 func TestHeaderValuesAndTheUserOfAProxyAreNotPrinted(t *testing.T) {
 	printed, err := Print(mustLoad(t, smallest+`
 providers:
