@@ -39,15 +39,24 @@ func loadConfig(file string) (*config.Config, error) {
 
 // known is what a configuration may refer to.
 func known() config.Known {
-	k := config.Known{Drivers: map[string]config.Driver{}, Clusters: envoy.OwnClusters(), Hidden: hidden()}
-	for _, name := range provider.Names() {
-		d := config.Driver{URL: provider.DefaultURL(name), TokenURL: name == "oauth2"}
-		if name == "anthropic" {
-			d.Headers = provider.RequestHeaders()
-		}
-		k.Drivers[name] = d
+	return config.Known{
+		Drivers: provider.Names(), DefaultURL: provider.DefaultURL, Owns: owns, Needs: needs,
+		Clusters: envoy.OwnClusters(), Hidden: hidden(),
 	}
-	return k
+}
+
+func owns(driver string) []string {
+	if driver == "anthropic" {
+		return provider.RequestHeaders()
+	}
+	return nil
+}
+
+func needs(p config.Provider) (key, rule string) {
+	if p.Driver == "oauth2" && p.TokenURL == "" {
+		return "token_url", "must be given for the oauth2 driver"
+	}
+	return "", ""
 }
 
 func settings(p config.Provider) provider.Settings {

@@ -22,7 +22,7 @@ func (k *checker) complete() {
 			p.Driver = name
 			if !k.isDriver(name) && !k.absent[name] {
 				k.bad("providers."+name+".driver", "",
-					"is not given, and no driver is called "+name, "give one of "+strings.Join(k.drivers(), ", "))
+					"is not given, and no driver is called "+name, "give one of "+strings.Join(k.known.Drivers, ", "))
 				k.absent[name] = true
 			}
 		}
@@ -31,18 +31,13 @@ func (k *checker) complete() {
 	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
 		u := c.Upstreams[name]
 		if u.URL == "" {
-			u.URL = k.known.Drivers[k.driverOf(u)].URL
+			u.URL = k.known.DefaultURL(k.driverOf(u))
 		}
 		c.Upstreams[name] = u
 	}
 }
 
-func (k *checker) drivers() []string { return slices.Sorted(maps.Keys(k.known.Drivers)) }
-
-func (k *checker) isDriver(name string) bool {
-	_, ok := k.known.Drivers[name]
-	return ok
-}
+func (k *checker) isDriver(name string) bool { return slices.Contains(k.known.Drivers, name) }
 
 func (k *checker) driverOf(u Upstream) string {
 	return k.config.Providers[k.config.Pools[u.Pool].Provider].Driver
@@ -114,8 +109,8 @@ func (k *checker) completePools() {
 		if _, ok := c.Providers[p.Provider]; ok {
 			continue
 		}
-		known := slices.Concat(slices.Collect(maps.Keys(c.Providers)), k.drivers())
-		add := "add it under providers; drivers are " + strings.Join(k.drivers(), ", ")
+		known := slices.Concat(slices.Collect(maps.Keys(c.Providers)), k.known.Drivers)
+		add := "add it under providers; drivers are " + strings.Join(k.known.Drivers, ", ")
 		switch {
 		case k.absent[p.Provider]:
 		case k.isDriver(p.Provider):
@@ -138,7 +133,7 @@ func (k *checker) providersAndPools() []string {
 	return slices.Concat(
 		slices.Collect(maps.Keys(k.config.Pools)),
 		slices.Collect(maps.Keys(k.config.Providers)),
-		k.drivers(),
+		k.known.Drivers,
 	)
 }
 
@@ -152,5 +147,5 @@ func (k *checker) reachable(name string) bool {
 	if p, ok := k.config.Providers[provider]; ok && p.Driver != "" {
 		driver = p.Driver
 	}
-	return k.known.Drivers[driver].URL != ""
+	return k.known.DefaultURL(driver) != ""
 }

@@ -42,7 +42,7 @@ func (k *checker) checkHeaders(p Provider, path string) {
 		switch n := strings.ToLower(name); {
 		case rule != "":
 			k.bad(at, "", rule, remedy)
-		case slices.Contains(k.known.Drivers[p.Driver].Headers, n):
+		case slices.Contains(k.known.Owns(p.Driver), n):
 			k.bad(at, "", "is set by the driver "+p.Driver+" itself", "remove it; a client's own values are kept")
 		case !httpguts.ValidHeaderFieldValue(p.Headers[name]):
 			k.bad(at, "", "has a value with a line break or another control character (RFC 9110 section 5.5)", "remove it")

@@ -1,8 +1,8 @@
 package config
 
 import (
-	"iter"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -20,10 +20,8 @@ func (c *Config) whole() value {
 			or("one named like a provider or a driver need not be written"),
 		key("upstreams", mapOf(c.Upstreams, (*Upstream).keys), "", "Where requests go, by name.").
 			or("one named like a pool, a provider or a driver need not be written, if the driver knows the URL"),
-		key("routes", entries((*Route).keys, inOrder(&c.Routes), func(name string, r Route) {
-			r.Name = name
-			c.Routes = append(c.Routes, r)
-		}), "", "What clients call, by name; in the order of the file.").must("at least one"),
+		key("routes", entries((*Route).keys, c.allRoutes, c.putRoute), "", "What clients call, by name; in the order of the file.").
+			must("at least one"),
 		key("clients", object(c.Clients.keys()), "", "Who may call the gateway."),
 		key("envoy", object(c.Envoy.keys()), "", "The generated configuration of Envoy."),
 		key("host", object(c.Host.keys()), "", "The machine that the service runs on."),
@@ -31,15 +29,21 @@ func (c *Config) whole() value {
 	})
 }
 
-// inOrder yields the routes as the file has them.
-func inOrder(routes *[]Route) iter.Seq2[string, *Route] {
-	return func(yield func(string, *Route) bool) {
-		for i := range *routes {
-			if r := &(*routes)[i]; !yield(r.Name, r) {
-				return
-			}
+func (c *Config) allRoutes(yield func(string, Route) bool) {
+	for _, r := range c.Routes {
+		if !yield(r.Name, r) {
+			return
 		}
 	}
+}
+
+func (c *Config) putRoute(name string, r Route) {
+	r.Name = name
+	if i := slices.IndexFunc(c.Routes, func(have Route) bool { return have.Name == name }); i >= 0 {
+		c.Routes[i] = r
+		return
+	}
+	c.Routes = append(c.Routes, r)
 }
 
 func (e *ExtProc) keys() section {

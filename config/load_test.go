@@ -13,13 +13,27 @@ import (
 const smallest = "routes: { messages: { match: { prefix: /v1/ }, upstreams: [anthropic] } }\n"
 
 var testKnown = Known{
-	Drivers: map[string]Driver{
-		"anthropic": {URL: "https://api.anthropic.com", Headers: []string{"anthropic-beta"}},
-		"api_key":   {},
-		"oauth2":    {TokenURL: true},
-	},
+	Drivers:  []string{"anthropic", "api_key", "oauth2"},
 	Clusters: []string{"tokenward", "tokenward_attempt"},
 	Hidden:   []string{"set-cookie", "alt-svc", "openai-organization"},
+	DefaultURL: func(driver string) string {
+		if driver == "anthropic" {
+			return "https://api.anthropic.com"
+		}
+		return ""
+	},
+	Owns: func(driver string) []string {
+		if driver == "anthropic" {
+			return []string{"anthropic-beta"}
+		}
+		return nil
+	},
+	Needs: func(p Provider) (key, rule string) {
+		if p.Driver == "oauth2" && p.TokenURL == "" {
+			return "token_url", "must be given for the oauth2 driver"
+		}
+		return "", ""
+	},
 }
 
 // sameMeaning: an empty list is none.

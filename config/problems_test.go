@@ -36,19 +36,7 @@ func TestEveryBadFileIsRefusedWithTheMessagesOfItsGoldenFile(t *testing.T) {
 			if strings.Contains(got, secret) {
 				t.Errorf("a message shows a secret:\n%s", got)
 			}
-			golden := strings.TrimSuffix(file, ".yaml") + ".golden"
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatalf("%v: write it with go test ./config -update", err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("messages differ from %s (-want +got):\n%s", golden, diff)
-			}
+			matchesGolden(t, strings.TrimSuffix(file, ".yaml")+".golden", got)
 		})
 	}
 }

@@ -29,9 +29,9 @@ func key(name string, v value, preset, meaning string) row {
 	return row{name: name, value: v, preset: preset, meaning: meaning}
 }
 
-func (k row) must(rule string) row   { k.rule = rule; return k }
-func (k row) or(default_ string) row { k.derived = default_; return k }
-func (k row) from(env string) row    { k.env = env; return k }
+func (k row) must(rule string) row { k.rule = rule; return k }
+func (k row) or(words string) row  { k.derived = words; return k }
+func (k row) from(env string) row  { k.env = env; return k }
 
 // value is a type of values, bound to one field.
 type value struct {
@@ -85,6 +85,7 @@ func object(s section) value {
 			for _, k := range s {
 				out.add(k.name, k.value.show(secrets))
 			}
+			// As people know it: sections and keys by the alphabet.
 			slices.SortFunc(out, func(a, b member) int { return strings.Compare(a.name, b.name) })
 			return out
 		},
@@ -121,8 +122,8 @@ func optional[T any](dst **T, table func(*T) section) value {
 	return v
 }
 
-// entries is a mapping of names to things of one table. all yields them as they stand, put keeps one.
-func entries[T any](table func(*T) section, all iter.Seq2[string, *T], put func(name string, t T)) value {
+// entries is a mapping of names to things of one table. all yields them, put keeps one in the place of its name.
+func entries[T any](table func(*T) section, all iter.Seq2[string, T], put func(name string, t T)) value {
 	return value{
 		kind: "mapping of names", rows: table(new(T)), names: true,
 		read: func(r *reader, n *yaml.Node, path string) {
@@ -139,13 +140,14 @@ func entries[T any](table func(*T) section, all iter.Seq2[string, *T], put func(
 		show: func(secrets bool) any {
 			out := mapping{}
 			for name, t := range all {
-				out.add(name, object(table(t)).show(secrets))
+				out.add(name, object(table(&t)).show(secrets))
 			}
 			return out
 		},
 		paths: func(fix func(*string)) {
-			for _, t := range all {
-				object(table(t)).paths(fix)
+			for name, t := range all {
+				object(table(&t)).paths(fix)
+				put(name, t)
 			}
 		},
 	}
@@ -153,12 +155,9 @@ func entries[T any](table func(*T) section, all iter.Seq2[string, *T], put func(
 
 // mapOf is entries that a map holds.
 func mapOf[T any](m map[string]T, table func(*T) section) value {
-	all := func(yield func(string, *T) bool) {
+	all := func(yield func(string, T) bool) {
 		for _, name := range slices.Sorted(maps.Keys(m)) {
-			t := m[name]
-			more := yield(name, &t)
-			m[name] = t
-			if !more {
+			if !yield(name, m[name]) {
 				return
 			}
 		}

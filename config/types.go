@@ -140,16 +140,12 @@ type SQLite struct{ Path, KeyFile string }
 // Log is the service's own log.
 type Log struct{ Level, Format string }
 
-// Known is what the configuration may refer to.
+// Known is what the configuration may refer to: the drivers that exist, and what each of them knows.
 type Known struct {
-	Drivers  map[string]Driver // by name
-	Clusters []string          // Envoy clusters that are not upstreams
-	Hidden   []string          // headers of answers that clients do not see unless a route reveals them
-}
-
-// Driver is what a configuration must know of a driver.
-type Driver struct {
-	URL      string   // the usual one of its provider; "": there is none
-	TokenURL bool     // it must be given
-	Headers  []string // that it sets itself, in lower case
+	Drivers    []string
+	DefaultURL func(driver string) string          // the usual URL of its provider, "": none
+	Owns       func(driver string) []string        // headers, in lower case, that it sets itself
+	Needs      func(p Provider) (key, rule string) // a key of the entry that is wrong for its driver, "": none
+	Clusters   []string                            // Envoy clusters that are not upstreams
+	Hidden     []string                            // headers of answers that clients do not see unless a route reveals them
 }

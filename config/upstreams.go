@@ -14,11 +14,11 @@ func (k *checker) checkProviders() {
 	for _, name := range slices.Sorted(maps.Keys(k.config.Providers)) {
 		p, path := k.config.Providers[name], "providers."+name
 		if !k.absent[name] && !k.isDriver(p.Driver) {
-			k.bad(path+".driver", p.Driver, "is no driver", meant(p.Driver, k.drivers(), "use one of "+strings.Join(k.drivers(), ", ")))
+			k.bad(path+".driver", p.Driver, "is no driver", meant(p.Driver, k.known.Drivers, "use one of "+strings.Join(k.known.Drivers, ", ")))
 			k.absent[name] = true
 		}
-		if p.TokenURL == "" && k.known.Drivers[p.Driver].TokenURL {
-			k.bad(path+".token_url", "", "must be given for the "+p.Driver+" driver", "")
+		if key, rule := k.known.Needs(p); key != "" {
+			k.bad(path+"."+key, "", rule, "")
 		}
 		if p.Proxy != "" {
 			u, err := url.Parse(p.Proxy)
