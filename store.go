@@ -45,20 +45,24 @@ func storeAt(c config.Store) string {
 	return "sqlite " + path
 }
 
-// operatorsToken is what a command logs in to Vault with instead of the service's credential: VAULT_TOKEN, as Vault's own tool
-// does. A configured token_file says which token is meant, and a VAULT_ADDR of another Vault whose VAULT_TOKEN is.
+// operatorsToken is what a command logs in to Vault with instead of the service's credential: VAULT_TOKEN, as Vault's
+// own tool does. A configured token_file says which token is meant, and a VAULT_ADDR of another Vault whose VAULT_TOKEN
+// is.
 func operatorsToken(c config.Store, env func(string) (string, bool)) tokenstore.Secret {
 	token, _ := env("VAULT_TOKEN")
 	address, _ := env("VAULT_ADDR")
 	v := c.Vault
-	if v == nil || v.Auth.TokenFile != "" || address != "" && strings.TrimRight(address, "/") != strings.TrimRight(v.Address, "/") {
+	if v == nil || v.Auth.TokenFile != "" ||
+		address != "" && strings.TrimRight(address, "/") != strings.TrimRight(v.Address, "/") {
 		return tokenstore.Secret{}
 	}
 	return tokenstore.NewSecret(strings.TrimSpace(token))
 }
 
 // openBackend opens the configured store. In Vault operator, if any, takes the place of the configured login.
-func openBackend(ctx context.Context, c config.Store, operator tokenstore.Secret, log *zap.Logger) (tokenstore.Backend, error) {
+func openBackend(
+	ctx context.Context, c config.Store, operator tokenstore.Secret, log *zap.Logger,
+) (tokenstore.Backend, error) {
 	v := c.Vault
 	if v == nil {
 		return sqlite.Open(ctx, sqlite.Config(c.SQLite))

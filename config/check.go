@@ -80,12 +80,14 @@ func (k *checker) checkListeners() {
 	k.checkExtProc(address)
 	address("admin.listen", c.Admin.Listen, c.Admin.TLS.CertFile != "", "give admin.tls")
 	address("envoy.admin", c.Envoy.Admin, false, "Envoy's admin port has no authentication: keep it on loopback")
-	address("envoy.listen", c.Envoy.Listen, c.Clients.Anonymous == "always", "clients cannot be authenticated yet: use a loopback address, or say clients.anonymous: always")
+	address("envoy.listen", c.Envoy.Listen, c.Clients.Anonymous == "always",
+		"clients cannot be authenticated yet: use a loopback address, or say clients.anonymous: always")
 	if c.Admin.TokenFile == "" {
 		k.bad("admin.token_file", "", "must not be empty", "remove it for the default")
 	}
 	if c.Clients.Anonymous == "never" {
-		k.bad("clients.anonymous", "never", "leaves nobody who may call", "use loopback until clients can be authenticated")
+		k.bad("clients.anonymous", "never", "leaves nobody who may call",
+			"use loopback until clients can be authenticated")
 	}
 	all := map[string]TLS{"extproc.tls": c.ExtProc.TLS, "admin.tls": c.Admin.TLS, "envoy.tls": c.Envoy.TLS}
 	for _, path := range slices.Sorted(maps.Keys(all)) {
@@ -112,7 +114,8 @@ func (l listener) overlaps(o listener) bool {
 		return host
 	}
 	port := strings.TrimLeft(l.port, "0")
-	return port != "" && port == strings.TrimLeft(o.port, "0") && (everywhere(l.host) || everywhere(o.host) || same(l.host) == same(o.host))
+	return port != "" && port == strings.TrimLeft(o.port, "0") &&
+		(everywhere(l.host) || everywhere(o.host) || same(l.host) == same(o.host))
 }
 
 // checkBounds: a body that is refused while it comes in is in memory twice.
@@ -126,7 +129,9 @@ func (k *checker) checkBounds() {
 func (k *checker) checkRenewal() {
 	r := k.config.Renewal
 	if r.TokenEndpointTimeout >= r.ClaimLease {
-		k.bad("renewal.claim_lease", r.ClaimLease.String(), "must be longer than renewal.token_endpoint_timeout ("+r.TokenEndpointTimeout.String()+")", "or another process takes a slow refresh for dead")
+		k.bad("renewal.claim_lease", r.ClaimLease.String(),
+			"must be longer than renewal.token_endpoint_timeout ("+r.TokenEndpointTimeout.String()+")",
+			"or another process takes a slow refresh for dead")
 	}
 	if r.BackoffMin > r.BackoffMax {
 		k.bad("renewal.backoff", "", "min is larger than max", "")

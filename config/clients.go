@@ -114,7 +114,8 @@ func Notes(c *Config) (notes []string) {
 	}
 	if len(patterns) > 0 && c.Clients.Anonymous == "loopback" {
 		notes = append(notes, "match.hosts "+strings.Join(patterns, ", ")+
-			": strangers can own names that fit, so a loopback gateway is not called by them: name the hosts, or use *.DOMAIN")
+			": strangers can own names that fit, so a loopback gateway is not called by them: "+
+			"name the hosts, or use *.DOMAIN")
 	}
 	for _, p := range c.Clients.TrustedProxies {
 		if prefix, err := netip.ParsePrefix(p); err == nil && prefix.Addr().IsLoopback() {

@@ -41,7 +41,9 @@ func (k *checker) checkFiles() {
 	}
 	if path, ok := strings.CutPrefix(c.ExtProc.Listen, "unix:"); ok {
 		if n := max(len(path), len(filepath.Join(filepath.Dir(path), temporarySocket))); n > longestSocketPath {
-			k.bad("extproc.listen", c.ExtProc.Listen, fmt.Sprintf("is %d bytes too long for a Unix socket", n-longestSocketPath), "use a shorter path, e.g. unix:/run/tokenward/extproc.sock")
+			k.bad("extproc.listen", c.ExtProc.Listen,
+				fmt.Sprintf("is %d bytes too long for a Unix socket", n-longestSocketPath),
+				"use a shorter path, e.g. unix:/run/tokenward/extproc.sock")
 		}
 	}
 }

@@ -20,8 +20,8 @@ func (c *Config) whole() value {
 			or("one named like a provider or a driver need not be written"),
 		key("upstreams", mapOf(c.Upstreams, (*Upstream).keys), "", "Where requests go, by name.").
 			or("one named like a pool, a provider or a driver need not be written, if the driver knows the URL"),
-		key("routes", entries((*Route).keys, c.allRoutes, c.putRoute), "", "What clients call, by name; in the order of the file.").
-			must("at least one"),
+		key("routes", entries((*Route).keys, c.allRoutes, c.putRoute), "",
+			"What clients call, by name; in the order of the file.").must("at least one"),
 		key("clients", object(c.Clients.keys()), "", "Who may call the gateway."),
 		key("envoy", object(c.Envoy.keys()), "", "The generated configuration of Envoy."),
 		key("host", object(c.Host.keys()), "", "The machine that the service runs on."),

@@ -166,12 +166,13 @@ func duration(dst *time.Duration, lo time.Duration) value {
 // durationOrAuto has 0 for auto.
 func durationOrAuto(dst *time.Duration, lo time.Duration) value {
 	given := span(lo)
-	v := scalar(dst, "duration or `auto`", "auto or a duration like 5m", func(s string) (time.Duration, string, string) {
+	parse := func(s string) (time.Duration, string, string) {
 		if s == "auto" {
 			return 0, "", ""
 		}
 		return given(s)
-	})
+	}
+	v := scalar(dst, "duration or `auto`", "auto or a duration like 5m", parse)
 	v.rule = "at least " + lo.String()
 	v.show = func(bool) any {
 		if *dst == 0 {

@@ -82,7 +82,8 @@ func (r *reader) scalar(n *yaml.Node, path, want string) (string, bool) {
 		}
 		if part[2] == "" {
 			ok = false
-			r.report(n, path, "", "the environment variable "+part[1]+" is not set", "set it, or give a default as ${"+part[1]+":-value}")
+			r.report(n, path, "", "the environment variable "+part[1]+" is not set",
+				"set it, or give a default as ${"+part[1]+":-value}")
 		}
 		return part[3]
 	})

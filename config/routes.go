@@ -9,7 +9,8 @@ import (
 
 func (k *checker) checkRoutes() {
 	if len(k.config.Routes) == 0 {
-		k.bad("routes", "", "must have at least one route", "e.g. routes: { messages: { match: { prefix: /v1/ }, upstreams: [anthropic] } }")
+		k.bad("routes", "", "must have at least one route",
+			"e.g. routes: { messages: { match: { prefix: /v1/ }, upstreams: [anthropic] } }")
 	}
 	taken := map[string]string{}
 	for _, r := range k.config.Routes {
@@ -18,7 +19,8 @@ func (k *checker) checkRoutes() {
 			k.bad(path+".match.prefix", r.Prefix, "must begin with /", "")
 		}
 		if strings.ContainsFunc(r.Prefix, func(c rune) bool { return c <= ' ' || c == '?' || c == '#' || c >= 0x7f }) {
-			k.bad(path+".match.prefix", r.Prefix, "must be a path without blanks, ?, # and non-ASCII characters", "a query plays no part in matching; other characters are matched as clients send them, %-encoded")
+			k.bad(path+".match.prefix", r.Prefix, "must be a path without blanks, ?, # and non-ASCII characters",
+				"a query plays no part in matching; other characters are matched as clients send them, %-encoded")
 		}
 		if len(r.Upstreams) == 0 {
 			k.bad(path+".upstreams", "", "must name at least one upstream", "")
@@ -45,7 +47,8 @@ func (k *checker) checkRoutes() {
 		k.checkMethods(r, path)
 		k.checkRevealed(r, path)
 		if r.RefreshWait > r.RecoveryTimeout {
-			k.bad(path+".refresh_wait", r.RefreshWait.String(), "must not exceed recovery_timeout ("+r.RecoveryTimeout.String()+")", "")
+			k.bad(path+".refresh_wait", r.RefreshWait.String(),
+				"must not exceed recovery_timeout ("+r.RecoveryTimeout.String()+")", "")
 		}
 		if r.RecoveryTimeout > 5*time.Minute {
 			k.bad(path+".recovery_timeout", r.RecoveryTimeout.String(), "must be at most 5m", "no client waits longer")
@@ -65,7 +68,8 @@ func (k *checker) checkRoutes() {
 }
 
 // hostPattern is a host that Envoy can match: a name, a name that begins or ends with *, * alone, or an IPv6 address.
-var hostPattern = regexp.MustCompile(`^(\*|\*?[A-Za-z0-9_.-]*[A-Za-z0-9_-]|[A-Za-z0-9_][A-Za-z0-9_.-]*\*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$`)
+var hostPattern = regexp.MustCompile(`^(\*|\*?[A-Za-z0-9_.-]*[A-Za-z0-9_-]|[A-Za-z0-9_][A-Za-z0-9_.-]*\*|` +
+	`\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$`)
 
 // hostRule says which rule a host of a route breaks.
 func hostRule(h string) (rule, remedy string) {
@@ -77,7 +81,8 @@ func hostRule(h string) (rule, remedy string) {
 	case every:
 		return "must not name every port", name + " alone matches with and without a port"
 	case !hostPattern.MatchString(h) || strings.Contains(strings.TrimPrefix(h, "*"), "*:"):
-		return "must be a host name or address", "a * may stand at its beginning or at its end, but not both, and with a port only at its beginning"
+		return "must be a host name or address",
+			"a * may stand at its beginning or at its end, but not both, and with a port only at its beginning"
 	}
 	return "", ""
 }

@@ -3,7 +3,8 @@ package config
 func (k *checker) checkStore() {
 	v := k.config.Store.Vault
 	if v == nil {
-		for _, p := range []struct{ key, value string }{{"path", k.config.Store.SQLite.Path}, {"key_file", k.config.Store.SQLite.KeyFile}} {
+		s := k.config.Store.SQLite
+		for _, p := range []struct{ key, value string }{{"path", s.Path}, {"key_file", s.KeyFile}} {
 			if p.value == "" {
 				k.bad("store.sqlite."+p.key, "", "must not be empty", "remove it for the default")
 			}
@@ -17,6 +18,7 @@ func (k *checker) checkStore() {
 		k.bad("store.vault."+p.Key, p.Value, p.Rule, p.Remedy)
 	}
 	if lead := k.config.Renewal.Lead; lead > 0 && v.Poll > lead/10 {
-		k.bad("store.vault.poll", v.Poll.String(), "must be at most a tenth of renewal.lead ("+lead.String()+")", "or a change by an operator is seen too late")
+		k.bad("store.vault.poll", v.Poll.String(), "must be at most a tenth of renewal.lead ("+lead.String()+")",
+			"or a change by an operator is seen too late")
 	}
 }

@@ -177,18 +177,27 @@ func (r *reader) preset(s section, path string) {
 	for _, k := range s {
 		at := join(path, k.name)
 		r.preset(k.value.rows, at)
-		var doc yaml.Node
-		if err := yaml.Unmarshal([]byte(k.preset), &doc); err != nil {
-			quiet.report(&doc, at, k.preset, err.Error(), "")
-		}
-		for _, n := range doc.Content {
-			k.value.read(quiet, n, at)
+		if k.preset != "" {
+			k.value.read(quiet, written(k.preset), at)
 		}
 		if v, ok := r.env(k.env); ok && k.env != "" {
 			k.value.read(quiet, &yaml.Node{Kind: yaml.ScalarNode, Value: v}, at)
 		}
 	}
 	r.problems = append(r.problems, quiet.problems...)
+}
+
+// written is the node of a default: a text, or a list [one, two].
+func written(preset string) *yaml.Node {
+	list, isList := strings.CutPrefix(preset, "[")
+	if !isList {
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: preset}
+	}
+	n := &yaml.Node{Kind: yaml.SequenceNode}
+	for one := range strings.SplitSeq(strings.TrimSuffix(list, "]"), ", ") {
+		n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: strings.Trim(one, `"`)})
+	}
+	return n
 }
 
 // mapping is what Print shows of a mapping, in order.

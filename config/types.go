@@ -147,5 +147,5 @@ type Known struct {
 	Owns       func(driver string) []string        // headers, in lower case, that it sets itself
 	Needs      func(p Provider) (key, rule string) // a key of the entry that is wrong for its driver, "": none
 	Clusters   []string                            // Envoy clusters that are not upstreams
-	Hidden     []string                            // headers of answers that clients do not see unless a route reveals them
+	Hidden     []string                            // headers of answers that clients see only if a route reveals them
 }

@@ -14,25 +14,25 @@ func (k *checker) checkProviders() {
 	for _, name := range slices.Sorted(maps.Keys(k.config.Providers)) {
 		p, path := k.config.Providers[name], "providers."+name
 		if !k.absent[name] && !k.isDriver(p.Driver) {
-			k.bad(path+".driver", p.Driver, "is no driver", meant(p.Driver, k.known.Drivers, "use one of "+strings.Join(k.known.Drivers, ", ")))
+			k.bad(path+".driver", p.Driver, "is no driver",
+				meant(p.Driver, k.known.Drivers, "use one of "+strings.Join(k.known.Drivers, ", ")))
 			k.absent[name] = true
 		}
 		if key, rule := k.known.Needs(p); key != "" {
 			k.bad(path+"."+key, "", rule, "")
 		}
-		if p.Proxy != "" {
-			u, err := url.Parse(p.Proxy)
-			if err != nil || u.Hostname() == "" || !destination.ValidPort(u) || !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme) || strings.Trim(u.Path, "/") != "" {
-				k.bad(path+".proxy", destination.WithoutSecrets(p.Proxy), "must be http://, https:// or socks5:// with HOST[:PORT]", "")
-			}
+		if p.Proxy != "" && !proxyAddress(p.Proxy) {
+			k.bad(path+".proxy", destination.WithoutSecrets(p.Proxy),
+				"must be http://, https:// or socks5:// with HOST[:PORT]", "")
 		}
 		k.checkHeaders(p, path+".headers")
 		if p.TokenURL != "" {
+			shown := destination.WithoutSecrets(p.TokenURL)
 			switch u, ok := destination.Confidential(p.TokenURL); {
 			case !ok:
-				k.bad(path+".token_url", destination.WithoutSecrets(p.TokenURL), "must be an https URL without user", "http is only for loopback hosts")
+				k.bad(path+".token_url", shown, "must be an https URL without user", "http is only for loopback hosts")
 			case destination.LinkLocal(u.Hostname()):
-				k.bad(path+".token_url", destination.WithoutSecrets(p.TokenURL), noProvider, "give the host of the authorization server")
+				k.bad(path+".token_url", shown, noProvider, "give the host of the authorization server")
 			}
 		}
 	}
@@ -51,18 +51,31 @@ func (k *checker) checkUpstreams() {
 			continue
 		}
 		u, err := url.Parse(up.URL)
-		if err != nil || u.Hostname() == "" || !destination.ValidPort(u) || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-			k.bad(path, destination.WithoutSecrets(up.URL), "must be http(s)://HOST[:PORT] without path, query and user", "the client's path goes through unchanged")
+		if err != nil || !hostAlone(u, "http", "https") || u.RawQuery != "" || u.User != nil {
+			k.bad(path, destination.WithoutSecrets(up.URL), "must be http(s)://HOST[:PORT] without path, query and user",
+				"the client's path goes through unchanged")
 			continue
 		}
 		k.checkDestination(up, path, u)
 	}
 }
 
+func proxyAddress(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && hostAlone(u, "http", "https", "socks5")
+}
+
+// hostAlone reports whether a URL has one of the schemes and a host, but no path.
+func hostAlone(u *url.URL, schemes ...string) bool {
+	return slices.Contains(schemes, u.Scheme) && u.Hostname() != "" && destination.ValidPort(u) &&
+		strings.Trim(u.Path, "/") == ""
+}
+
 // clusterName has no blanks: it travels in a header to Envoy.
 var clusterName = regexp.MustCompile(`^[!-~]{1,200}$`)
 
-// checkCluster keeps two things from becoming one Envoy cluster. Upstreams that differ in their pools alone may share it.
+// checkCluster keeps two things from becoming one Envoy cluster. Upstreams that differ in their pools alone may share
+// it.
 func (k *checker) checkCluster(name string, u Upstream, taken map[string]string) {
 	cluster, path := u.Cluster(name), "upstreams."+name
 	if u.EnvoyCluster != "" {

@@ -1,6 +1,6 @@
-// Package access says where the records are in Vault and how the service logs in there. It is the configuration of package
-// vault, apart from it so that the reader of the configuration file uses the same types and rules without a Vault client.
-// Nothing is read from the environment, and nothing has a default here.
+// Package access says where the records are in Vault and how the service logs in there. It is the configuration of
+// package vault, apart from it so that the reader of the configuration file uses the same types and rules without a
+// Vault client. Nothing is read from the environment, and nothing has a default here.
 package access
 
 import (
