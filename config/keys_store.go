@@ -34,15 +34,13 @@ func vaultKeys(v *access.Config) section {
 			must("https, or http to a loopback host; HOST[:PORT] alone"),
 		key("namespace", text(&v.Namespace), "", "Vault Enterprise's namespace.").must("empty on the community edition"),
 		key("ca_file", file(&v.CAFile), "", "PEM file of trust anchors for its certificate.").or("the system's"),
-		key("mount", text(&v.Mount), "secret", "The mount of the secrets engine.").must(vaultPath),
-		key("prefix", text(&v.Prefix), "tokenward/accounts", "The folder of the accounts in it.").must(vaultPath),
+		key("mount", text(&v.Mount), "secret", "The mount of the secrets engine.").must(access.PathRule),
+		key("prefix", text(&v.Prefix), "tokenward/accounts", "The folder of the accounts in it.").must(access.PathRule),
 		key("poll", duration(&v.Poll, time.Second), "15s", "How often changes by others are looked for.").
 			must("at most a tenth of `renewal.lead`, if that is a duration"),
 		key("auth", object(authKeys(&v.Auth)), "", "How the service logs in.").must("exactly one of these"),
 	}
 }
-
-const vaultPath = "names of a-z A-Z 0-9 . _ - separated by slashes, none beginning with a dot"
 
 func authKeys(a *access.Auth) section {
 	return section{

@@ -64,9 +64,8 @@ type Problem struct {
 // path keeps out what would mean something else in a path or in a policy.
 var path = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`)
 
-// PathRule is the rule of Mount and Prefix.
-const PathRule = "must be names of a-z A-Z 0-9 . _ -, none beginning with a dot, separated by single slashes, " +
-	"none at the ends"
+// PathRule is what Mount and Prefix must be.
+const PathRule = "names of a-z A-Z 0-9 . _ -, none beginning with a dot, separated by single slashes, none at the ends"
 
 // Problems returns what is wrong with the place. Nothing is read for it.
 func (c Config) Problems() []Problem {
@@ -81,7 +80,7 @@ func (c Config) Problems() []Problem {
 	}
 	for _, p := range []struct{ key, value string }{{"mount", c.Mount}, {"prefix", c.Prefix}} {
 		if !path.MatchString(p.value) {
-			out = append(out, Problem{p.key, p.value, PathRule, ""})
+			out = append(out, Problem{p.key, p.value, "must be " + PathRule, ""})
 		}
 	}
 	if c.Poll <= 0 {
