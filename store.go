@@ -67,10 +67,7 @@ func openBackend(
 	if v == nil {
 		return sqlite.Open(ctx, sqlite.Config(c.SQLite))
 	}
-	if !operator.IsZero() {
-		return vault.OpenAs(ctx, *v, operator, log)
-	}
-	return vault.Open(ctx, *v, log)
+	return vault.Open(ctx, vault.Config{Config: *v, Token: operator}, log)
 }
 
 // watchLogin adds the metric of a backend that has to log in.

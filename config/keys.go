@@ -53,7 +53,7 @@ func (e *ExtProc) keys() section {
 		key("connect", text(&e.Connect).as("HOST:PORT"), "", "Where Envoy reaches it over TCP.").or("as in `listen`"),
 		key("insecure_loopback", boolean(&e.InsecureLoopback), "false",
 			"A loopback address may do without certificates; then every user of the machine gets tokens there."),
-		key("socket_gid", numberOrNone(&e.SocketGID, 0, math.MaxInt32, "group id"), "",
+		key("socket_gid", integerOrNone(&e.SocketGID, 0, math.MaxInt32, "group id"), "",
 			"Members of this group may connect to the Unix socket.").or("the service's own user alone").
 			must("only with `unix:`"),
 		key("tls", object(append(e.TLS.keys(),
@@ -102,7 +102,7 @@ func (r *Renewal) keys() section {
 		key("sweep", duration(&r.Sweep, time.Second), "30m", "How often every account is checked, whatever is planned."),
 		key("lead", durationOrAuto(&r.Lead, time.Second), "auto",
 			"How long before its end a token is renewed; `auto`: a third of its life, 1m to 1h, at most half of its life."),
-		key("workers", number(&r.Workers, 1, 1024, "number of renewals"), "16", "Renewals at once."),
+		key("workers", integer(&r.Workers, 1, 1024, "number of renewals"), "16", "Renewals at once."),
 		key("token_endpoint_timeout", duration(&r.TokenEndpointTimeout, 100*time.Millisecond), "10s",
 			"How long one call of a token endpoint may take."),
 		key("claim_lease", duration(&r.ClaimLease, time.Second), "45s",
@@ -140,7 +140,7 @@ func (e *Envoy) keys() section {
 			"Request bodies up to this size are kept for another attempt; larger ones are sent once.").
 			must("at most half of `max_heap`"),
 		key("max_heap", heapSize(&e.MaxHeap), "1GiB", "Memory that Envoy may use."),
-		key("max_connections", number(&e.MaxConnections, 16, 1_000_000, "number of connections"), "8192",
+		key("max_connections", integer(&e.MaxConnections, 16, 1_000_000, "number of connections"), "8192",
 			"Connections of clients at once."),
 		key("upload_timeout", duration(&e.UploadTimeout, time.Second), "5m", "How long a whole request may take to come in."),
 		key("service_wait", duration(&e.ServiceWait, 500*time.Millisecond), "2.5s",

@@ -32,7 +32,7 @@ func (p *Pool) keys() section {
 		key("select", selection(&p.Select), "least_loaded",
 			"Which account serves: the one with the fewest attempts, or each in turn."),
 		key("sticky_header", later("use select: least_loaded", ""), "", "What keeps a client on one account."),
-		key("min_healthy", number(&p.MinHealthy, 0, 1_000_000, "number of accounts"), "1",
+		key("min_healthy", integer(&p.MinHealthy, 0, 1_000_000, "number of accounts"), "1",
 			"How many should be able to serve; nothing looks at it yet."),
 	}
 }
@@ -60,7 +60,7 @@ func (r *Route) keys() section {
 				must("at least one name or address, with or without a port; a `*` at the beginning or at the end"),
 		}), "", "Which requests it is for.").must("no two routes with the same host and prefix"),
 		key("upstreams", texts(&r.Upstreams, "names"), "", "Upstreams in order of preference.").must("at least one"),
-		key("attempts", number(&r.Attempts, 1, 10, "number of attempts"), "4", "Attempts of one request in all."),
+		key("attempts", integer(&r.Attempts, 1, 10, "number of attempts"), "4", "Attempts of one request in all."),
 		key("on_rate_limit", oneOf(&r.OnRateLimit, "pass", "failover"), "pass",
 			"A 429 goes to the client, or the next account is tried."),
 		key("on_overload", oneOf(&r.OnOverload, "pass", "failover"), "pass",

@@ -109,8 +109,8 @@ func boolean(dst *bool) value {
 	})
 }
 
-// number is a whole number.
-func number(dst *int, lo, hi int, kind string) value {
+// integer is a whole number.
+func integer(dst *int, lo, hi int, kind string) value {
 	want := fmt.Sprintf("a whole number from %d to %d", lo, hi)
 	v := scalar(dst, kind, want, func(s string) (int, string, string) {
 		i, err := strconv.Atoi(s)
@@ -123,10 +123,10 @@ func number(dst *int, lo, hi int, kind string) value {
 	return v
 }
 
-// numberOrNone is a whole number that may be left empty.
-func numberOrNone(dst **int, lo, hi int, kind string) value {
+// integerOrNone is a whole number that may be left empty.
+func integerOrNone(dst **int, lo, hi int, kind string) value {
 	var i int
-	one := number(&i, lo, hi, kind)
+	one := integer(&i, lo, hi, kind)
 	v := one
 	v.read = func(r *reader, n *yaml.Node, path string) {
 		if s, ok := r.scalar(n, path, "a whole number"); ok && s != "" {

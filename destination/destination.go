@@ -3,9 +3,7 @@ package destination
 
 import (
 	"net"
-	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -32,23 +30,6 @@ func ValidPort(u *url.URL) bool {
 func Loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// metadata are names and addresses of the services by which clouds tell a machine its secrets, besides link-local ones.
-var metadata = []string{
-	"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal",
-	"fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192",
-}
-
-// LinkLocal reports a host that leads nowhere but to a neighbour or to the cloud's own services.
-func LinkLocal(host string) bool {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	a, err := netip.ParseAddr(host)
-	if err != nil {
-		return slices.Contains(metadata, host)
-	}
-	a = a.Unmap().WithZone("")
-	return a.IsLinkLocalUnicast() || a.IsMulticast() || slices.Contains(metadata, a.String())
 }
 
 // WithoutSecrets hides what may be a secret in a URL: the user in front of @, and the query.

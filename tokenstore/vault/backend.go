@@ -35,33 +35,19 @@ type Backend struct {
 // files, and, if Vault answers within 5 s, a mount that is not KV v2 or a namespace on the community edition. While Vault is
 // away or refuses the login it returns a backend whose calls fail until that is over; nobody needs to open it again.
 func Open(ctx context.Context, cfg Config, log *zap.Logger) (*Backend, error) {
-	if err := broken(append(cfg.Problems(), cfg.Auth.Problems()...)); err != nil {
-		return nil, fmt.Errorf("%s: %w", opening, err)
+	const tried = "opening the store in Vault"
+	cfg, err := cfg.checked()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", tried, err)
 	}
-	return open(ctx, cfg, methodOf(cfg.Auth), log)
-}
-
-// OpenAs is Open with a token that somebody else keeps alive, e.g. the operator's who runs a command. cfg.Auth plays no
-// part.
-func OpenAs(ctx context.Context, cfg Config, token tokenstore.Secret, log *zap.Logger) (*Backend, error) {
-	if err := broken(cfg.Problems()); err != nil {
-		return nil, fmt.Errorf("%s: %w", opening, err)
-	}
-	cfg.Auth = Auth{}
-	return open(ctx, cfg, method{name: "VAULT_TOKEN", held: token}, log)
-}
-
-const opening = "opening the store in Vault"
-
-func open(ctx context.Context, cfg Config, m method, log *zap.Logger) (*Backend, error) {
 	d, err := newDialer(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", opening, err)
+		return nil, fmt.Errorf("%s: %w", tried, err)
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	c := &checker{cfg: cfg, dialer: d}
 	b := &Backend{
-		cfg: cfg, dialer: d, session: newSession(d, m, c.check, log), log: log, stop: stop, stopped: make(chan struct{}),
+		cfg: cfg, dialer: d, session: newSession(d, c.check, log), log: log, stop: stop, stopped: make(chan struct{}),
 		ignored: map[string]bool{},
 	}
 	go func() {

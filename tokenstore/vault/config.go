@@ -5,20 +5,25 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tokenward/tokenward/tokenstore"
 	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
-// The configuration, and its rules.
-type (
-	Config   = access.Config
-	Auth     = access.Auth
-	AppRole  = access.AppRole
-	Workload = access.Workload
-	Cert     = access.Cert
-)
+// Config says where Vault is and how to log in.
+type Config struct {
+	access.Config
+	// Token is one that somebody else keeps alive, e.g. the operator's who runs a command. With it Auth plays no part.
+	Token tokenstore.Secret
+}
 
-// broken is an error of all problems, in one line; nil if there is none.
-func broken(problems []access.Problem) error {
+// checked returns the configuration without what plays no part, or all that is wrong with it, in one line.
+func (c Config) checked() (Config, error) {
+	problems := c.Problems()
+	if c.Token.IsZero() {
+		problems = append(problems, c.Auth.Problems()...)
+	} else {
+		c.Auth = access.Auth{}
+	}
 	words := make([]string, len(problems))
 	for i, p := range problems {
 		words[i] = "store.vault." + p.Key
@@ -30,8 +35,8 @@ func broken(problems []access.Problem) error {
 			words[i] += ", " + p.Remedy
 		}
 	}
-	if len(words) == 0 {
-		return nil
+	if len(words) > 0 {
+		return c, errors.New(strings.Join(words, "; "))
 	}
-	return errors.New(strings.Join(words, "; "))
+	return c, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/tokenward/tokenward/integration/vaultserver"
 	"github.com/tokenward/tokenward/tokenstore"
 	"github.com/tokenward/tokenward/tokenstore/vault"
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 // patience bounds what a test waits for.
@@ -92,15 +93,17 @@ func prepare(t *testing.T, s *vaultserver.Server, policies ...string) fixture {
 	if len(policies) > 0 {
 		token = newToken(t, s, &api.TokenCreateRequest{Policies: policies})
 	}
-	return fixture{s, vault.Config{
+	return fixture{s, vault.Config{Config: access.Config{
 		Address: s.Address, CAFile: s.CAFile, Mount: newMount(t, s), Prefix: "accounts", Poll: 50 * time.Millisecond,
-		Auth: vault.Auth{TokenFile: file(t, "token", token)},
-	}}
+		Auth: access.Auth{TokenFile: file(t, "token", token)},
+	}}}
 }
 
 // usual is where the service looks unless it is told otherwise.
-func usual(address string, auth vault.Auth) vault.Config {
-	return vault.Config{Address: address, Mount: "secret", Prefix: "tokenward/accounts", Poll: time.Minute, Auth: auth}
+func usual(address string, auth access.Auth) vault.Config {
+	return vault.Config{Config: access.Config{
+		Address: address, Mount: "secret", Prefix: "tokenward/accounts", Poll: time.Minute, Auth: auth,
+	}}
 }
 
 func newToken(t *testing.T, s *vaultserver.Server, r *api.TokenCreateRequest) string {
@@ -135,19 +138,8 @@ func (l logs) text() string {
 
 func open(t *testing.T, cfg vault.Config) (*vault.Backend, logs) {
 	t.Helper()
-	return opened(t, func(log *zap.Logger) (*vault.Backend, error) { return vault.Open(t.Context(), cfg, log) })
-}
-
-func openAs(t *testing.T, cfg vault.Config, token string) (*vault.Backend, logs) {
-	t.Helper()
-	secret := tokenstore.NewSecret(token)
-	return opened(t, func(log *zap.Logger) (*vault.Backend, error) { return vault.OpenAs(t.Context(), cfg, secret, log) })
-}
-
-func opened(t *testing.T, open func(log *zap.Logger) (*vault.Backend, error)) (*vault.Backend, logs) {
-	t.Helper()
 	core, seen := observer.New(zapcore.DebugLevel)
-	b, err := open(zap.New(core))
+	b, err := vault.Open(t.Context(), cfg, zap.New(core))
 	if err != nil {
 		t.Fatal(err)
 	}

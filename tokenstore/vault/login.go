@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/tokenward/tokenward/tokenstore"
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 // method is one way to a token.
@@ -23,9 +24,11 @@ type method struct {
 	held tokenstore.Secret              // the token itself, instead of a file
 }
 
-// methodOf is the configured one.
-func methodOf(a Auth) method {
+func (c Config) method() method {
+	a := c.Auth
 	switch {
+	case !c.Token.IsZero():
+		return method{name: "VAULT_TOKEN", held: c.Token}
 	case a.AppRole != nil:
 		c := *a.AppRole
 		return method{name: "AppRole", path: "auth/" + c.Mount + "/login", body: func() (map[string]any, error) {
@@ -50,7 +53,7 @@ func methodOf(a Auth) method {
 	return method{name: "token file", file: a.TokenFile}
 }
 
-func workload(w Workload, name, key string) method {
+func workload(w access.Workload, name, key string) method {
 	return method{name: name, path: "auth/" + w.Mount + "/login", body: func() (map[string]any, error) {
 		jwt, err := readSecret(key, w.TokenFile)
 		return map[string]any{"role": w.Role, "jwt": jwt}, err

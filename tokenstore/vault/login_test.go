@@ -26,7 +26,9 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/tokenward/tokenward/integration/vaultserver"
+	"github.com/tokenward/tokenward/tokenstore"
 	"github.com/tokenward/tokenward/tokenstore/vault"
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 // grantAll writes a policy that allows everything in the fixture's mount, and returns its name.
@@ -66,7 +68,7 @@ func (f *fixture) appRole(t *testing.T, settings map[string]any) {
 	write(t, f.Server, "auth/"+mount+"/role/tw", role)
 	id, err := f.Root.Logical().ReadWithContext(t.Context(), "auth/"+mount+"/role/tw/role-id")
 	must(t, err)
-	f.cfg.Auth = vault.Auth{AppRole: &vault.AppRole{
+	f.cfg.Auth = access.Auth{AppRole: &access.AppRole{
 		Mount: mount, RoleID: id.Data["role_id"].(string), SecretIDFile: file(t, "secret_id", f.newSecretID(t, mount)),
 	}}
 }
@@ -106,7 +108,7 @@ func TestAJWTServes(t *testing.T) {
 	write(t, f.Server, "auth/"+mount+"/role/tw", map[string]any{
 		"role_type": "jwt", "user_claim": "sub", "bound_subject": "svc", "bound_audiences": "vault", "token_policies": f.grantAll(t),
 	})
-	f.cfg.Auth = vault.Auth{JWT: &vault.Workload{Mount: mount, Role: "tw", TokenFile: file(t, "jwt", signJWT(t, key))}}
+	f.cfg.Auth = access.Auth{JWT: &access.Workload{Mount: mount, Role: "tw", TokenFile: file(t, "jwt", signJWT(t, key))}}
 	b, _ := open(t, f.cfg)
 	wantWorks(t, b)
 }
@@ -120,7 +122,7 @@ func TestACertificateServesOverTLS(t *testing.T) {
 	der, err := x509.MarshalECPrivateKey(key)
 	must(t, err)
 	keyPEM := string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}))
-	f.cfg.Auth = vault.Auth{Cert: &vault.Cert{Mount: mount, Role: "tw", CertFile: file(t, "cert", cert), KeyFile: file(t, "key", keyPEM)}}
+	f.cfg.Auth = access.Auth{Cert: &access.Cert{Mount: mount, Role: "tw", CertFile: file(t, "cert", cert), KeyFile: file(t, "key", keyPEM)}}
 	b, _ := open(t, f.cfg)
 	wantWorks(t, b)
 	first := b.LoginExpires()
@@ -164,7 +166,7 @@ func TestAKubernetesServiceAccountServes(t *testing.T) {
 	}))
 	t.Cleanup(stub.Close)
 	f.cfg.Address = stub.URL
-	f.cfg.Auth = vault.Auth{Kubernetes: &vault.Workload{Mount: "k8s", Role: "tw", TokenFile: file(t, "jwt", "pod-token")}}
+	f.cfg.Auth = access.Auth{Kubernetes: &access.Workload{Mount: "k8s", Role: "tw", TokenFile: file(t, "jwt", "pod-token")}}
 	b, _ := open(t, f.cfg)
 	wantWorks(t, b)
 	must(t, b.Close())
@@ -174,13 +176,15 @@ func TestAKubernetesServiceAccountServes(t *testing.T) {
 func TestATokenOfTheOperatorsIsUsedAndNotGivenBack(t *testing.T) {
 	f := prepare(t, server(t))
 	value := newToken(t, f.Server, &api.TokenCreateRequest{Policies: []string{f.grantAll(t)}, TTL: "1h"})
-	b, _ := openAs(t, f.cfg, value+"\n")
+	f.cfg.Token = tokenstore.NewSecret(value + "\n") // the file plays no part
+	b, _ := open(t, f.cfg)
 	wantWorks(t, b)
 	must(t, b.Close())
-	again, _ := openAs(t, f.cfg, value)
+	again, _ := open(t, f.cfg)
 	wantWorks(t, again)
 	for _, wrong := range []string{"no such token", "hvs.dead"} {
-		b, _ := openAs(t, f.cfg, wrong)
+		f.cfg.Token = tokenstore.NewSecret(wrong)
+		b, _ := open(t, f.cfg)
 		_, err := b.List(t.Context())
 		wantWords(t, err, "VAULT_TOKEN")
 		if strings.Contains(err.Error(), wrong) {
@@ -255,9 +259,9 @@ func TestAnEchoedSecretIsTakenOut(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"errors": []string{"you sent " + string(body) + r.Header.Get("X-Vault-Token")}})
 	}))
 	defer echo.Close()
-	for name, auth := range map[string]vault.Auth{
-		"secret id":  {AppRole: &vault.AppRole{Mount: "approle", RoleID: "role", SecretIDFile: file(t, "s", "planted-secret")}},
-		"jwt":        {JWT: &vault.Workload{Mount: "jwt", Role: "role", TokenFile: file(t, "s", "planted-secret")}},
+	for name, auth := range map[string]access.Auth{
+		"secret id":  {AppRole: &access.AppRole{Mount: "approle", RoleID: "role", SecretIDFile: file(t, "s", "planted-secret")}},
+		"jwt":        {JWT: &access.Workload{Mount: "jwt", Role: "role", TokenFile: file(t, "s", "planted-secret")}},
 		"token file": {TokenFile: file(t, "s", "planted-secret")},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tokenward/tokenward/tokenstore/vault"
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 func wantRefusal(t *testing.T, cfg vault.Config, words ...string) {
@@ -20,16 +21,16 @@ func wantRefusal(t *testing.T, cfg vault.Config, words ...string) {
 }
 
 func TestAnImpossibleConfigurationFailsAtOnceWithAllItsProblems(t *testing.T) {
-	token := vault.Auth{TokenFile: file(t, "token", "t")}
+	token := access.Auth{TokenFile: file(t, "token", "t")}
 	at := func(address string) vault.Config { return usual(address, token) }
-	with := func(auth vault.Auth) vault.Config { return usual("https://vault", auth) }
+	with := func(auth access.Auth) vault.Config { return usual("https://vault", auth) }
 	trusting := func(file string) vault.Config {
 		cfg := at("https://vault")
 		cfg.CAFile = file
 		return cfg
 	}
-	cert := &vault.Cert{Mount: "cert", CertFile: "/no", KeyFile: "/no"}
-	approle := vault.AppRole{Mount: "approle", RoleID: "r", RoleIDFile: "f", SecretIDFile: "s"}
+	cert := &access.Cert{Mount: "cert", CertFile: "/no", KeyFile: "/no"}
+	approle := access.AppRole{Mount: "approle", RoleID: "r", RoleIDFile: "f", SecretIDFile: "s"}
 	for name, c := range map[string]struct {
 		cfg   vault.Config
 		words []string
@@ -43,20 +44,22 @@ func TestAnImpossibleConfigurationFailsAtOnceWithAllItsProblems(t *testing.T) {
 		"plain http by address": {at("http://10.0.0.1:8200"), []string{"http is only for loopback hosts"}},
 		"no CA file":            {trusting("/nonexistent"), []string{"ca_file", "no such file"}},
 		"CA file without one":   {trusting(file(t, "ca", "x")), []string{"ca_file", "PEM"}},
-		"no auth":               {with(vault.Auth{}), []string{"store.vault.auth must have exactly one of token_file"}},
-		"two kinds of auth":     {with(vault.Auth{TokenFile: "t", Cert: cert}), []string{"exactly one"}},
-		"no client certificate": {with(vault.Auth{Cert: cert}), []string{"auth.cert"}},
+		"no auth":               {with(access.Auth{}), []string{"store.vault.auth must have exactly one of token_file"}},
+		"two kinds of auth":     {with(access.Auth{TokenFile: "t", Cert: cert}), []string{"exactly one"}},
+		"no client certificate": {with(access.Auth{Cert: cert}), []string{"auth.cert"}},
 		"many": {
-			vault.Config{Mount: "/a", Prefix: "../x", Poll: -time.Second, Auth: vault.Auth{AppRole: &vault.AppRole{}}},
+			vault.Config{Config: access.Config{
+				Mount: "/a", Prefix: "../x", Poll: -time.Second, Auth: access.Auth{AppRole: &access.AppRole{}},
+			}},
 			[]string{
 				"address must", `mount "/a" must`, `prefix "../x" must`, `poll "-1s" must`, "approle.mount must be given",
 				"approle.role_id (or role_id_file) must", "approle.secret_id_file must",
 			},
 		},
-		"two role ids":    {with(vault.Auth{AppRole: &approle}), []string{"auth.approle has both role_id and role_id_file"}},
-		"a JWT of nobody": {with(vault.Auth{JWT: &vault.Workload{}}), []string{"jwt.role must", "jwt.token_file must"}},
-		"no pod's role":   {with(vault.Auth{Kubernetes: &vault.Workload{}}), []string{"kubernetes.role must"}},
-		"half a pair":     {with(vault.Auth{Cert: &vault.Cert{CertFile: "c"}}), []string{"cert.key_file must"}},
+		"two role ids":    {with(access.Auth{AppRole: &approle}), []string{"auth.approle has both role_id and role_id_file"}},
+		"a JWT of nobody": {with(access.Auth{JWT: &access.Workload{}}), []string{"jwt.role must", "jwt.token_file must"}},
+		"no pod's role":   {with(access.Auth{Kubernetes: &access.Workload{}}), []string{"kubernetes.role must"}},
+		"half a pair":     {with(access.Auth{Cert: &access.Cert{CertFile: "c"}}), []string{"cert.key_file must"}},
 	} {
 		t.Run(name, func(t *testing.T) { wantRefusal(t, c.cfg, c.words...) })
 	}

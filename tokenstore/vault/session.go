@@ -45,9 +45,9 @@ type session struct {
 	attempt chan struct{} // closed when the awaited attempt has ended
 }
 
-func newSession(d *dialer, m method, check func(context.Context, *grant) error, log *zap.Logger) *session {
+func newSession(d *dialer, check func(context.Context, *grant) error, log *zap.Logger) *session {
 	return &session{
-		dialer: d, method: m, check: check, log: log,
+		dialer: d, method: d.cfg.method(), check: check, log: log,
 		demand: make(chan struct{}, 1), attempt: make(chan struct{}),
 	}
 }
