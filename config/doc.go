@@ -7,6 +7,6 @@
 // tests; go test ./config -update writes the page.
 //
 // What one value alone does not tell is checked after reading (check.go and the files named like sections); this
-// changes nothing. Rules of values that another package owns come from there: of Vault's section from access, of drivers
-// by Known.
+// changes nothing. Rules of values that another package owns come from there: of Vault's section from access, of
+// drivers by Known.
 package config

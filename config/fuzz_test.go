@@ -10,7 +10,10 @@ import (
 
 // FuzzLoad: any bytes either load, and then what is printed loads too, or are refused with one line per problem.
 func FuzzLoad(f *testing.F) {
-	for _, seed := range []string{"", smallest, whole, string(Starter()), "a: &a [*a]", "&a { <<: *a }", "---\n---\n", "routes: &r { r: *r }", "? [a]\n: b", "- a", "\x00", "\xff\xfe"} {
+	for _, seed := range []string{
+		"", smallest, whole, string(Starter()), "a: &a [*a]", "&a { <<: *a }", "---\n---\n",
+		"routes: &r { r: *r }", "? [a]\n: b", "- a", "\x00", "\xff\xfe",
+	} {
 		f.Add([]byte(seed))
 	}
 	files, err := filepath.Glob("testdata/bad/*.yaml")

@@ -29,19 +29,55 @@ routes:
 `
 	mustLoad(t, good)
 	for name, c := range map[string]struct{ from, to, want string }{
-		"upstream of a route":                       {"- eu", "- ue", `tokenward.yaml:16: routes.all.upstreams[0]: "ue": names no upstream; did you mean eu?`},
-		"upstream of a route that is a driver":      {"- anthropic", "- antropic", `tokenward.yaml:19: routes.all.upstreams[3]: "antropic": names no upstream; did you mean anthropic?`},
-		"pool of an upstream":                       {"pool: main", "pool: mian", `tokenward.yaml:9: upstreams.eu.pool: "mian": names no pool and no provider; did you mean main?`},
-		"pool of an upstream, in capitals":          {"pool: main", "pool: Main", `upstreams.eu.pool: "Main": names no pool and no provider; did you mean main?`},
-		"pool of an upstream, nothing near":         {"pool: main", "pool: sundries", `upstreams.eu.pool: "sundries": names no pool and no provider; add it under pools`},
-		"pool of an upstream, which is a provider":  {"pool: main", "pool: my-ipd", `upstreams.eu.pool: "my-ipd": names no pool and no provider; did you mean my-idp?`},
-		"name of an upstream that stands for all":   {"  anthropic: {}", "  anthropc: {}", `tokenward.yaml:12: upstreams.anthropc.pool: is not given, and no pool or provider is called anthropc; did you mean anthropic?`},
-		"provider of a pool":                        {"provider: my-idp", "provider: my-ipd", `tokenward.yaml:5: pools.main.provider: "my-ipd": names no provider and no driver; did you mean my-idp?`},
-		"provider of a pool, which is a driver":     {"provider: anthropic", "provider: antrophic", `pools.spare.provider: "antrophic": names no provider and no driver; did you mean anthropic?`},
-		"name of a pool that stands for a provider": {"  work: {}\nupstreams", "  wor: {}\nupstreams", `tokenward.yaml:7: pools.wor.provider: is not given, and no provider or driver is called wor; did you mean work?`},
-		"driver":  {"driver: anthropic", "driver: anthropics", `tokenward.yaml:3: providers.work.driver: "anthropics": is no driver; did you mean anthropic?`},
-		"key":     {"token_url", "tokenUrl", `tokenward.yaml:2: providers.my-idp.tokenUrl: is no key of the configuration; did you mean token_url?`},
-		"section": {"upstreams:\n  eu", "upstream:\n  eu", `tokenward.yaml:8: upstream: is no key of the configuration; did you mean upstreams?`},
+		"upstream of a route": {
+			"- eu", "- ue",
+			`tokenward.yaml:16: routes.all.upstreams[0]: "ue": names no upstream; did you mean eu?`,
+		},
+		"upstream of a route that is a driver": {
+			"- anthropic", "- antropic",
+			`tokenward.yaml:19: routes.all.upstreams[3]: "antropic": names no upstream; did you mean anthropic?`,
+		},
+		"pool of an upstream": {
+			"pool: main", "pool: mian",
+			`tokenward.yaml:9: upstreams.eu.pool: "mian": names no pool and no provider; did you mean main?`,
+		},
+		"pool of an upstream, in capitals": {
+			"pool: main", "pool: Main",
+			`upstreams.eu.pool: "Main": names no pool and no provider; did you mean main?`,
+		},
+		"pool of an upstream, nothing near": {
+			"pool: main", "pool: sundries",
+			`upstreams.eu.pool: "sundries": names no pool and no provider; add it under pools`,
+		},
+		"pool of an upstream, which is a provider": {
+			"pool: main", "pool: my-ipd",
+			`upstreams.eu.pool: "my-ipd": names no pool and no provider; did you mean my-idp?`,
+		},
+		"name of an upstream that stands for all": {
+			"  anthropic: {}", "  anthropc: {}",
+			`tokenward.yaml:12: upstreams.anthropc.pool: is not given, and no pool or provider is called anthropc; did you mean anthropic?`,
+		},
+		"provider of a pool": {
+			"provider: my-idp", "provider: my-ipd",
+			`tokenward.yaml:5: pools.main.provider: "my-ipd": names no provider and no driver; did you mean my-idp?`,
+		},
+		"provider of a pool, which is a driver": {
+			"provider: anthropic", "provider: antrophic",
+			`pools.spare.provider: "antrophic": names no provider and no driver; did you mean anthropic?`,
+		},
+		"name of a pool that stands for a provider": {
+			"  work: {}\nupstreams", "  wor: {}\nupstreams",
+			`tokenward.yaml:7: pools.wor.provider: is not given, and no provider or driver is called wor; did you mean work?`,
+		},
+		"driver": {
+			"driver: anthropic", "driver: anthropics",
+			`tokenward.yaml:3: providers.work.driver: "anthropics": is no driver; did you mean anthropic?`,
+		},
+		"key": {"token_url", "tokenUrl", `tokenward.yaml:2: providers.my-idp.tokenUrl: is no key of the configuration; did you mean token_url?`},
+		"section": {
+			"upstreams:\n  eu", "upstream:\n  eu",
+			`tokenward.yaml:8: upstream: is no key of the configuration; did you mean upstreams?`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, strings.Replace(good, c.from, c.to, 1), noEnvironment)

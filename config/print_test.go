@@ -9,7 +9,8 @@ import (
 )
 
 func TestWhatIsPrintedLoadsToTheSame(t *testing.T) {
-	for name, text := range map[string]string{"smallest": smallest, "whole": strings.Replace(whole, `{ x-one: "1" }`, "{}", 1), "starter": string(Starter())} {
+	for name, text := range map[string]string{"smallest": smallest, "whole": strings.Replace(whole, `{ x-one: "1" }`,
+		"{}", 1), "starter": string(Starter())} {
 		t.Run(name, func(t *testing.T) {
 			want := mustLoad(t, text)
 			printed, err := Print(want)
