@@ -155,7 +155,7 @@ func TestEnvoyAndTheEdgeKnowADriverByItsSpec(t *testing.T) {
 }
 
 func TestAnswersAreJudgedByTheDriverOfTheSpec(t *testing.T) {
-	d, err := domainConfig(withAcme(t))
+	d, err := domainConfig(withAcme(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,13 +46,15 @@ func storeAt(c config.Store) string {
 	return "sqlite " + path
 }
 
-// operatorsToken is what a command logs in to Vault with instead of the service's credential: VAULT_TOKEN, as Vault's own tool
-// does. A configured token_file says which token is meant, and a VAULT_ADDR of another Vault whose VAULT_TOKEN is.
+// operatorsToken is what a command logs in to Vault with instead of the service's credential: VAULT_TOKEN, as Vault's
+// own tool does. A configured token_file says which token is meant, and a VAULT_ADDR of another Vault whose VAULT_TOKEN
+// is.
 func operatorsToken(c config.Store, env func(string) (string, bool)) tokenstore.Secret {
 	token, _ := env("VAULT_TOKEN")
 	address, _ := env("VAULT_ADDR")
 	v := c.Vault
-	if v == nil || v.Auth.TokenFile != "" || address != "" && strings.TrimRight(address, "/") != strings.TrimRight(v.Address, "/") {
+	if v == nil || v.Auth.TokenFile != "" ||
+		address != "" && strings.TrimRight(address, "/") != strings.TrimRight(v.Address, "/") {
 		return tokenstore.Secret{}
 	}
 	return tokenstore.NewSecret(strings.TrimSpace(token))
@@ -67,18 +69,7 @@ func openBackend(
 	if v == nil {
 		return sqlite.Open(ctx, sqlite.Config(c.SQLite))
 	}
-	cfg := vault.Config{
-		Address: v.Address, Namespace: v.Namespace, CAFile: v.CAFile, Mount: v.Mount, Prefix: v.Prefix, Poll: v.Poll,
-		Files: files,
-		Auth: vault.Auth{
-			TokenFile: v.Auth.TokenFile, AppRole: (*vault.AppRole)(v.Auth.AppRole), Kubernetes: (*vault.Workload)(v.Auth.Kubernetes),
-			JWT: (*vault.Workload)(v.Auth.JWT), Cert: (*vault.Cert)(v.Auth.Cert),
-		},
-	}
-	if !operator.IsZero() {
-		cfg.Auth = vault.Auth{Token: operator}
-	}
-	return vault.Open(ctx, cfg, log)
+	return vault.Open(ctx, vault.Config{Config: *v, Files: files, Token: operator}, log)
 }
 
 // watchLogin adds the metric of a backend that has to log in.

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tokenward/tokenward/cli"
-	"github.com/tokenward/tokenward/config"
+	"github.com/tokenward/tokenward/near"
 )
 
 // wrongFlag is the error of flags that cannot be read, with the flag that was meant if one comes near.
@@ -22,7 +22,7 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 				known = append(known, f.Name)
 			}
 		})
-		if best := config.Nearest(unknown.GetSpecifiedName(), known); best != "" {
+		if best := near.Word(unknown.GetSpecifiedName(), known); best != "" {
 			return cli.Usagef("%s: %w: did you mean --%s?", cmd.Name(), err, best)
 		}
 	}
@@ -50,7 +50,7 @@ func meantCommand(cmd *cobra.Command, word string) string {
 			known = append(known, sub.Name())
 		}
 	}
-	if best := config.Nearest(word, known); best != "" {
+	if best := near.Word(word, known); best != "" {
 		return cmd.CommandPath() + " " + best
 	}
 	for _, sub := range cmd.Commands() {

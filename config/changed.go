@@ -1,7 +1,6 @@
 package config
 
 import (
-	"maps"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
@@ -10,50 +9,22 @@ import (
 // Changed returns the paths of what two configurations differ in, in order.
 func Changed(a, b *Config) []string {
 	var out []string
-	differ(&out, "", tree(a), tree(b))
-	for _, name := range slices.Sorted(maps.Keys(a.Providers)) { // what Print hides
-		p, path := a.Providers[name], "providers."+name
-		q, ok := b.Providers[name]
-		if ok && !maps.Equal(p.Headers, q.Headers) {
-			out = append(out, path+".headers")
-		}
-		if ok && p.Proxy != q.Proxy {
-			out = append(out, path+".proxy")
-		}
-	}
+	differ(&out, "", a.whole().show(true), b.whole().show(true))
 	slices.Sort(out)
 	return slices.Compact(out)
 }
 
-// tree is what Print shows of a configuration.
-func tree(c *Config) any {
-	var t any
-	text, err := Print(c)
-	if err == nil {
-		err = yaml.Unmarshal(text, &t)
-	}
-	if err != nil {
-		return err.Error()
-	}
-	return t
-}
-
 func differ(out *[]string, path string, a, b any) {
-	x, isMap := a.(map[string]any)
-	y, both := b.(map[string]any)
-	if !isMap || !both {
+	x, isMapping := a.(mapping)
+	y, both := b.(mapping)
+	if !isMapping || !both {
 		if leaf(a) != leaf(b) {
 			*out = append(*out, path)
 		}
 		return
 	}
-	for key := range x {
-		differ(out, join(path, key), x[key], y[key])
-	}
-	for key := range y {
-		if _, ok := x[key]; !ok {
-			*out = append(*out, join(path, key))
-		}
+	for _, m := range slices.Concat(x, y) {
+		differ(out, join(path, m.name), x.get(m.name), y.get(m.name))
 	}
 }
 

@@ -14,14 +14,31 @@ type checker struct {
 	config *Config
 	known  Known
 	absent map[string]bool // providers that are not there: reported once, where they are named
+	// implied names by path what made an entry that the file does not have.
+	implied map[string]string
 }
 
 // bad blames the line that gives the path, or else the line of what the path belongs to.
-func (k *checker) bad(line int, path, value, rule, remedy string) {
+func (k *checker) bad(path, value, rule, remedy string) {
 	if n := k.values[path]; n != nil {
-		line, value = n.Line, asWritten(n, value)
+		value = asWritten(n, value)
 	}
-	k.problems = append(k.problems, Problem{k.file, line, path, value, rule, remedy})
+	k.problems = append(k.problems, Problem{k.file, k.line(path), path, value, rule, remedy})
+}
+
+// line is where the file has a path, or what is nearest above it; 0: nothing of it.
+func (k *checker) line(path string) int {
+	for path != "" {
+		if n := k.values[path]; n != nil {
+			return n.Line
+		}
+		if by := k.implied[path]; by != "" {
+			path = by
+			continue
+		}
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
+	return 0
 }
 
 func (k *checker) check() {
@@ -47,34 +64,36 @@ func (k *checker) checkListeners() {
 		l := listener{path, host, port}
 		switch i := slices.IndexFunc(seen, l.overlaps); {
 		case err != nil:
-			k.bad(0, path, a, "must be HOST:PORT", "")
+			k.bad(path, a, "must be HOST:PORT", "")
 			return
 		case envoys && host != "" && host != "localhost" && net.ParseIP(host) == nil:
-			k.bad(0, path, a, "must have an IP address or localhost as host", "Envoy resolves no names of listeners")
+			k.bad(path, a, "must have an IP address or localhost as host", "Envoy resolves no names of listeners")
 		case envoys && strings.Trim(port, "0") == "":
-			k.bad(0, path, a, "must name a port: nobody could know which one Envoy gets", "")
+			k.bad(path, a, "must name a port: nobody could know which one Envoy gets", "")
 		case !secured && !loopback(a):
-			k.bad(0, path, a, "is not a loopback address", remedy)
+			k.bad(path, a, "is not a loopback address", remedy)
 		case i >= 0:
-			k.bad(0, path, a, "is already used by "+seen[i].path, "choose another port")
+			k.bad(path, a, "is already used by "+seen[i].path, "choose another port")
 		}
 		seen = append(seen, l)
 	}
 	k.checkExtProc(address)
 	address("admin.listen", c.Admin.Listen, c.Admin.TLS.CertFile != "", "give admin.tls")
 	address("envoy.admin", c.Envoy.Admin, false, "Envoy's admin port has no authentication: keep it on loopback")
-	address("envoy.listen", c.Envoy.Listen, c.Clients.Anonymous == "always", "clients cannot be authenticated yet: use a loopback address, or say clients.anonymous: always")
+	address("envoy.listen", c.Envoy.Listen, c.Clients.Anonymous == "always",
+		"clients cannot be authenticated yet: use a loopback address, or say clients.anonymous: always")
 	if c.Admin.TokenFile == "" {
-		k.bad(0, "admin.token_file", "", "must not be empty", "remove it for the default")
+		k.bad("admin.token_file", "", "must not be empty", "remove it for the default")
 	}
 	if c.Clients.Anonymous == "never" {
-		k.bad(0, "clients.anonymous", "never", "leaves nobody who may call", "use loopback until clients can be authenticated")
+		k.bad("clients.anonymous", "never", "leaves nobody who may call",
+			"use loopback until clients can be authenticated")
 	}
 	all := map[string]TLS{"extproc.tls": c.ExtProc.TLS, "admin.tls": c.Admin.TLS, "envoy.tls": c.Envoy.TLS}
 	for _, path := range slices.Sorted(maps.Keys(all)) {
 		t := all[path]
 		if (t.CertFile == "") != (t.KeyFile == "") || t.ClientCAFile != "" && t.CertFile == "" {
-			k.bad(0, path, "", "needs both cert_file and key_file", "")
+			k.bad(path, "", "needs both cert_file and key_file", "")
 		}
 	}
 }
@@ -95,13 +114,14 @@ func (l listener) overlaps(o listener) bool {
 		return host
 	}
 	port := strings.TrimLeft(l.port, "0")
-	return port != "" && port == strings.TrimLeft(o.port, "0") && (everywhere(l.host) || everywhere(o.host) || same(l.host) == same(o.host))
+	return port != "" && port == strings.TrimLeft(o.port, "0") &&
+		(everywhere(l.host) || everywhere(o.host) || same(l.host) == same(o.host))
 }
 
 // checkBounds: a body that is refused while it comes in is in memory twice.
 func (k *checker) checkBounds() {
 	if e := k.config.Envoy; uint64(e.RetryBodyLimit) > e.MaxHeap/2 {
-		k.bad(0, "envoy.retry_body_limit", strconv.FormatUint(uint64(e.RetryBodyLimit), 10),
+		k.bad("envoy.retry_body_limit", strconv.FormatUint(uint64(e.RetryBodyLimit), 10),
 			"must be at most half of envoy.max_heap", "raise envoy.max_heap to what this machine can give to Envoy")
 	}
 }
@@ -109,9 +129,11 @@ func (k *checker) checkBounds() {
 func (k *checker) checkRenewal() {
 	r := k.config.Renewal
 	if r.TokenEndpointTimeout >= r.ClaimLease {
-		k.bad(0, "renewal.claim_lease", r.ClaimLease.String(), "must be longer than renewal.token_endpoint_timeout ("+r.TokenEndpointTimeout.String()+")", "or another process takes a slow refresh for dead")
+		k.bad("renewal.claim_lease", r.ClaimLease.String(),
+			"must be longer than renewal.token_endpoint_timeout ("+r.TokenEndpointTimeout.String()+")",
+			"or another process takes a slow refresh for dead")
 	}
 	if r.BackoffMin > r.BackoffMax {
-		k.bad(0, "renewal.backoff", "", "min is larger than max", "")
+		k.bad("renewal.backoff", "", "min is larger than max", "")
 	}
 }

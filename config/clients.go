@@ -10,23 +10,26 @@ import (
 )
 
 // origins are read into the form that browsers send.
-func (r *reader) origins(dst *[]string) read {
-	return func(n *yaml.Node, path string) {
+func origins(dst *[]string) value {
+	v := list(dst, "origins", func(o string) (value, rule, remedy string) {
+		rule, remedy = originRule(o)
+		return withoutUsualPort(strings.ToLower(o)), rule, remedy
+	})
+	read := v.read
+	v.read = func(r *reader, n *yaml.Node, path string) {
 		for _, e := range resolve(n).Content {
 			if e.Value == "null" {
 				e.Tag = "!!str" // an origin of that name, whether it stands in quotes or not
 			}
 		}
-		r.list(dst, func(o string) (value, rule, remedy string) {
-			rule, remedy = originRule(o)
-			return withoutUsualPort(strings.ToLower(o)), rule, remedy
-		})(n, path)
+		read(r, n, path)
 	}
+	return v
 }
 
 // proxies are read into ADDRESS/BITS.
-func (r *reader) proxies(dst *[]string) read {
-	return r.list(dst, func(p string) (value, rule, remedy string) {
+func proxies(dst *[]string) value {
+	return list(dst, "addresses", func(p string) (value, rule, remedy string) {
 		switch prefix, ok := parsePrefix(p); {
 		case !ok:
 			return p, "must be an address or ADDRESS/BITS", "e.g. 10.0.0.7 or 10.0.0.0/24"
@@ -44,7 +47,7 @@ func (k *checker) checkTenants() {
 		rule, _ := headerRule(r.TenantHeader)
 		reported := rule != "" || r.Tenant != ""
 		if r.TenantHeader != "" && !reported && len(k.config.Clients.TrustedProxies) == 0 {
-			k.bad(r.line, "routes."+r.Name+".tenant_header", r.TenantHeader, "would let every client choose its tenant",
+			k.bad("routes."+r.Name+".tenant_header", r.TenantHeader, "would let every client choose its tenant",
 				"name the proxy that sets it under clients.trusted_proxies, or give the route a fixed tenant")
 		}
 	}
@@ -111,7 +114,8 @@ func Notes(c *Config) (notes []string) {
 	}
 	if len(patterns) > 0 && c.Clients.Anonymous == "loopback" {
 		notes = append(notes, "match.hosts "+strings.Join(patterns, ", ")+
-			": strangers can own names that fit, so a loopback gateway is not called by them: name the hosts, or use *.DOMAIN")
+			": strangers can own names that fit, so a loopback gateway is not called by them: "+
+			"name the hosts, or use *.DOMAIN")
 	}
 	for _, p := range c.Clients.TrustedProxies {
 		if prefix, err := netip.ParsePrefix(p); err == nil && prefix.Addr().IsLoopback() {

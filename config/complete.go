@@ -20,8 +20,8 @@ func (k *checker) complete() {
 		p := c.Providers[name]
 		if p.Driver == "" {
 			p.Driver = name
-			if !k.known.has(name) && !k.absent[name] {
-				k.bad(p.line, "providers."+name+".driver", "",
+			if !k.isDriver(name) && !k.absent[name] {
+				k.bad("providers."+name+".driver", "",
 					"is not given, and no driver is called "+name, "give one of "+strings.Join(k.known.Drivers, ", "))
 				k.absent[name] = true
 			}
@@ -36,6 +36,8 @@ func (k *checker) complete() {
 		c.Upstreams[name] = u
 	}
 }
+
+func (k *checker) isDriver(name string) bool { return slices.Contains(k.known.Drivers, name) }
 
 func (k *checker) driverOf(u Upstream) string {
 	return k.config.Providers[k.config.Pools[u.Pool].Provider].Driver
@@ -56,13 +58,12 @@ func (k *checker) completeRoutes() {
 					slices.Collect(maps.Keys(c.Upstreams)),
 					slices.DeleteFunc(k.providersAndPools(), func(n string) bool { return !k.reachable(n) }),
 				)
-				k.bad(r.line, fmt.Sprintf("routes.%s.upstreams[%d]", r.Name, i), name,
+				k.bad(fmt.Sprintf("routes.%s.upstreams[%d]", r.Name, i), name,
 					"names no upstream", meant(name, known, "add it under upstreams"))
 				continue
 			}
-			u := defaultUpstream()
-			u.line = r.line
-			c.Upstreams[name] = u
+			c.Upstreams[name] = fresh(k.reader, (*Upstream).keys)
+			k.implied["upstreams."+name] = "routes." + r.Name
 		}
 	}
 }
@@ -79,21 +80,20 @@ func (k *checker) completeUpstreams() {
 		if _, ok := c.Pools[u.Pool]; ok {
 			continue
 		}
-		p := defaultPool()
-		p.line = u.line
 		switch known := k.providersAndPools(); {
 		case slices.Contains(known, u.Pool):
 		case given:
-			k.bad(u.line, path, u.Pool,
+			k.bad(path, u.Pool,
 				"names no pool and no provider", meant(u.Pool, known, "add it under pools"))
 			k.absent[u.Pool] = true
 		default:
-			k.bad(u.line, path, "",
+			k.bad(path, "",
 				"is not given, and no pool or provider is called "+name,
 				meant(name, known, "give it, or add the pool "+name+" under pools"))
 			k.absent[u.Pool] = true
 		}
-		c.Pools[u.Pool] = p
+		c.Pools[u.Pool] = fresh(k.reader, (*Pool).keys)
+		k.implied["pools."+u.Pool] = "upstreams." + name
 	}
 }
 
@@ -109,22 +109,21 @@ func (k *checker) completePools() {
 		if _, ok := c.Providers[p.Provider]; ok {
 			continue
 		}
-		v := defaultProvider()
-		v.line = p.line
 		known := slices.Concat(slices.Collect(maps.Keys(c.Providers)), k.known.Drivers)
 		add := "add it under providers; drivers are " + strings.Join(k.known.Drivers, ", ")
 		switch {
 		case k.absent[p.Provider]:
-		case k.known.has(p.Provider):
+		case k.isDriver(p.Provider):
 		case given:
-			k.bad(p.line, path, p.Provider, "names no provider and no driver", meant(p.Provider, known, add))
+			k.bad(path, p.Provider, "names no provider and no driver", meant(p.Provider, known, add))
 			k.absent[p.Provider] = true
 		default:
-			k.bad(p.line, path, "",
+			k.bad(path, "",
 				"is not given, and no provider or driver is called "+name, meant(name, known, "give it, or "+add))
 			k.absent[p.Provider] = true
 		}
-		c.Providers[p.Provider] = v
+		c.Providers[p.Provider] = fresh(k.reader, (*Provider).keys)
+		k.implied["providers."+p.Provider] = "pools." + name
 	}
 }
 

@@ -1,11 +1,12 @@
 package config
 
 import (
-	"net"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/tokenward/tokenward/destination"
 )
 
 const noProvider = "is an address of this machine's network or cloud itself, where no provider is"
@@ -15,9 +16,9 @@ func (k *checker) checkDestination(up Upstream, path string, u *url.URL) {
 	host := u.Hostname()
 	switch {
 	case linkLocal(host):
-		k.bad(up.line, path, up.URL, noProvider, "give the host of the provider")
-	case u.Scheme == "http" && !up.Plaintext && !loopback(net.JoinHostPort(host, "0")):
-		k.bad(up.line, path, up.URL, "would send tokens in the clear to another machine",
+		k.bad(path, up.URL, noProvider, "give the host of the provider")
+	case u.Scheme == "http" && !up.Plaintext && !destination.Loopback(host):
+		k.bad(path, up.URL, "would send tokens in the clear to another machine",
 			"use https, or say plaintext: true if nobody can listen on the way")
 	}
 }

@@ -1,56 +1,13 @@
 package config
 
 import (
-	"math"
 	"net"
 	"net/url"
 	"strconv"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // This file is about the extproc section: tokens go to whoever may open a stream there.
-
-func (r *reader) extproc(e *ExtProc) read {
-	return r.object(keys{
-		"listen": r.text(&e.Listen), "connect": r.text(&e.Connect), "insecure_loopback": r.boolean(&e.InsecureLoopback),
-		"socket_gid": r.optional(&e.SocketGID, 0, math.MaxInt32),
-		"tls": r.object(keys{
-			"cert_file": r.text(&e.TLS.CertFile), "key_file": r.text(&e.TLS.KeyFile),
-			"client_ca_file": r.text(&e.TLS.ClientCAFile), "client_san": r.texts(&e.ClientSANs),
-			"envoy_cert_file": r.text(&e.EnvoyCertFile), "envoy_key_file": r.text(&e.EnvoyKeyFile),
-			"server_ca_file": r.text(&e.ServerCAFile), "server_san": r.text(&e.ServerSAN),
-		}),
-	})
-}
-
-// optional is a whole number, or "" for none.
-func (r *reader) optional(dst **int, lo, hi int) read {
-	return func(n *yaml.Node, path string) {
-		if v, ok := r.scalar(n, path, "a whole number"); ok && v != "" {
-			i := 0
-			*dst = &i
-			r.integer(&i, lo, hi)(n, path)
-		}
-	}
-}
-
-func (e ExtProc) printed() map[string]any {
-	gid := any("")
-	if e.SocketGID != nil {
-		gid = *e.SocketGID
-	}
-	return map[string]any{
-		"listen": e.Listen, "connect": e.Connect, "insecure_loopback": e.InsecureLoopback, "socket_gid": gid,
-		"tls": map[string]any{
-			"cert_file": e.TLS.CertFile, "key_file": e.TLS.KeyFile,
-			"client_ca_file": e.TLS.ClientCAFile, "client_san": e.ClientSANs,
-			"envoy_cert_file": e.EnvoyCertFile, "envoy_key_file": e.EnvoyKeyFile, "server_ca_file": e.ServerCAFile,
-			"server_san": e.ServerSAN,
-		},
-	}
-}
 
 // checkExtProc refuses whatever would give tokens to somebody else than our Envoy.
 func (k *checker) checkExtProc(address func(path, a string, secured bool, remedy string)) {
@@ -63,18 +20,18 @@ func (k *checker) checkExtProc(address func(path, a string, secured bool, remedy
 		return
 	}
 	if !strings.HasPrefix(e.Listen, "unix:") || len(e.Listen) == len("unix:") {
-		k.bad(0, "extproc.listen", e.Listen, "must be unix:PATH or tcp://HOST:PORT", "")
+		k.bad("extproc.listen", e.Listen, "must be unix:PATH or tcp://HOST:PORT", "")
 		return
 	}
 	const remedy = "remove it, or listen on tcp://HOST:PORT"
 	if e.TLS != (TLS{}) || len(e.ClientSANs) > 0 || e.EnvoyCertFile+e.EnvoyKeyFile+e.ServerCAFile+e.ServerSAN != "" {
-		k.bad(0, "extproc.tls", "", "is not for a Unix socket, whose peers the kernel names", remedy)
+		k.bad("extproc.tls", "", "is not for a Unix socket, whose peers the kernel names", remedy)
 	}
 	if e.Connect != "" {
-		k.bad(0, "extproc.connect", e.Connect, "is not for a Unix socket", remedy)
+		k.bad("extproc.connect", e.Connect, "is not for a Unix socket", remedy)
 	}
 	if e.InsecureLoopback {
-		k.bad(0, "extproc.insecure_loopback", "true", "is not for a Unix socket", remedy)
+		k.bad("extproc.insecure_loopback", "true", "is not for a Unix socket", remedy)
 	}
 }
 
@@ -85,18 +42,18 @@ func (k *checker) checkPeers(listen string) {
 		"envoy_key_file"
 	switch {
 	case e.InsecureLoopback && !loopback(listen):
-		k.bad(0, "extproc.insecure_loopback", "true", "is for a loopback address alone", mutual+", or use unix:PATH")
+		k.bad("extproc.insecure_loopback", "true", "is for a loopback address alone", mutual+", or use unix:PATH")
 	case e.TLS.ClientCAFile != "":
 		k.checkMutual()
 	case e.InsecureLoopback:
 	case loopback(listen):
-		k.bad(0, "extproc.listen", e.Listen, "would give tokens to every user of this machine",
+		k.bad("extproc.listen", e.Listen, "would give tokens to every user of this machine",
 			mutual+", use unix:PATH, or say extproc.insecure_loopback: true")
 	default:
-		k.bad(0, "extproc.listen", e.Listen, "would give tokens to whoever reaches it", mutual+", or use unix:PATH")
+		k.bad("extproc.listen", e.Listen, "would give tokens to whoever reaches it", mutual+", or use unix:PATH")
 	}
 	if e.SocketGID != nil {
-		k.bad(0, "extproc.socket_gid", strconv.Itoa(*e.SocketGID), "is for a Unix socket", "remove it")
+		k.bad("extproc.socket_gid", strconv.Itoa(*e.SocketGID), "is for a Unix socket", "remove it")
 	}
 	if e.Connect == "" {
 		return
@@ -106,24 +63,24 @@ func (k *checker) checkPeers(listen string) {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil || host == "" || strings.Trim(port, "0") == "" {
-		k.bad(0, "extproc.connect", e.Connect, "must be the HOST:PORT where Envoy reaches extproc.listen", "")
+		k.bad("extproc.connect", e.Connect, "must be the HOST:PORT where Envoy reaches extproc.listen", "")
 	}
 }
 
 func (k *checker) checkMutual() {
 	e := k.config.ExtProc
 	if len(e.ClientSANs) == 0 {
-		k.bad(0, "extproc.tls.client_san", "", "must list the names of which Envoy's certificate carries one",
+		k.bad("extproc.tls.client_san", "", "must list the names of which Envoy's certificate carries one",
 			"e.g. [envoy.internal] or [spiffe://example.org/envoy]: not all whom client_ca_file signs for are to get tokens")
 	}
 	for _, name := range e.ClientSANs {
 		u, err := url.Parse(name)
 		if name == "" || strings.ContainsAny(name, "*, ") || strings.Contains(name, "://") && (err != nil || u.Host == "") {
-			k.bad(0, "extproc.tls.client_san", name, "must be DNS names, IP addresses or URIs, without wildcards", "")
+			k.bad("extproc.tls.client_san", name, "must be DNS names, IP addresses or URIs, without wildcards", "")
 		}
 	}
 	if e.EnvoyCertFile == "" || e.EnvoyKeyFile == "" {
-		k.bad(0, "extproc.tls", "",
+		k.bad("extproc.tls", "",
 			"needs envoy_cert_file and envoy_key_file, as client_ca_file asks Envoy for a certificate",
 			"give their paths as Envoy sees them")
 	}

@@ -31,7 +31,8 @@ func writeFiles(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)}, &x509.Certificate{}, &key.PublicKey, key)
+	cert, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)},
+		&x509.Certificate{}, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,9 +40,13 @@ func writeFiles(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := map[string]*pem.Block{".key": {Type: "PRIVATE KEY", Bytes: der}, ".crt": {Type: "CERTIFICATE", Bytes: cert}, ".ca": {Type: "CERTIFICATE", Bytes: cert}}
+	blocks := map[string]*pem.Block{".key": {Type: "PRIVATE KEY", Bytes: der}, ".crt": {
+		Type:  "CERTIFICATE",
+		Bytes: cert,
+	}, ".ca": {Type: "CERTIFICATE", Bytes: cert}}
 	for _, name := range []string{"e.crt", "e.key", "e.ca", "a.crt", "a.key", "a.ca", "v.crt", "v.key", "p.ca", "u.ca"} {
-		if err := os.WriteFile(filepath.Join(folder, name), pem.EncodeToMemory(blocks[filepath.Ext(name)]), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, name), pem.EncodeToMemory(blocks[filepath.Ext(name)]),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -58,10 +63,12 @@ func refusedWith(t *testing.T, text string, want ...string) {
 }
 
 func TestFilesThatServeOrEnvoyCouldNotUseAreRefused(t *testing.T) {
-	refusedWith(t, "envoy: { tls: { cert_file: gone.crt, key_file: v.key } }", "tokenward.yaml:2: envoy.tls.cert_file", "/gone.crt", "no such file")
+	refusedWith(t, "envoy: { tls: { cert_file: gone.crt, key_file: v.key } }", "tokenward.yaml:2: envoy.tls.cert_file",
+		"/gone.crt", "no such file")
 	refusedWith(t, "envoy: { tls: { cert_file: v.crt, key_file: p.ca } }", "envoy.tls: cert_file and key_file are no pair")
 	refusedWith(t, "admin: { tls: { cert_file: ., key_file: a.key } }", "admin.tls.cert_file", "is a directory")
-	refusedWith(t, "extproc: { tls: { cert_file: e.crt, key_file: e.key, client_ca_file: e.key } }", "extproc.tls.client_ca_file", "holds no certificate")
+	refusedWith(t, "extproc: { tls: { cert_file: e.crt, key_file: e.key, client_ca_file: e.key } }",
+		"extproc.tls.client_ca_file", "holds no certificate")
 	refusedWith(t, "upstreams: { anthropic: { ca_file: gone.pem } }", "upstreams.anthropic.ca_file", "/gone.pem")
 	refusedWith(t, "providers: { anthropic: { ca_file: gone.pem } }", "providers.anthropic.ca_file", "/gone.pem")
 }

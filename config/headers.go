@@ -11,7 +11,10 @@ import (
 // Headers that a configuration must not name. RFC 9110 section 7.6.1: those of the connection; a message's framing; the
 // ones that the gateway sets or removes itself.
 var (
-	connectionHeaders = []string{"host", "content-length", "connection", "te", "trailer", "transfer-encoding", "upgrade", "keep-alive", "http2-settings"}
+	connectionHeaders = []string{
+		"host", "content-length", "connection", "te", "trailer", "transfer-encoding", "upgrade", "keep-alive",
+		"http2-settings",
+	}
 	credentialHeaders = []string{"authorization", "x-api-key"}
 	gatewayPrefixes   = []string{"x-tokenward-", "tokenward-", "x-envoy-", "x-forwarded-"}
 )
@@ -41,13 +44,14 @@ func (k *checker) checkHeaders(p Provider, path string) {
 		rule, remedy := headerRule(name)
 		switch n := strings.ToLower(name); {
 		case rule != "":
-			k.bad(p.line, at, "", rule, remedy)
+			k.bad(at, "", rule, remedy)
 		case slices.Contains(k.known.Owns(p.Driver), n):
-			k.bad(p.line, at, "", "is set by the driver "+p.Driver+" itself", "remove it; a client's own values are kept")
+			k.bad(at, "", "is set by the driver "+p.Driver+" itself", "remove it; a client's own values are kept")
 		case !httpguts.ValidHeaderFieldValue(p.Headers[name]):
-			k.bad(p.line, at, "", "has a value with a line break or another control character (RFC 9110 section 5.5)", "remove it")
+			const rule = "has a value with a line break or another control character (RFC 9110 section 5.5)"
+			k.bad(at, "", rule, "remove it")
 		case seen[n]:
-			k.bad(p.line, at, "", "is given twice: header names are the same in every case", "keep one")
+			k.bad(at, "", "is given twice: header names are the same in every case", "keep one")
 		}
 		seen[strings.ToLower(name)] = true
 	}

@@ -9,7 +9,8 @@ import (
 func (k *checker) checkHost() {
 	for i, folder := range k.config.Host.TrustedFolders {
 		if st, err := os.Stat(folder); err != nil || !st.IsDir() {
-			k.bad(0, fmt.Sprintf("host.trusted_folders[%d]", i), folder, "is no folder of this machine", "make it first, or remove it from the list")
+			k.bad(fmt.Sprintf("host.trusted_folders[%d]", i), folder,
+				"is no folder of this machine", "make it first, or remove it from the list")
 		}
 	}
 }

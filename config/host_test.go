@@ -44,7 +44,8 @@ func TestTrustedFoldersAreBesideTheFileAndPrinted(t *testing.T) {
 func TestATrustedFolderMustBeThere(t *testing.T) {
 	for _, folder := range []string{"not-there", "a.crt"} {
 		_, err := load(t, smallest+"host: { trusted_folders: [., "+folder+"] }\n", noEnvironment)
-		if err == nil || !strings.Contains(err.Error(), "host.trusted_folders[1]") || !strings.Contains(err.Error(), "is no folder") {
+		if err == nil || !strings.Contains(err.Error(), "host.trusted_folders[1]") || !strings.Contains(err.Error(),
+			"is no folder") {
 			t.Errorf("%s: %v", folder, err)
 		}
 	}

@@ -36,8 +36,8 @@ var testKnown = Known{
 	},
 }
 
-// lines are for messages: two files that mean the same differ in them.
-var sameMeaning = cmp.Options{cmpopts.IgnoreUnexported(Provider{}, Pool{}, Upstream{}, Route{}), cmpopts.EquateEmpty()}
+// sameMeaning: an empty list is none.
+var sameMeaning = cmpopts.EquateEmpty()
 
 func noEnvironment(string) (string, bool) { return "", false }
 
@@ -82,18 +82,23 @@ func TestTheSmallestFileHasTheDocumentedDefaults(t *testing.T) {
 	want := &Config{
 		ExtProc: ExtProc{Listen: "unix:" + filepath.Join(folder, "run/extproc.sock")},
 		Admin:   Admin{Listen: "127.0.0.1:8980", TokenFile: filepath.Join(folder, "data/admin.token"), AccountLabel: true},
-		Store:   Store{SQLite: SQLite{Path: filepath.Join(folder, "data/tokenward.db"), KeyFile: filepath.Join(folder, "data/tokenward.key")}, JournalDir: filepath.Join(folder, "data/journal")},
+		Store: Store{SQLite: SQLite{Path: filepath.Join(folder, "data/tokenward.db"), KeyFile: filepath.Join(folder,
+			"data/tokenward.key")}, JournalDir: filepath.Join(folder, "data/journal")},
 		Renewal: Renewal{
 			Sweep: 30 * time.Minute, Workers: 16, TokenEndpointTimeout: 10 * time.Second, ClaimLease: 45 * time.Second,
 			BackoffMin: 2 * time.Second, BackoffMax: 5 * time.Minute,
 		},
-		Providers: map[string]Provider{"anthropic": {Driver: "anthropic", AuthStyle: "params", Body: "form", Replay: "strict"}},
+		Providers: map[string]Provider{"anthropic": {
+			Driver: "anthropic", AuthStyle: "params", Body: "form",
+			Replay: "strict",
+		}},
 		Pools:     map[string]Pool{"anthropic": {Provider: "anthropic", Select: "least_loaded", MinHealthy: 1}},
 		Upstreams: map[string]Upstream{"anthropic": {URL: "https://api.anthropic.com", Pool: "anthropic", Protocol: "auto"}},
 		Routes: []Route{{
 			Name: "messages", Prefix: "/v1/", Hosts: []string{"*"}, Upstreams: []string{"anthropic"}, Attempts: 4,
-			OnRateLimit: "pass", OnOverload: "pass", OnAuthFailure: "refuse", RecoveryTimeout: 30 * time.Second, RefreshWait: 15 * time.Second,
-			Methods: usualMethods, EscapedSlashes: "refuse",
+			OnRateLimit: "pass", OnOverload: "pass", OnAuthFailure: "refuse", RecoveryTimeout: 30 * time.Second,
+			RefreshWait: 15 * time.Second,
+			Methods:     usualMethods, EscapedSlashes: "refuse",
 		}},
 		Clients: Clients{Anonymous: "loopback"},
 		Envoy: Envoy{
@@ -110,8 +115,12 @@ func TestTheSmallestFileHasTheDocumentedDefaults(t *testing.T) {
 
 // whole gives every key a value that is not its default.
 const whole = `
-extproc: { listen: "tcp://192.0.2.1:9002", tls: { cert_file: e.crt, key_file: e.key, client_ca_file: e.ca, client_san: [envoy.example, "spiffe://x.example/envoy"],
-  envoy_cert_file: c.crt, envoy_key_file: c.key, server_ca_file: s.ca, server_san: tokenward.example }, connect: "tw.example:9002" }
+extproc:
+  listen: "tcp://192.0.2.1:9002"
+  connect: "tw.example:9002"
+  tls:
+    { cert_file: e.crt, key_file: e.key, client_ca_file: e.ca, client_san: [envoy.example, "spiffe://x.example/envoy"],
+      envoy_cert_file: c.crt, envoy_key_file: c.key, server_ca_file: s.ca, server_san: tokenward.example }
 admin:
   listen: 192.0.2.1:8981
   token_file: a.token
@@ -134,9 +143,11 @@ providers:
 pools:
   mine: { provider: my-idp, select: round_robin, sticky_header: "", min_healthy: 2 }
 upstreams:
-  mine-eu: { url: "http://llm.example:8080/", pool: mine, ca_file: u.ca, protocol: http2, envoy_cluster: mesh, plaintext: true }
+  mine-eu:
+    { url: "http://llm.example:8080/", pool: mine, ca_file: u.ca, protocol: http2, envoy_cluster: mesh, plaintext: true }
 routes:
-  zebra: { match: { prefix: /z, hosts: [a.example, b.example] }, upstreams: [mine-eu], tenant_header: x-tenant, observe: all }
+  zebra: { match: { prefix: /z, hosts: [a.example, b.example] }, upstreams: [mine-eu],
+    tenant_header: x-tenant, observe: all }
   apple:
     match: { prefix: /z }
     upstreams: [anthropic, mine-eu]
@@ -153,9 +164,11 @@ routes:
     escaped_slashes: keep
     websocket: true
 clients:
-  { anonymous: always, origins: ["https://App.example:443", "*"], trusted_proxies: [10.0.0.7, 2001:db8::7/64], keys: false, mtls_ca_file: "", trusted_header: "" }
+  { anonymous: always, origins: ["https://App.example:443", "*"], trusted_proxies: [10.0.0.7, 2001:db8::7/64],
+    keys: false, mtls_ca_file: "", trusted_header: "" }
 envoy:
-  { listen: "0.0.0.0:443", admin: "localhost:9902", retry_body_limit: 1.5MiB, service_wait: 700ms, retry_after: 1m, tls: { cert_file: v.crt, key_file: v.key },
+  { listen: "0.0.0.0:443", admin: "localhost:9902", retry_body_limit: 1.5MiB, service_wait: 700ms, retry_after: 1m,
+    tls: { cert_file: v.crt, key_file: v.key },
     max_heap: 6GiB, max_connections: 20000, upload_timeout: 90s }
 log: { level: debug, format: console }
 `
@@ -178,17 +191,22 @@ func TestEveryKeyReachesItsField(t *testing.T) {
 			TLS: TLS{in("e.crt"), in("e.key"), in("e.ca")}, ClientSANs: []string{"envoy.example", "spiffe://x.example/envoy"},
 			EnvoyCertFile: in("c.crt"), EnvoyKeyFile: in("c.key"), ServerCAFile: in("s.ca"), ServerSAN: "tokenward.example",
 		},
-		Admin: Admin{Listen: "192.0.2.1:8981", TokenFile: in("a.token"), TLS: TLS{in("a.crt"), in("a.key"), in("a.ca")}, MetricsAuth: true},
+		Admin: Admin{
+			Listen: "192.0.2.1:8981", TokenFile: in("a.token"), TLS: TLS{in("a.crt"), in("a.key"), in("a.ca")},
+			MetricsAuth: true,
+		},
 		Store: Store{SQLite: SQLite{Path: in("s.db"), KeyFile: in("s.key")}},
 		Renewal: Renewal{
-			Sweep: time.Hour, Lead: 5 * time.Minute, Workers: 3, TokenEndpointTimeout: 4 * time.Second, ClaimLease: 9 * time.Second,
+			Sweep: time.Hour, Lead: 5 * time.Minute, Workers: 3, TokenEndpointTimeout: 4 * time.Second,
+			ClaimLease: 9 * time.Second,
 			BackoffMin: time.Second, BackoffMax: 2 * time.Second,
 		},
 		Providers: map[string]Provider{
 			"anthropic": {Driver: "anthropic", AuthStyle: "params", Body: "form", Replay: "strict"},
 			"my-idp": {
 				Driver: "oauth2", TokenURL: "https://idp.example/oauth/token", AuthStyle: "header", Body: "json", Replay: "grace",
-				Grace: 7 * time.Second, Headers: map[string]string{"x-one": "1"}, Proxy: "http://proxy.example:3128", CAFile: in("p.ca"),
+				Grace: 7 * time.Second, Headers: map[string]string{"x-one": "1"}, Proxy: "http://proxy.example:3128",
+				CAFile: in("p.ca"),
 			},
 		},
 		Pools: map[string]Pool{
@@ -197,23 +215,31 @@ func TestEveryKeyReachesItsField(t *testing.T) {
 		},
 		Upstreams: map[string]Upstream{
 			"anthropic": {URL: "https://api.anthropic.com", Pool: "anthropic", Protocol: "auto"},
-			"mine-eu":   {URL: "http://llm.example:8080/", Pool: "mine", CAFile: in("u.ca"), Protocol: "http2", EnvoyCluster: "mesh", Plaintext: true},
+			"mine-eu": {
+				URL: "http://llm.example:8080/", Pool: "mine", CAFile: in("u.ca"), Protocol: "http2",
+				EnvoyCluster: "mesh", Plaintext: true,
+			},
 		},
 		Routes: []Route{
 			{
 				Name: "zebra", Prefix: "/z", Hosts: []string{"a.example", "b.example"}, Upstreams: []string{"mine-eu"}, Attempts: 4,
-				OnRateLimit: "pass", OnOverload: "pass", OnAuthFailure: "refuse", RecoveryTimeout: 30 * time.Second, RefreshWait: 15 * time.Second,
+				OnRateLimit: "pass", OnOverload: "pass", OnAuthFailure: "refuse", RecoveryTimeout: 30 * time.Second,
+				RefreshWait:  15 * time.Second,
 				TenantHeader: "x-tenant", Methods: usualMethods, EscapedSlashes: "refuse",
 			},
 			{
 				Name: "apple", Prefix: "/z", Hosts: []string{"*"}, Upstreams: []string{"anthropic", "mine-eu"}, Attempts: 10,
-				OnRateLimit: "failover", OnOverload: "failover", OnAuthFailure: "pass", RecoveryTimeout: 20 * time.Second, RefreshWait: 20 * time.Second,
-				Tenant: "blue", RevealAttempts: true, RevealHeaders: []string{"OpenAI-Organization"},
+				OnRateLimit: "failover", OnOverload: "failover", OnAuthFailure: "pass", RecoveryTimeout: 20 * time.Second,
+				RefreshWait: 20 * time.Second,
+				Tenant:      "blue", RevealAttempts: true, RevealHeaders: []string{"OpenAI-Organization"},
 				Methods: []string{"GET", "PROPFIND"}, EscapedSlashes: "keep", WebSocket: true,
 			},
 		},
 		Clients: Clients{
-			Anonymous: "always", Origins: []string{"https://app.example", "*"}, TrustedProxies: []string{"10.0.0.7/32", "2001:db8::/64"},
+			Anonymous: "always", Origins: []string{"https://app.example", "*"}, TrustedProxies: []string{
+				"10.0.0.7/32",
+				"2001:db8::/64",
+			},
 		},
 		Envoy: Envoy{
 			Listen: "0.0.0.0:443", Admin: "localhost:9902", RetryBodyLimit: 3 << 19,
@@ -230,13 +256,22 @@ func TestEveryKeyReachesItsField(t *testing.T) {
 func TestThingsThatShareANameNeedNotBeSpelledOut(t *testing.T) {
 	const oauth = "providers: { oauth2: { token_url: https://idp.example/token } }\n"
 	for name, c := range map[string]struct{ text, pool, provider, driver, url string }{
-		"an upstream without an entry":       {"routes: { r: { upstreams: [anthropic] } }", "anthropic", "anthropic", "anthropic", "https://api.anthropic.com"},
+		"an upstream without an entry": {
+			"routes: { r: { upstreams: [anthropic] } }", "anthropic", "anthropic",
+			"anthropic", "https://api.anthropic.com",
+		},
 		"an upstream without pool":           {"upstreams: { anthropic: { url: https://eu.example } }\nroutes: { r: { upstreams: [anthropic] } }", "anthropic", "anthropic", "anthropic", "https://eu.example"},
 		"an upstream of which only the pool": {"pools: { claude: { provider: anthropic } }\nroutes: { r: { upstreams: [claude] } }", "claude", "anthropic", "anthropic", "https://api.anthropic.com"},
-		"a pool without an entry":            {"upstreams: { u: { pool: anthropic } }\nroutes: { r: { upstreams: [u] } }", "anthropic", "anthropic", "anthropic", "https://api.anthropic.com"},
+		"a pool without an entry": {
+			"upstreams: { u: { pool: anthropic } }\nroutes: { r: { upstreams: [u] } }",
+			"anthropic", "anthropic", "anthropic", "https://api.anthropic.com",
+		},
 		"a provider whose name says nothing": {"providers: { work: { driver: anthropic } }\nroutes: { r: { upstreams: [work] } }", "work", "work", "anthropic", "https://api.anthropic.com"},
 		"a provider without driver":          {oauth + "upstreams: { u: { url: https://llm.example, pool: oauth2 } }\nroutes: { r: { upstreams: [u] } }", "oauth2", "oauth2", "oauth2", "https://llm.example"},
-		"an entry without a value":           {"upstreams: { anthropic: }\nroutes: { r: { upstreams: [anthropic] } }", "anthropic", "anthropic", "anthropic", "https://api.anthropic.com"},
+		"an entry without a value": {
+			"upstreams: { anthropic: }\nroutes: { r: { upstreams: [anthropic] } }",
+			"anthropic", "anthropic", "anthropic", "https://api.anthropic.com",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := mustLoad(t, c.text)
@@ -260,7 +295,8 @@ func TestTheEnvoyClusterIsNamedLikeItsUpstreamUnlessGiven(t *testing.T) {
 
 func TestVariablesAreReplacedInEveryKindOfValue(t *testing.T) {
 	values := map[string]string{
-		"LEVEL": "debug", "BOOL": "true", "COUNT": "7", "SWEEP": "3m", "LEAD": "auto", "SIZE": "2KiB", "SELECT": "round_robin", "HOST": "idp", "PATH_": "token",
+		"LEVEL": "debug", "BOOL": "true", "COUNT": "7", "SWEEP": "3m", "LEAD": "auto", "SIZE": "2KiB",
+		"SELECT": "round_robin", "HOST": "idp", "PATH_": "token",
 	}
 	c, err := load(t, `
 log: { level: "${LEVEL}" }
@@ -275,10 +311,14 @@ routes: { r: { match: { hosts: ["${HOST}"] }, upstreams: [anthropic] } }
 		t.Fatal(err)
 	}
 	got := []any{
-		c.Log.Level, c.Admin.MetricsAuth, c.Renewal.Workers, c.Renewal.Sweep, c.Renewal.Lead, c.Envoy.RetryBodyLimit, c.Pools["anthropic"].Select,
+		c.Log.Level, c.Admin.MetricsAuth, c.Renewal.Workers, c.Renewal.Sweep, c.Renewal.Lead, c.Envoy.RetryBodyLimit,
+		c.Pools["anthropic"].Select,
 		c.Providers["oauth2"].TokenURL, c.Providers["oauth2"].Headers["x-a"], c.Routes[0].Hosts[0],
 	}
-	want := []any{"debug", true, 7, 3 * time.Minute, time.Duration(0), uint32(2048), "round_robin", "https://idp.example/token", "idp", "idp"}
+	want := []any{
+		"debug", true, 7, 3 * time.Minute, time.Duration(0), uint32(2048), "round_robin",
+		"https://idp.example/token", "idp", "idp",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
 	}

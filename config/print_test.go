@@ -9,7 +9,8 @@ import (
 )
 
 func TestWhatIsPrintedLoadsToTheSame(t *testing.T) {
-	for name, text := range map[string]string{"smallest": smallest, "whole": strings.Replace(whole, `{ x-one: "1" }`, "{}", 1), "starter": string(Starter())} {
+	for name, text := range map[string]string{"smallest": smallest, "whole": strings.Replace(whole, `{ x-one: "1" }`,
+		"{}", 1), "starter": string(Starter())} {
 		t.Run(name, func(t *testing.T) {
 			want := mustLoad(t, text)
 			printed, err := Print(want)
@@ -27,6 +28,33 @@ func TestWhatIsPrintedLoadsToTheSame(t *testing.T) {
 	}
 }
 
+// What check --print prints is a valid configuration, secrets hidden, and prints the same again.
+func TestWhatIsPrintedIsAValidConfigurationOfItsGoldenFile(t *testing.T) {
+	secrets := strings.NewReplacer(`x-one: "1"`, "x-one: "+secret, "http://proxy", "http://me:"+secret+"@proxy")
+	for name, text := range map[string]string{"file": secrets.Replace(whole), "vault": vaults()[1]} {
+		got := printedOf(t, text)
+		if strings.Contains(got, secret) {
+			t.Errorf("a secret is printed:\n%s", got)
+		}
+		matchesGolden(t, "testdata/printed_"+name+".yaml", got)
+		if again := printedOf(t, got); again != got {
+			t.Errorf("%s: what is printed is printed otherwise:\n%s", name, cmp.Diff(got, again))
+		}
+	}
+}
+
+// printedOf is what a file in /folder prints.
+func printedOf(t *testing.T, text string) string {
+	t.Helper()
+	c := mustLoadAt(t, text)
+	c.resolvePaths("/folder")
+	printed, err := Print(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(printed)
+}
+
 func TestHeaderValuesAndTheUserOfAProxyAreNotPrinted(t *testing.T) {
 	printed, err := Print(mustLoad(t, smallest+`
 providers:
@@ -39,7 +67,7 @@ providers:
 	if bytes.Contains(printed, []byte(secret)) || bytes.Contains(printed, []byte("me:")) {
 		t.Errorf("a secret is printed:\n%s", printed)
 	}
-	for _, kept := range []string{"x-key", "http://[hidden]@proxy.example:3128"} {
+	for _, kept := range []string{"x-key", "http://hidden@proxy.example:3128"} {
 		if !bytes.Contains(printed, []byte(kept)) {
 			t.Errorf("%s is missing:\n%s", kept, printed)
 		}

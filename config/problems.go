@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tokenward/tokenward/near"
 )
 
 // Problem is one thing that is wrong with a file: where, the value, the rule it breaks and what to do.
@@ -49,4 +51,12 @@ func (p Problems) Error() string {
 func (p Problems) sorted() Problems {
 	slices.SortStableFunc(p, func(a, b Problem) int { return a.Line - b.Line })
 	return p
+}
+
+// meant asks whether the nearest word was meant; otherwise is what to do when there is none.
+func meant(word string, known []string, otherwise string) string {
+	if best := near.Word(word, known); best != "" {
+		return "did you mean " + best + "?"
+	}
+	return otherwise
 }

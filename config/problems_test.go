@@ -36,19 +36,7 @@ func TestEveryBadFileIsRefusedWithTheMessagesOfItsGoldenFile(t *testing.T) {
 			if strings.Contains(got, secret) {
 				t.Errorf("a message shows a secret:\n%s", got)
 			}
-			golden := strings.TrimSuffix(file, ".yaml") + ".golden"
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatalf("%v: write it with go test ./config -update", err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("messages differ from %s (-want +got):\n%s", golden, diff)
-			}
+			matchesGolden(t, strings.TrimSuffix(file, ".yaml")+".golden", got)
 		})
 	}
 }
@@ -68,9 +56,18 @@ func TestTheMessagesOfOneFileAreTheSameEveryTime(t *testing.T) {
 
 func TestAProblemIsOneLineWithPlacePathValueRuleAndRemedy(t *testing.T) {
 	for want, p := range map[string]Problem{
-		`tokenward.yaml:12: routes.messages.attempts: "0": must be 1 to 10; set it to 4`: {"tokenward.yaml", 12, "routes.messages.attempts", "0", "must be 1 to 10", "set it to 4"},
-		`tokenward.yaml: routes: must have at least one route`:                           {File: "tokenward.yaml", Path: "routes", Rule: "must have at least one route"},
-		`tokenward.yaml:1: a\nb: "c\nd": is wrong`:                                       {File: "tokenward.yaml", Line: 1, Path: "a\nb", Value: "c\nd", Rule: "is wrong"},
+		`tokenward.yaml:12: routes.messages.attempts: "0": must be 1 to 10; set it to 4`: {
+			"tokenward.yaml", 12,
+			"routes.messages.attempts", "0", "must be 1 to 10", "set it to 4",
+		},
+		`tokenward.yaml: routes: must have at least one route`: {
+			File: "tokenward.yaml",
+			Path: "routes", Rule: "must have at least one route",
+		},
+		`tokenward.yaml:1: a\nb: "c\nd": is wrong`: {
+			File: "tokenward.yaml",
+			Line: 1, Path: "a\nb", Value: "c\nd", Rule: "is wrong",
+		},
 	} {
 		if got := p.String(); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)

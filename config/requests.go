@@ -21,31 +21,31 @@ func (k *checker) checkPrefix(r Route, path string) {
 	path += ".match.prefix"
 	switch {
 	case unmatched.MatchString(r.Prefix):
-		k.bad(r.line, path, r.Prefix, "matches no request",
+		k.bad(path, r.Prefix, "matches no request",
 			"slashes in a row are one, . and .. are resolved, and no backslash is left, before routes are looked at")
 	case r.EscapedSlashes != "keep" && strings.Contains(strings.ToLower(r.Prefix), "%2f"):
-		k.bad(r.line, path, r.Prefix, "matches no request: %2F is refused on this route", "say escaped_slashes: keep")
+		k.bad(path, r.Prefix, "matches no request: %2F is refused on this route", "say escaped_slashes: keep")
 	}
 }
 
 func (k *checker) checkMethods(r Route, path string) {
 	path += ".methods"
 	if len(r.Methods) == 0 {
-		k.bad(r.line, path, "", "must name at least one method", "remove it for the usual ones")
+		k.bad(path, "", "must name at least one method", "remove it for the usual ones")
 	}
 	if r.WebSocket && !slices.Contains(r.Methods, "GET") {
-		k.bad(r.line, path, "", "must name GET, by which WebSockets are opened", "or remove websocket: true")
+		k.bad(path, "", "must name GET, by which WebSockets are opened", "or remove websocket: true")
 	}
 	for i, m := range r.Methods {
 		switch upper := strings.ToUpper(m); {
 		case slices.Contains(reflected, upper):
-			k.bad(r.line, path, m, "would give our token back to the client", "remove it")
+			k.bad(path, m, "would give our token back to the client", "remove it")
 		case upper == "CONNECT":
-			k.bad(r.line, path, m, "opens tunnels, which the gateway does not carry", "remove it")
+			k.bad(path, m, "opens tunnels, which the gateway does not carry", "remove it")
 		case !methodName.MatchString(m):
-			k.bad(r.line, path, m, "is no method", "use upper-case letters, e.g. GET")
+			k.bad(path, m, "is no method", "use upper-case letters, e.g. GET")
 		case slices.Contains(r.Methods[:i], m):
-			k.bad(r.line, path, m, "is given twice", "keep one")
+			k.bad(path, m, "is given twice", "keep one")
 		}
 	}
 }
@@ -56,10 +56,10 @@ func (k *checker) checkRevealed(r Route, path string) {
 	for i, h := range r.RevealHeaders {
 		switch lower := strings.ToLower(h); {
 		case !slices.Contains(k.known.Hidden, lower):
-			k.bad(r.line, path, h, "is no header that the gateway hides",
+			k.bad(path, h, "is no header that the gateway hides",
 				meant(lower, k.known.Hidden, "hidden are "+strings.Join(k.known.Hidden, ", ")))
 		case slices.ContainsFunc(r.RevealHeaders[:i], func(o string) bool { return strings.EqualFold(o, h) }):
-			k.bad(r.line, path, h, "is given twice", "keep one")
+			k.bad(path, h, "is given twice", "keep one")
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 func vaultWith(auth string) string {
@@ -17,9 +19,9 @@ func TestAVaultSectionHasDefaultsAndReplacesSQLite(t *testing.T) {
 	c := mustLoad(t, vaultWith("approle: { role_id: r, secret_id_file: s.id }"))
 	v := c.Store.Vault
 	v.Auth.AppRole.SecretIDFile = filepath.Base(v.Auth.AppRole.SecretIDFile)
-	want := &Vault{
+	want := &access.Config{
 		Address: "https://vault.example:8200", Mount: "secret", Prefix: "tokenward/accounts", Poll: 15 * time.Second,
-		Auth: VaultAuth{AppRole: &VaultAppRole{Mount: "approle", RoleID: "r", SecretIDFile: "s.id"}},
+		Auth: access.Auth{AppRole: &access.AppRole{Mount: "approle", RoleID: "r", SecretIDFile: "s.id"}},
 	}
 	if diff := cmp.Diff(want, v); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -31,7 +33,8 @@ func TestAVaultSectionHasDefaultsAndReplacesSQLite(t *testing.T) {
 
 func TestEveryWayToLogInCanBePrintedAndLoadedAgain(t *testing.T) {
 	for _, auth := range []string{
-		"token_file: t", "approle: { mount: a, role_id: r, secret_id_file: s }", "approle: { role_id_file: r, secret_id_file: s }", "kubernetes: { role: r }", "jwt: { role: r, token_file: t }",
+		"token_file: t", "approle: { mount: a, role_id: r, secret_id_file: s }",
+		"approle: { role_id_file: r, secret_id_file: s }", "kubernetes: { role: r }", "jwt: { role: r, token_file: t }",
 		"cert: { role: r, cert_file: c, key_file: k }",
 	} {
 		want := mustLoad(t, vaultWith(auth))
@@ -46,7 +49,8 @@ func TestEveryWayToLogInCanBePrintedAndLoadedAgain(t *testing.T) {
 }
 
 func TestTheAddressOfVaultMayComeFromItsUsualVariable(t *testing.T) {
-	c, err := load(t, smallest+"store: { vault: { auth: { token_file: t } } }\n", environment("VAULT_ADDR", "http://127.0.0.1:8200"))
+	c, err := load(t, smallest+"store: { vault: { auth: { token_file: t } } }\n", environment("VAULT_ADDR",
+		"http://127.0.0.1:8200"))
 	if err != nil || c.Store.Vault.Address != "http://127.0.0.1:8200" {
 		t.Errorf("got %v", err)
 	}
@@ -58,7 +62,8 @@ func TestARoleIDIsGivenOnceItselfOrInAFile(t *testing.T) {
 		t.Errorf("the file is %s", file)
 	}
 	for auth, words := range map[string]string{
-		"approle: { secret_id_file: s }": "role_id (or role_id_file)", "approle: { role_id: r, role_id_file: f, secret_id_file: s }": "both role_id and role_id_file",
+		"approle: { secret_id_file: s }":                              "role_id (or role_id_file)",
+		"approle: { role_id: r, role_id_file: f, secret_id_file: s }": "both role_id and role_id_file",
 	} {
 		if _, err := load(t, vaultWith(auth), noEnvironment); err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("%s: %v", auth, err)

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
+)
 
 // Config is the effective configuration: defaults filled in, names resolved, paths absolute.
 type Config struct {
@@ -60,21 +64,18 @@ type Provider struct {
 	Grace                                     time.Duration
 	Headers                                   map[string]string
 	Proxy, CAFile                             string
-	line                                      int
 }
 
 // Pool is a pool entry.
 type Pool struct {
 	Provider, Select string
 	MinHealthy       int
-	line             int
 }
 
 // Upstream is an upstream entry.
 type Upstream struct {
 	URL, Pool, CAFile, Protocol, EnvoyCluster string
 	Plaintext                                 bool // tokens may go there over http
-	line                                      int
 }
 
 // Cluster is the name of the upstream's Envoy cluster.
@@ -100,7 +101,6 @@ type Route struct {
 	Methods                                []string
 	EscapedSlashes                         string // in paths: refuse or keep
 	WebSocket                              bool
-	line                                   int
 }
 
 // Clients says who may call the gateway.
@@ -127,6 +127,16 @@ type Host struct {
 	TrustedFolders []string // that others may write, and that are used all the same
 }
 
+// Store says where records live: in Vault when Vault is set, else in SQLite.
+type Store struct {
+	SQLite     SQLite
+	Vault      *access.Config
+	JournalDir string // "": no journal
+}
+
+// SQLite is the embedded store.
+type SQLite struct{ Path, KeyFile string }
+
 // Log is the service's own log.
 type Log struct{ Level, Format string }
 
@@ -137,33 +147,5 @@ type Known struct {
 	Owns       func(driver string) []string        // headers, in lower case, that it sets itself
 	Needs      func(p Provider) (key, rule string) // a key of the entry that is wrong for its driver, "": none
 	Clusters   []string                            // Envoy clusters that are not upstreams
-	Hidden     []string                            // headers of answers that clients do not see unless a route reveals them
-}
-
-func defaults() *Config {
-	return &Config{
-		ExtProc:   ExtProc{Listen: "unix:./run/extproc.sock"},
-		Admin:     Admin{Listen: "127.0.0.1:8980", TokenFile: "./data/admin.token", AccountLabel: true},
-		Store:     Store{SQLite: SQLite{Path: "./data/tokenward.db", KeyFile: "./data/tokenward.key"}, JournalDir: "./data/journal"},
-		Renewal:   Renewal{Sweep: 30 * time.Minute, Workers: 16, TokenEndpointTimeout: 10 * time.Second, ClaimLease: 45 * time.Second, BackoffMin: 2 * time.Second, BackoffMax: 5 * time.Minute},
-		Providers: map[string]Provider{}, Pools: map[string]Pool{}, Upstreams: map[string]Upstream{},
-		Clients: Clients{Anonymous: "loopback"},
-		Envoy: Envoy{
-			Listen: "127.0.0.1:10000", Admin: "127.0.0.1:9901", RetryBodyLimit: 32 << 20,
-			MaxHeap: 1 << 30, MaxConnections: 8192, UploadTimeout: 5 * time.Minute,
-			ServiceWait: 2500 * time.Millisecond, RetryAfter: 2 * time.Second,
-		},
-		Log: Log{Level: "info", Format: "json"},
-	}
-}
-
-func defaultProvider() Provider { return Provider{AuthStyle: "params", Body: "form", Replay: "strict"} }
-func defaultPool() Pool         { return Pool{Select: "least_loaded", MinHealthy: 1} }
-func defaultUpstream() Upstream { return Upstream{Protocol: "auto"} }
-func defaultRoute() Route {
-	return Route{
-		Prefix: "/", Hosts: []string{"*"}, Attempts: 4, OnRateLimit: "pass", OnOverload: "pass", OnAuthFailure: "refuse",
-		RecoveryTimeout: 30 * time.Second, RefreshWait: 15 * time.Second, EscapedSlashes: "refuse",
-		Methods: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"},
-	}
+	Hidden     []string                            // headers of answers that clients see only if a route reveals them
 }

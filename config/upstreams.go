@@ -2,37 +2,37 @@ package config
 
 import (
 	"maps"
-	"net"
 	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/tokenward/tokenward/destination"
 )
 
 func (k *checker) checkProviders() {
 	for _, name := range slices.Sorted(maps.Keys(k.config.Providers)) {
 		p, path := k.config.Providers[name], "providers."+name
-		if !k.absent[name] && !k.known.has(p.Driver) {
-			k.bad(p.line, path+".driver", p.Driver, "is no driver", meant(p.Driver, k.known.Drivers, "use one of "+strings.Join(k.known.Drivers, ", ")))
+		if !k.absent[name] && !k.isDriver(p.Driver) {
+			k.bad(path+".driver", p.Driver, "is no driver",
+				meant(p.Driver, k.known.Drivers, "use one of "+strings.Join(k.known.Drivers, ", ")))
 			k.absent[name] = true
 		}
 		if key, rule := k.known.Needs(p); key != "" {
-			k.bad(p.line, path+"."+key, "", rule, "")
+			k.bad(path+"."+key, "", rule, "")
 		}
-		if p.Proxy != "" {
-			u, err := url.Parse(p.Proxy)
-			if err != nil || u.Hostname() == "" || !validPort(u) || !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme) || strings.Trim(u.Path, "/") != "" {
-				k.bad(p.line, path+".proxy", withoutSecrets(p.Proxy), "must be http://, https:// or socks5:// with HOST[:PORT]", "")
-			}
+		if p.Proxy != "" && !proxyAddress(p.Proxy) {
+			k.bad(path+".proxy", destination.WithoutSecrets(p.Proxy),
+				"must be http://, https:// or socks5:// with HOST[:PORT]", "")
 		}
 		k.checkHeaders(p, path+".headers")
 		if p.TokenURL != "" {
-			switch u, ok := confidential(p.TokenURL); {
+			shown := destination.WithoutSecrets(p.TokenURL)
+			switch u, ok := destination.Confidential(p.TokenURL); {
 			case !ok:
-				k.bad(p.line, path+".token_url", withoutSecrets(p.TokenURL), "must be an https URL without user", "http is only for loopback hosts")
+				k.bad(path+".token_url", shown, "must be an https URL without user", "http is only for loopback hosts")
 			case linkLocal(u.Hostname()):
-				k.bad(p.line, path+".token_url", withoutSecrets(p.TokenURL), noProvider, "give the host of the authorization server")
+				k.bad(path+".token_url", shown, noProvider, "give the host of the authorization server")
 			}
 		}
 	}
@@ -47,22 +47,35 @@ func (k *checker) checkUpstreams() {
 			continue // what the file names instead is reported already
 		}
 		if up.URL == "" {
-			k.bad(up.line, path, "", "must be given: the provider has no usual URL", "")
+			k.bad(path, "", "must be given: the provider has no usual URL", "")
 			continue
 		}
 		u, err := url.Parse(up.URL)
-		if err != nil || u.Hostname() == "" || !validPort(u) || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-			k.bad(up.line, path, withoutSecrets(up.URL), "must be http(s)://HOST[:PORT] without path, query and user", "the client's path goes through unchanged")
+		if err != nil || !hostAlone(u, "http", "https") || u.RawQuery != "" || u.User != nil {
+			k.bad(path, destination.WithoutSecrets(up.URL), "must be http(s)://HOST[:PORT] without path, query and user",
+				"the client's path goes through unchanged")
 			continue
 		}
 		k.checkDestination(up, path, u)
 	}
 }
 
+func proxyAddress(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && hostAlone(u, "http", "https", "socks5")
+}
+
+// hostAlone reports whether a URL has one of the schemes and a host, but no path.
+func hostAlone(u *url.URL, schemes ...string) bool {
+	return slices.Contains(schemes, u.Scheme) && u.Hostname() != "" && destination.ValidPort(u) &&
+		strings.Trim(u.Path, "/") == ""
+}
+
 // clusterName has no blanks: it travels in a header to Envoy.
 var clusterName = regexp.MustCompile(`^[!-~]{1,200}$`)
 
-// checkCluster keeps two things from becoming one Envoy cluster. Upstreams that differ in their pools alone may share it.
+// checkCluster keeps two things from becoming one Envoy cluster. Upstreams that differ in their pools alone may share
+// it.
 func (k *checker) checkCluster(name string, u Upstream, taken map[string]string) {
 	cluster, path := u.Cluster(name), "upstreams."+name
 	if u.EnvoyCluster != "" {
@@ -70,31 +83,14 @@ func (k *checker) checkCluster(name string, u Upstream, taken map[string]string)
 	}
 	const remedy = "choose another name, or give another envoy_cluster"
 	if !clusterName.MatchString(cluster) {
-		k.bad(u.line, path, cluster, "is no name of a cluster", "use printable characters without blanks")
+		k.bad(path, cluster, "is no name of a cluster", "use printable characters without blanks")
 	}
 	if slices.Contains(k.known.Clusters, cluster) {
-		k.bad(u.line, path, cluster, "is the name of a cluster of the gateway's own", remedy)
+		k.bad(path, cluster, "is the name of a cluster of the gateway's own", remedy)
 	}
 	other, ok := taken[cluster]
 	taken[cluster] = name
 	if o := k.config.Upstreams[other]; ok && (o.URL != u.URL || o.CAFile != u.CAFile || o.Protocol != u.Protocol) {
-		k.bad(u.line, path, cluster, "is the cluster of upstream "+other+" too, whose url, ca_file or protocol differs", remedy)
+		k.bad(path, cluster, "is the cluster of upstream "+other+" too, whose url, ca_file or protocol differs", remedy)
 	}
-}
-
-func validPort(u *url.URL) bool {
-	if u.Port() == "" {
-		return true
-	}
-	n, err := strconv.ParseUint(u.Port(), 10, 16)
-	return err == nil && n > 0
-}
-
-// confidential parses a URL that secrets are sent to, and reports whether they may be: https, or http to this machine, and no
-// user in the URL itself.
-func confidential(address string) (*url.URL, bool) {
-	u, err := url.Parse(address)
-	ok := err == nil && u.Hostname() != "" && validPort(u) && u.User == nil &&
-		(u.Scheme == "https" || u.Scheme == "http" && loopback(net.JoinHostPort(u.Hostname(), "0")))
-	return u, ok
 }

@@ -66,7 +66,6 @@ var (
 	EncodeRecord   = record.Encode
 	Fingerprint    = record.Fingerprint
 	Flaw           = record.Flaw
-	Nearest        = record.Nearest
 	NewIncarnation = record.NewIncarnation
 	NewSecret      = record.NewSecret
 	ReadSecret     = record.ReadSecret

@@ -46,12 +46,3 @@ func TestAMissingKeyNamesTheOneThatStandsThereInstead(t *testing.T) {
 		}
 	}
 }
-
-func TestNearestNamesWhatWasProbablyMeant(t *testing.T) {
-	names := []string{"accounts", "status", "check"}
-	for word, want := range map[string]string{"acounts": "accounts", "STATUS": "status", "chekc": "check", "": "", "serve": "", "accounts": "accounts"} {
-		if got := tokenstore.Nearest(word, names); got != want {
-			t.Errorf("%q: %q, want %q", word, got, want)
-		}
-	}
-}

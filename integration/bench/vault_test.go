@@ -25,6 +25,7 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/journal"
 	"github.com/tokenward/tokenward/tokenstore/tokenstoretest"
 	"github.com/tokenward/tokenward/tokenstore/vault"
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 // fleet is a development Vault, in memory and on loopback, with accounts in it.
@@ -75,7 +76,9 @@ func name(i int) tokenstore.AccountID { return tokenstore.AccountID(fmt.Sprintf(
 
 func (f *fleet) open(address string, poll time.Duration) *vault.Backend {
 	f.b.Helper()
-	backend, err := vault.Open(context.Background(), vault.Config{Address: address, Prefix: prefix, Poll: poll, Auth: vault.Auth{TokenFile: f.token}}, zap.NewNop())
+	backend, err := vault.Open(context.Background(), vault.Config{Config: access.Config{
+		Address: address, Mount: "secret", Prefix: prefix, Poll: poll, Auth: access.Auth{TokenFile: f.token},
+	}}, zap.NewNop())
 	must(f.b, err)
 	return backend
 }

@@ -4,46 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
+
+	"github.com/tokenward/tokenward/near"
 )
-
-// Nearest returns the name that was probably meant by word: one that differs in case and punctuation only, or in a few
-// letters; "" when none is near.
-func Nearest(word string, names []string) string {
-	best, least := "", (len(plain(word))+1)/3+1 // about one letter in three may be wrong
-	for _, name := range names {
-		if d := distance(plain(word), plain(name)); d < least {
-			best, least = name, d
-		}
-	}
-	return best
-}
-
-// plain is a name without what conventions differ in: refreshToken and refresh-token are refreshtoken.
-func plain(name string) string {
-	return strings.NewReplacer("_", "", "-", "", ".", "", " ", "").Replace(strings.ToLower(name))
-}
-
-// distance is Levenshtein's: the letters to insert, drop or change.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := before
-			if a[i] != b[j] {
-				change++
-			}
-			before = row[j+1]
-			row[j+1] = min(change, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
-}
 
 // insteadOf are keys that people try, and what they are called in a record.
 var insteadOf = map[string]string{
@@ -53,7 +16,7 @@ var insteadOf = map[string]string{
 
 // meant is the key that was probably meant by one that no version knows; "" when there is no telling.
 func meant(key string) string {
-	if known, ok := insteadOf[plain(key)]; ok {
+	if known, ok := insteadOf[near.Bare(key)]; ok {
 		return known
 	}
 	if _, ok := insteadOf[key]; ok {
@@ -64,7 +27,7 @@ func meant(key string) string {
 	for _, f := range w.fields() {
 		names = append(names, f.key)
 	}
-	return Nearest(key, names)
+	return near.Word(key, names)
 }
 
 // Hints names the unknown keys of a record that look like slips of the pen. Others may be notes of the operator's.

@@ -30,7 +30,7 @@ type Backend struct {
 // away or refuses the login it returns a backend whose calls fail until that is over; nobody needs to open it again.
 func Open(ctx context.Context, cfg Config, log *zap.Logger) (*Backend, error) {
 	const tried = "opening the store in Vault"
-	cfg, err := cfg.complete()
+	cfg, err := cfg.checked()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", tried, err)
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tokenward/tokenward/tokenstore/vault"
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 func TestAnAddressThatIsNotVaultsIsSaidWithItsRemedy(t *testing.T) {
@@ -42,7 +42,7 @@ func TestAnAddressThatIsNotVaultsIsSaidWithItsRemedy(t *testing.T) {
 		"http to a mail":  {"http://" + raw.Addr().String(), []string{"check store.vault.address"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b, _ := open(t, vault.Config{Address: c.address, Auth: vault.Auth{TokenFile: file(t, "token", "planted-token")}})
+			b, _ := open(t, usual(c.address, access.Auth{TokenFile: file(t, "token", "planted-token")}))
 			_, err := b.List(t.Context())
 			wantWords(t, err, append([]string{"looking up the token of auth.token_file"}, c.wants...)...)
 		})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tokenward/tokenward/tokenstore"
 	"github.com/tokenward/tokenward/tokenstore/vault"
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 // said is an answer of something that stands where Vault should.
@@ -52,7 +53,9 @@ func FuzzAnswers(f *testing.F) {
 		}
 	}))
 	f.Cleanup(fake.Close)
-	b, err := vault.Open(f.Context(), vault.Config{Address: fake.URL, Auth: vault.Auth{Token: tokenstore.NewSecret(token)}}, zap.NewNop())
+	cfg := usual(fake.URL, access.Auth{})
+	cfg.Token = tokenstore.NewSecret(token)
+	b, err := vault.Open(f.Context(), cfg, zap.NewNop())
 	if err != nil {
 		f.Fatal(err)
 	}

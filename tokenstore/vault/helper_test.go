@@ -20,6 +20,7 @@ import (
 	"github.com/tokenward/tokenward/integration/vaultserver"
 	"github.com/tokenward/tokenward/tokenstore"
 	"github.com/tokenward/tokenward/tokenstore/vault"
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 // patience bounds what a test waits for.
@@ -92,9 +93,16 @@ func prepare(t *testing.T, s *vaultserver.Server, policies ...string) fixture {
 	if len(policies) > 0 {
 		token = newToken(t, s, &api.TokenCreateRequest{Policies: policies})
 	}
-	return fixture{s, vault.Config{
+	return fixture{s, vault.Config{Config: access.Config{
 		Address: s.Address, CAFile: s.CAFile, Mount: newMount(t, s), Prefix: "accounts", Poll: 50 * time.Millisecond,
-		Auth: vault.Auth{TokenFile: file(t, "token", token)},
+		Auth: access.Auth{TokenFile: file(t, "token", token)},
+	}}}
+}
+
+// usual is where the service looks unless it is told otherwise.
+func usual(address string, auth access.Auth) vault.Config {
+	return vault.Config{Config: access.Config{
+		Address: address, Mount: "secret", Prefix: "tokenward/accounts", Poll: time.Minute, Auth: auth,
 	}}
 }
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tokenward/tokenward/tokenstore/vault"
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 // Whatever stands between us and Vault may quote our requests in what it answers: none of it may come out in an error or in
@@ -51,7 +51,7 @@ func TestNoErrorHoldsWhatWasSentOrAnswered(t *testing.T) {
 				}
 			}))
 			defer between.Close()
-			b, log := open(t, vault.Config{Address: between.URL, Auth: vault.Auth{TokenFile: file(t, "token", token)}})
+			b, log := open(t, usual(between.URL, access.Auth{TokenFile: file(t, "token", token)}))
 			_, _, loadErr := b.Load(t.Context(), "a")
 			_, swapErr := b.CompareAndSwap(t.Context(), "a", sample(credential), 1)
 			_, listErr := b.List(t.Context())

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/tokenward/tokenward/tokenstore"
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 	"github.com/tokenward/tokenward/tokenstore/vault/kv"
 )
 
@@ -24,10 +25,11 @@ type method struct {
 	held tokenstore.Secret              // the token itself, instead of a file
 }
 
-func (a Auth) method() method {
+func (c Config) method() method {
+	a := c.Auth
 	switch {
-	case !a.Token.IsZero():
-		return method{name: "VAULT_TOKEN", held: a.Token}
+	case !c.Token.IsZero():
+		return method{name: "VAULT_TOKEN", held: c.Token}
 	case a.AppRole != nil:
 		c := *a.AppRole
 		return method{name: "AppRole", path: "auth/" + c.Mount + "/login", body: func() (map[string]any, error) {
@@ -39,9 +41,9 @@ func (a Auth) method() method {
 			return map[string]any{"role_id": role, "secret_id": id}, cmp.Or(err, serr)
 		}}
 	case a.Kubernetes != nil:
-		return a.Kubernetes.method("Kubernetes", "auth.kubernetes.token_file")
+		return workload(*a.Kubernetes, "Kubernetes", "auth.kubernetes.token_file")
 	case a.JWT != nil:
-		return a.JWT.method("JWT", "auth.jwt.token_file")
+		return workload(*a.JWT, "JWT", "auth.jwt.token_file")
 	case a.Cert != nil:
 		body := map[string]any{}
 		if a.Cert.Role != "" {
@@ -52,7 +54,7 @@ func (a Auth) method() method {
 	return method{name: "token file", file: a.TokenFile}
 }
 
-func (w Workload) method(name, key string) method {
+func workload(w access.Workload, name, key string) method {
 	return method{name: name, path: "auth/" + w.Mount + "/login", body: func() (map[string]any, error) {
 		jwt, err := readSecret(key, w.TokenFile)
 		return map[string]any{"role": w.Role, "jwt": jwt}, err

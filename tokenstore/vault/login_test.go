@@ -24,11 +24,11 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
-	"go.uber.org/zap"
 
 	"github.com/tokenward/tokenward/integration/vaultserver"
 	"github.com/tokenward/tokenward/tokenstore"
 	"github.com/tokenward/tokenward/tokenstore/vault"
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 // grantAll writes a policy that allows everything in the fixture's mount, and returns its name.
@@ -68,7 +68,7 @@ func (f *fixture) appRole(t *testing.T, settings map[string]any) {
 	write(t, f.Server, "auth/"+mount+"/role/tw", role)
 	id, err := f.Root.Logical().ReadWithContext(t.Context(), "auth/"+mount+"/role/tw/role-id")
 	must(t, err)
-	f.cfg.Auth = vault.Auth{AppRole: &vault.AppRole{
+	f.cfg.Auth = access.Auth{AppRole: &access.AppRole{
 		Mount: mount, RoleID: id.Data["role_id"].(string), SecretIDFile: file(t, "secret_id", f.newSecretID(t, mount)),
 	}}
 }
@@ -108,7 +108,7 @@ func TestAJWTServes(t *testing.T) {
 	write(t, f.Server, "auth/"+mount+"/role/tw", map[string]any{
 		"role_type": "jwt", "user_claim": "sub", "bound_subject": "svc", "bound_audiences": "vault", "token_policies": f.grantAll(t),
 	})
-	f.cfg.Auth = vault.Auth{JWT: &vault.Workload{Mount: mount, Role: "tw", TokenFile: file(t, "jwt", signJWT(t, key))}}
+	f.cfg.Auth = access.Auth{JWT: &access.Workload{Mount: mount, Role: "tw", TokenFile: file(t, "jwt", signJWT(t, key))}}
 	b, _ := open(t, f.cfg)
 	wantWorks(t, b)
 }
@@ -122,7 +122,7 @@ func TestACertificateServesOverTLS(t *testing.T) {
 	der, err := x509.MarshalECPrivateKey(key)
 	must(t, err)
 	keyPEM := string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}))
-	f.cfg.Auth = vault.Auth{Cert: &vault.Cert{Mount: mount, Role: "tw", CertFile: file(t, "cert", cert), KeyFile: file(t, "key", keyPEM)}}
+	f.cfg.Auth = access.Auth{Cert: &access.Cert{Mount: mount, Role: "tw", CertFile: file(t, "cert", cert), KeyFile: file(t, "key", keyPEM)}}
 	b, _ := open(t, f.cfg)
 	wantWorks(t, b)
 	first := b.LoginExpires()
@@ -166,7 +166,7 @@ func TestAKubernetesServiceAccountServes(t *testing.T) {
 	}))
 	t.Cleanup(stub.Close)
 	f.cfg.Address = stub.URL
-	f.cfg.Auth = vault.Auth{Kubernetes: &vault.Workload{Mount: "k8s", Role: "tw", TokenFile: file(t, "jwt", "pod-token")}}
+	f.cfg.Auth = access.Auth{Kubernetes: &access.Workload{Mount: "k8s", Role: "tw", TokenFile: file(t, "jwt", "pod-token")}}
 	b, _ := open(t, f.cfg)
 	wantWorks(t, b)
 	must(t, b.Close())
@@ -176,14 +176,14 @@ func TestAKubernetesServiceAccountServes(t *testing.T) {
 func TestATokenOfTheOperatorsIsUsedAndNotGivenBack(t *testing.T) {
 	f := prepare(t, server(t))
 	value := newToken(t, f.Server, &api.TokenCreateRequest{Policies: []string{f.grantAll(t)}, TTL: "1h"})
-	f.cfg.Auth = vault.Auth{Token: tokenstore.NewSecret(value + "\n")}
+	f.cfg.Token = tokenstore.NewSecret(value + "\n") // the file plays no part
 	b, _ := open(t, f.cfg)
 	wantWorks(t, b)
 	must(t, b.Close())
 	again, _ := open(t, f.cfg)
 	wantWorks(t, again)
 	for _, wrong := range []string{"no such token", "hvs.dead"} {
-		f.cfg.Auth.Token = tokenstore.NewSecret(wrong)
+		f.cfg.Token = tokenstore.NewSecret(wrong)
 		b, _ := open(t, f.cfg)
 		_, err := b.List(t.Context())
 		wantWords(t, err, "VAULT_TOKEN")
@@ -200,20 +200,6 @@ func TestTheRoleIDMayBeInAFile(t *testing.T) {
 	role.RoleID, role.RoleIDFile = "", file(t, "role_id", role.RoleID)
 	b, _ := open(t, f.cfg)
 	wantWorks(t, b)
-	for name, c := range map[string]struct {
-		role  vault.AppRole
-		words []string
-	}{
-		"neither": {vault.AppRole{SecretIDFile: "s"}, []string{"auth.approle.role_id is missing"}},
-		"both":    {vault.AppRole{RoleID: "r", RoleIDFile: "f", SecretIDFile: "s"}, []string{"both role_id and role_id_file"}},
-	} {
-		_, err := vault.Open(t.Context(), vault.Config{Address: "http://127.0.0.1:1", Auth: vault.Auth{AppRole: &c.role}}, zap.NewNop())
-		if err == nil {
-			t.Errorf("%s: accepted", name)
-			continue
-		}
-		wantWords(t, err, c.words...)
-	}
 }
 
 func TestTheSecretIDIsReadAgainAtEachLogin(t *testing.T) {
@@ -273,13 +259,13 @@ func TestAnEchoedSecretIsTakenOut(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"errors": []string{"you sent " + string(body) + r.Header.Get("X-Vault-Token")}})
 	}))
 	defer echo.Close()
-	for name, auth := range map[string]vault.Auth{
-		"secret id":  {AppRole: &vault.AppRole{RoleID: "role", SecretIDFile: file(t, "s", "planted-secret")}},
-		"jwt":        {JWT: &vault.Workload{Role: "role", TokenFile: file(t, "s", "planted-secret")}},
+	for name, auth := range map[string]access.Auth{
+		"secret id":  {AppRole: &access.AppRole{Mount: "approle", RoleID: "role", SecretIDFile: file(t, "s", "planted-secret")}},
+		"jwt":        {JWT: &access.Workload{Mount: "jwt", Role: "role", TokenFile: file(t, "s", "planted-secret")}},
 		"token file": {TokenFile: file(t, "s", "planted-secret")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b, log := open(t, vault.Config{Address: echo.URL, Auth: auth})
+			b, log := open(t, usual(echo.URL, auth))
 			_, err := b.List(t.Context())
 			wantWords(t, err, "you sent", "[redacted]")
 			if text := err.Error() + log.text(); strings.Contains(text, "planted") {

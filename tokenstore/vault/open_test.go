@@ -1,7 +1,6 @@
 package vault_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -9,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tokenward/tokenward/tokenstore/vault"
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 func wantRefusal(t *testing.T, cfg vault.Config, words ...string) {
@@ -21,28 +21,45 @@ func wantRefusal(t *testing.T, cfg vault.Config, words ...string) {
 }
 
 func TestAnImpossibleConfigurationFailsAtOnceWithAllItsProblems(t *testing.T) {
-	token := vault.Auth{TokenFile: file(t, "token", "t")}
+	token := access.Auth{TokenFile: file(t, "token", "t")}
+	at := func(address string) vault.Config { return usual(address, token) }
+	with := func(auth access.Auth) vault.Config { return usual("https://vault", auth) }
+	trusting := func(file string) vault.Config {
+		cfg := at("https://vault")
+		cfg.CAFile = file
+		return cfg
+	}
+	cert := &access.Cert{Mount: "cert", CertFile: "/no", KeyFile: "/no"}
+	approle := access.AppRole{Mount: "approle", RoleID: "r", RoleIDFile: "f", SecretIDFile: "s"}
 	for name, c := range map[string]struct {
 		cfg   vault.Config
 		words []string
 	}{
-		"no address":            {vault.Config{Auth: token}, []string{"address"}},
-		"no scheme":             {vault.Config{Address: "vault:8200", Auth: token}, []string{"address"}},
-		"another scheme":        {vault.Config{Address: "ftp://vault", Auth: token}, []string{"use https"}},
-		"a password in the URL": {vault.Config{Address: "https://u:p@vault", Auth: token}, []string{"without credentials"}},
-		"plain http":            {vault.Config{Address: "http://vault.example:8200", Auth: token}, []string{"clear text", "use https"}},
-		"plain http by address": {vault.Config{Address: "http://10.0.0.1:8200", Auth: token}, []string{"clear text"}},
-		"no CA file":            {vault.Config{Address: "https://vault", CAFile: "/nonexistent", Auth: token}, []string{"ca_file", "no such file"}},
-		"CA file without one":   {vault.Config{Address: "https://vault", CAFile: file(t, "ca", "x"), Auth: token}, []string{"ca_file", "PEM"}},
-		"no auth":               {vault.Config{Address: "https://vault"}, []string{"exactly one", "given: 0"}},
-		"two kinds of auth":     {vault.Config{Address: "https://vault", Auth: vault.Auth{TokenFile: "t", Cert: &vault.Cert{CertFile: "c", KeyFile: "k"}}}, []string{"exactly one", "given: 2"}},
-		"no client certificate": {vault.Config{Address: "https://vault", Auth: vault.Auth{Cert: &vault.Cert{CertFile: "/no", KeyFile: "/no"}}}, []string{"auth.cert"}},
+		"no address":            {at(""), []string{"store.vault.address must be given, e.g. https://vault"}},
+		"no scheme":             {at("vault:8200"), []string{`address "vault:8200" must be https://HOST`}},
+		"another scheme":        {at("ftp://vault"), []string{"must be https://HOST[:PORT]"}},
+		"a password in the URL": {at("https://u:p@vault"), []string{`address "https://[hidden]@vault" must be https`}},
+		"a path in the URL":     {at("https://vault/v1"), []string{"must be https://HOST[:PORT]"}},
+		"plain http":            {at("http://vault.example:8200"), []string{"http is only for loopback hosts"}},
+		"plain http by address": {at("http://10.0.0.1:8200"), []string{"http is only for loopback hosts"}},
+		"no CA file":            {trusting("/nonexistent"), []string{"ca_file", "no such file"}},
+		"CA file without one":   {trusting(file(t, "ca", "x")), []string{"ca_file", "PEM"}},
+		"no auth":               {with(access.Auth{}), []string{"store.vault.auth must have exactly one of token_file"}},
+		"two kinds of auth":     {with(access.Auth{TokenFile: "t", Cert: cert}), []string{"exactly one"}},
+		"no client certificate": {with(access.Auth{Cert: cert}), []string{"auth.cert"}},
 		"many": {
-			vault.Config{Address: "https://vault", Mount: "a*", Prefix: "../x", Poll: -time.Second, Auth: vault.Auth{AppRole: &vault.AppRole{}}},
-			[]string{`mount "a*"`, `prefix "../x"`, "poll", "approle.role_id", "approle.secret_id_file"},
+			vault.Config{Config: access.Config{
+				Mount: "/a", Prefix: "../x", Poll: -time.Second, Auth: access.Auth{AppRole: &access.AppRole{}},
+			}},
+			[]string{
+				"address must", `mount "/a" must`, `prefix "../x" must`, `poll "-1s" must`, "approle.mount must be given",
+				"approle.role_id (or role_id_file) must", "approle.secret_id_file must",
+			},
 		},
-		"a JWT of nobody": {vault.Config{Address: "https://vault", Auth: vault.Auth{JWT: &vault.Workload{}}}, []string{"jwt.role", "jwt.token_file"}},
-		"no pod's role":   {vault.Config{Address: "https://vault", Auth: vault.Auth{Kubernetes: &vault.Workload{}}}, []string{"kubernetes.role"}},
+		"two role ids":    {with(access.Auth{AppRole: &approle}), []string{"auth.approle has both role_id and role_id_file"}},
+		"a JWT of nobody": {with(access.Auth{JWT: &access.Workload{}}), []string{"jwt.role must", "jwt.token_file must"}},
+		"no pod's role":   {with(access.Auth{Kubernetes: &access.Workload{}}), []string{"kubernetes.role must"}},
+		"half a pair":     {with(access.Auth{Cert: &access.Cert{CertFile: "c"}}), []string{"cert.key_file must"}},
 	} {
 		t.Run(name, func(t *testing.T) { wantRefusal(t, c.cfg, c.words...) })
 	}
@@ -82,16 +99,4 @@ func TestALoginWhoseMountIsRefusedLeavesNoTokenBehind(t *testing.T) {
 	if n := len(f.accessors(t)); n != 0 {
 		t.Errorf("%d tokens are left", n)
 	}
-}
-
-func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
-	s := server(t)
-	cfg := vault.Config{Address: s.Address, Auth: vault.Auth{TokenFile: file(t, "token", s.Token)}}
-	b, _ := open(t, cfg)
-	v := put(t, b, "defaults", "rt", 0)
-	out, err := s.CLI(t.Context(), "kv", "get", "-field=refresh_token", "-mount=secret", "tokenward/accounts/defaults")
-	if err != nil || strings.TrimSpace(out) != "rt" {
-		t.Errorf("read %q, %v", out, err)
-	}
-	must(t, b.Delete(t.Context(), "defaults", v))
 }

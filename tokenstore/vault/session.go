@@ -47,7 +47,7 @@ type session struct {
 
 func newSession(d *dialer, check func(context.Context, *grant) error, log *zap.Logger) *session {
 	return &session{
-		dialer: d, method: d.cfg.Auth.method(), check: check, log: log,
+		dialer: d, method: d.cfg.method(), check: check, log: log,
 		demand: make(chan struct{}, 1), attempt: make(chan struct{}),
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tokenward/tokenward/tokenstore"
 	"github.com/tokenward/tokenward/tokenstore/vault"
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 // accessors returns the accessors of the tokens that carry the fixture's policy.
@@ -148,7 +149,7 @@ func TestATokenFileMayBeReplacedWhenItsTokenIsDead(t *testing.T) {
 	f := prepare(t, server(t))
 	policy := f.grantAll(t)
 	path := file(t, "token", newToken(t, f.Server, &api.TokenCreateRequest{Policies: []string{policy}, TTL: "1h"}))
-	f.cfg.Auth = vault.Auth{TokenFile: path}
+	f.cfg.Auth = access.Auth{TokenFile: path}
 	b, _ := open(t, f.cfg)
 	f.revokeAll(t)
 	_, err := b.List(t.Context())
@@ -168,7 +169,7 @@ func TestClosingGivesBackALoginOfOursAndNoTokenOfAFile(t *testing.T) {
 	if n := len(f.accessors(t)); n != 0 {
 		t.Errorf("%d tokens after closing", n)
 	}
-	f.cfg.Auth = vault.Auth{TokenFile: file(t, "token", newToken(t, f.Server, &api.TokenCreateRequest{Policies: []string{f.grantAll(t)}, TTL: "1h"}))}
+	f.cfg.Auth = access.Auth{TokenFile: file(t, "token", newToken(t, f.Server, &api.TokenCreateRequest{Policies: []string{f.grantAll(t)}, TTL: "1h"}))}
 	b, _ = open(t, f.cfg)
 	must(t, b.Close())
 	if n := len(f.accessors(t)); n != 1 {

@@ -16,6 +16,7 @@ import (
 	"github.com/tokenward/tokenward/integration/vaultserver"
 	"github.com/tokenward/tokenward/tokenstore"
 	"github.com/tokenward/tokenward/tokenstore/vault"
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 // setUp runs deploy/vault/setup.sh and returns the folder with the AppRole's ids, and what it printed.
@@ -152,7 +153,7 @@ func withRole(t *testing.T, f fixture, folder string) vault.Config {
 	t.Helper()
 	id, err := os.ReadFile(filepath.Join(folder, "role_id"))
 	must(t, err)
-	f.cfg.Auth = vault.Auth{AppRole: &vault.AppRole{RoleID: strings.TrimSpace(string(id)), SecretIDFile: filepath.Join(folder, "secret_id")}}
+	f.cfg.Auth = access.Auth{AppRole: &access.AppRole{Mount: "approle", RoleID: strings.TrimSpace(string(id)), SecretIDFile: filepath.Join(folder, "secret_id")}}
 	return f.cfg
 }
 
@@ -237,7 +238,7 @@ func TestTheOperatorsPolicyAllowsWhatVaultKVDoes(t *testing.T) {
 	if out := operator.kv(t, []string{"metadata", "get"}, "a"); !strings.Contains(out, "max_versions") {
 		t.Errorf("metadata: %s", out)
 	}
-	operator.cfg.Auth = vault.Auth{TokenFile: file(t, "token", token)}
+	operator.cfg.Auth = access.Auth{TokenFile: file(t, "token", token)}
 	b, _ := open(t, operator.cfg)
 	v := put(t, b, "b", "rt", 0)
 	must(t, b.Delete(t.Context(), "b", v))

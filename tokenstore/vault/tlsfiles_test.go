@@ -18,7 +18,7 @@ import (
 
 	"github.com/tokenward/tokenward/tlsfile"
 	"github.com/tokenward/tokenward/tlsfile/tlsfiletest"
-	"github.com/tokenward/tokenward/tokenstore/vault"
+	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
 // front is a TLS listener before the real Vault, with a certificate that can be changed. Logins with a certificate,
@@ -104,7 +104,7 @@ func TestTheLoginShowsVaultTheCertificateThatTheFilesHold(t *testing.T) {
 		cfg := f.cfg
 		cfg.Address, cfg.CAFile, cfg.Files = p.URL, file(t, "ca", string(own.PEM())), files
 		crt, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-		cfg.Auth = vault.Auth{Cert: &vault.Cert{CertFile: crt, KeyFile: key}}
+		cfg.Auth = access.Auth{Cert: &access.Cert{CertFile: crt, KeyFile: key}}
 		b, _ := open(t, cfg)
 		return func() string {
 			p.CloseClientConnections()

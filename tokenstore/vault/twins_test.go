@@ -183,7 +183,7 @@ func (r *real) fresh(t *testing.T) twin {
 		cfg := r.cfg
 		cfg.Poll = 5 * time.Millisecond
 		token := newToken(t, r.Server, &api.TokenCreateRequest{Policies: []string{policy}})
-		cfg.Auth = vault.Auth{Token: tokenstore.NewSecret(token)}
+		cfg.Token = tokenstore.NewSecret(token)
 		b, err := vault.Open(t.Context(), cfg, zap.NewNop())
 		must(t, err)
 		t.Cleanup(func() { _ = b.Close() })

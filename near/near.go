@@ -1,15 +1,21 @@
-package config
+// Package near finds the word that a misspelt one stands for.
+package near
 
 import "strings"
 
-// Nearest returns the known word that a misspelt one most likely stands for; "": none comes near. Case, - and _ play no
-// part.
-func Nearest(word string, known []string) string {
-	bare := strings.NewReplacer("-", "", "_", "")
-	w := bare.Replace(strings.ToLower(word))
+var separators = strings.NewReplacer("-", "", "_", "", ".", "", " ", "")
+
+// Bare returns a word without what spellings differ in: refreshToken and refresh-token are refreshtoken.
+func Bare(word string) string { return separators.Replace(strings.ToLower(word)) }
+
+// Word returns the known word that a misspelt one most likely stands for; "": none comes near, or the word is a known
+// one. A letter in four may be wrong, three at most, or the word is the beginning of the known one. Case, dots, blanks,
+// - and _ play no part.
+func Word(word string, known []string) string {
+	w := Bare(word)
 	best, least := "", min(1+len(w)/4, 3, len(w))+1 // more slips are another word
 	for _, k := range known {
-		c := bare.Replace(strings.ToLower(k))
+		c := Bare(k)
 		d := distance(w, c)
 		if len(w) >= 3 && strings.HasPrefix(c, w) { // begun, and not written out
 			d = min(d, 3)
@@ -23,14 +29,6 @@ func Nearest(word string, known []string) string {
 		}
 	}
 	return best
-}
-
-// meant asks whether the nearest word was meant; otherwise is what to do when there is none.
-func meant(word string, known []string, otherwise string) string {
-	if best := Nearest(word, known); best != "" {
-		return "did you mean " + best + "?"
-	}
-	return otherwise
 }
 
 // distance counts the slips between two words: a letter too many, too few or wrong, or two that changed places (Damerau
