@@ -289,7 +289,7 @@ func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 		return never, due
 	}
 	if a.flight != nil { // planned again when it ends; until its token is known, picks may join it
-		if a.flight.saving && a.flight.next == nil {
+		if a.flight.stuck || a.flight.saving && a.flight.next == nil { // who joins it gets no new token
 			return never, due
 		}
 		return 0, due

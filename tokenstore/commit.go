@@ -64,6 +64,7 @@ func (s *Store) stuck(a *account) {
 	defer a.mu.Unlock()
 	if a.flight != nil {
 		a.flight.stuck = true
+		a.planLocked(s.cfg.Renewal.Lead)
 	}
 }
 

@@ -87,6 +87,7 @@ func (s *Store) joinFlight(a *account, gen Generation, trigger Trigger, force bo
 	case cur == nil:
 	case cur.stuck && trigger == TriggerOperator:
 		f := newFlight(trigger)
+		f.force = force // it never lands: nobody is to wait for that
 		f.finish(failed(a, &RefreshError{Class: RefreshNotSent, Message: "the store has not taken the latest rotation yet"}))
 		return f
 	case !cur.ended() || cur.stuck:

@@ -91,6 +91,8 @@ type standing struct {
 	token    *refreshToken // in the store; nil: none that was issued
 	absent   bool          // the service knows no such account
 	stored   bool          // there is a record
+	living   bool          // the token can be exchanged
+	family   bool          // its sign-in has not ended
 }
 
 func newLedger(p plan) *ledger {
@@ -133,6 +135,9 @@ func (w *world) testify() {
 			st := standing{by: l.name, account: i}
 			_, st.stored = w.shelf.Current(id)
 			st.token = w.as.refresh[token(w.shelf.document(id))]
+			if st.token != nil {
+				st.living, st.family = st.token.living(), st.token.family.living()
+			}
 			status, err := l.store.Status(id)
 			st.absent, st.state, st.reason, st.routable = err != nil, status.State, status.Reason, status.Routable
 			w.say("%s says of %s: %s %q", l.name, id, st.state, st.reason)

@@ -177,6 +177,18 @@ func (w *world) noteEdit(id tokenstore.AccountID) {
 	w.ledger.edits[indexOf(id)] = append(w.ledger.edits[indexOf(id)], w.now())
 }
 
+// tidy is an operator who puts right what edits have left: a record that somebody wrote back may be paused, or have a slip in it.
+func (w *world) tidy(account int) {
+	id := tokenstore.AccountID(accountID(account))
+	if v, ok := w.shelf.Current(id); ok && v.Gone {
+		_ = w.shelf.Undelete(id, v.Number)
+	}
+	_, _ = w.shelf.Patch(id, map[string]any{
+		"state": "active", "pools": string(id), "provider": "p-" + string(id), "type": "oauth_refresh", "client_id": string(id),
+		"labels": nil, "limits": nil, "tenant": nil, "scope": nil,
+	})
+}
+
 // noteBack notes that the store shows a spent refresh token again.
 func (w *world) noteBack(id tokenstore.AccountID, restored bool) {
 	w.noteEdit(id)
@@ -215,8 +227,8 @@ func (w *world) refreshByHand(account int, id tokenstore.AccountID, force bool) 
 	_ = account
 }
 
-// byHand bounds a refresh by hand: it may wait for another's claim, more than once.
-const byHand = 5 * time.Minute
+// byHand bounds a refresh by hand: it may wait for the store, for as long as that is away.
+const byHand = 30 * time.Minute
 
 // operator signs in anew where a sign-in has ended.
 func (w *world) operator() {

@@ -112,6 +112,16 @@ type plan struct {
 	faults   []fault
 }
 
+// String is the plan in lines.
+func (p plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d: %d services, clocks %v, accounts %v, tokens live %s, leases %s, %d clients a service", p.seed, p.services, p.shifts, p.policies, p.life, p.lease, p.clients)
+	for _, f := range p.faults {
+		b.WriteString("\n  " + f.String())
+	}
+	return b.String()
+}
+
 func accountID(i int) string {
 	if i < 0 {
 		return "-"

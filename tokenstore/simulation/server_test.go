@@ -70,7 +70,7 @@ func newServer(w *world) *server {
 
 func (s *server) policy(account int) tokenstore.ReplayPolicy { return s.w.plan.policies[account] }
 
-const graceLength = 20 * time.Second
+const graceLength = 45 * time.Second
 
 // signIn begins a family.
 func (s *server) signIn(account int) *refreshToken {
@@ -380,8 +380,9 @@ func (h header) Get(name string) string { return h[name] }
 
 // driver is a service's way to the token endpoint.
 type driver struct {
-	life   *life
-	policy tokenstore.ReplayPolicy
+	life    *life
+	account int
+	policy  tokenstore.ReplayPolicy
 }
 
 // Check implements tokenstore.Driver.
@@ -403,7 +404,7 @@ func (d *driver) Token(r tokenstore.Record) tokenstore.Secret { return r.AccessT
 
 // Refresh implements tokenstore.Driver.
 func (d *driver) Refresh(ctx context.Context, r tokenstore.Record) (tokenstore.Grant, error) {
-	l, account := d.life, int(r.ClientID[0]-'a')
+	l, account := d.life, d.account
 	var g tokenstore.Grant
 	var p *presentation
 	err := l.do(ctx, opGrant, account, func() (err error) {

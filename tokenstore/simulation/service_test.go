@@ -103,7 +103,7 @@ func (l *life) config() tokenstore.Config {
 	all := route
 	for i, policy := range l.w.plan.policies {
 		name := accountID(i)
-		c.Drivers["p-"+name] = &driver{life: l, policy: policy}
+		c.Drivers["p-"+name] = &driver{life: l, account: i, policy: policy}
 		c.Pools[name] = tokenstore.PoolConfig{Provider: "p-" + name, Select: tokenstore.LeastLoaded}
 		c.Upstreams[name] = tokenstore.UpstreamConfig{Pool: name, Cluster: name}
 		one := route

@@ -40,8 +40,16 @@ func TestOne(t *testing.T) {
 			t.Log(strings.Join(res.lines, "\n"))
 		}
 		t.Logf("seed %d: %d faults in %s of virtual time, %s of ours, digest %x, losses %v", seed, res.struck, res.took, time.Since(begun), res.digest, res.losses)
-		for _, w := range res.wrong {
+		for _, w := range res.wrong[:min(len(res.wrong), 4)] {
 			t.Errorf("seed %d: %s", seed, w)
+		}
+		if len(res.wrong) > 0 && os.Getenv("SHRINK") != "" {
+			short := shrink(t, res, 300)
+			short = play(t, short.plan, true)
+			t.Logf("the shortest plan:\n%s\nits history:\n%s", short.plan, strings.Join(short.lines, "\n"))
+			for _, w := range short.wrong {
+				t.Errorf("seed %d, shrunk: %s", seed, w)
+			}
 		}
 		seed++
 	}

@@ -203,6 +203,7 @@ func (w *world) settle() {
 		for _, o := range operations {
 			w.letGo(accountID(i) + o.name)
 		}
+		w.tidy(i)
 	}
 	w.mu.Unlock()
 	time.Sleep(2*w.plan.life + 3*w.plan.lease + 2*backoffMost + 3*time.Minute)
@@ -215,11 +216,39 @@ func (w *world) settle() {
 	w.mu.Unlock()
 }
 
-// finish stops everybody.
+// finish stops everybody. A journal that is not empty then gets one more start: what was saved, and could not be taken out of it, is
+// found done.
 func (w *world) finish() {
+	w.stopAll()
+	again := false
+	w.mu.Lock()
+	for _, s := range w.services {
+		if len(s.disk.entries) > 0 && !s.gone {
+			s.launch()
+			again = true
+		}
+	}
+	w.mu.Unlock()
+	if again {
+		time.Sleep(time.Minute)
+		w.stopAll()
+	}
 	w.mu.Lock()
 	w.over = true
 	close(w.end)
+	w.mu.Unlock()
+	w.chores.Wait()
+	for _, s := range w.services {
+		left := len(s.disk.entries)
+		if s.gone {
+			left = 0
+		}
+		w.ledger.journals = append(w.ledger.journals, left)
+	}
+}
+
+func (w *world) stopAll() {
+	w.mu.Lock()
 	var last []*life
 	for _, s := range w.services {
 		if s.now != nil {
@@ -229,10 +258,6 @@ func (w *world) finish() {
 	w.mu.Unlock()
 	for _, l := range last {
 		l.stop()
-	}
-	w.chores.Wait()
-	for _, s := range w.services {
-		w.ledger.journals = append(w.ledger.journals, len(s.disk.entries))
 	}
 }
 
