@@ -104,6 +104,9 @@ func early(l *ledger, e, again *presentation, policy tokenstore.ReplayPolicy) st
 	if over && !lost && !unsaved {
 		return "" // it ended, and all know how
 	}
+	if l.overwritten(e, again) != 0 {
+		return "" // the claim was wiped out: nobody could see it
+	}
 	marked := again.token.marked != 0 && again.token.marked <= again.claimed
 	waited := again.at - max(e.claimed, 0)
 	if e.by != again.by && !marked && waited < l.plan.lease {
@@ -139,16 +142,9 @@ func explain(l *ledger, e, again *presentation) (window, string) {
 	switch {
 	case again.knew:
 		return 0, "its process knew it to be spent"
+	case l.overwritten(e, again) != 0:
+		return l.overwritten(e, again), ""
 	case saved:
-		for _, b := range l.backs {
-			if b.account != e.account || b.at < next.saved || b.at > again.at {
-				continue
-			}
-			if b.restored {
-				return windowRestored, ""
-			}
-			return windowWriteBack, ""
-		}
 		return 0, "its successor was in the store"
 	case e.answered == 0:
 		return windowAnswer, ""
@@ -162,6 +158,21 @@ func explain(l *ledger, e, again *presentation) (window, string) {
 		return windowAway, ""
 	}
 	return crashed(e)
+}
+
+// overwritten is the window that an operator has opened who put an older record, or another, in place of one with a claim or a
+// rotation in it, between the one use and the other; 0: none has.
+func (l *ledger) overwritten(e, again *presentation) window {
+	for _, b := range l.backs {
+		switch {
+		case b.account != e.account || b.at < e.claimed || b.at > again.at:
+		case b.restored:
+			return windowRestored
+		default:
+			return windowWriteBack
+		}
+	}
+	return 0
 }
 
 // crashed explains the loss of a granted token whose process died before its journal had it.

@@ -28,7 +28,7 @@ type ledger struct {
 	backs     []back
 }
 
-// back is a time at which an operator had the store show a spent token again.
+// back is a time at which an operator put a whole record in place of another: claims and rotations in that are gone from the store.
 type back struct {
 	account  int
 	at       time.Duration

@@ -54,11 +54,13 @@ var operations = []operation{
 	}},
 	{"recreate", 2, func(w *world, account int, id tokenstore.AccountID) func() {
 		_ = w.shelf.DestroyMetadata(id)
+		w.noteBack(id, false)
 		return func() { w.put(id, documentOf(w.as.record(account, w.as.signIn(account)))) }
 	}},
 	{"gone and back", 2, func(w *world, _ int, id tokenstore.AccountID) func() {
 		doc := w.shelf.document(id)
 		_ = w.shelf.DestroyMetadata(id)
+		w.noteBack(id, false)
 		return func() {
 			if _, there := w.shelf.Current(id); !there {
 				w.put(id, doc)
@@ -189,12 +191,11 @@ func (w *world) tidy(account int) {
 	})
 }
 
-// noteBack notes that the store shows a spent refresh token again.
+// noteBack notes that an operator has put a whole record in place of another, perhaps an older one.
 func (w *world) noteBack(id tokenstore.AccountID, restored bool) {
 	w.noteEdit(id)
-	t := w.as.refresh[token(w.shelf.document(id))]
-	if t != nil && t.spent() != nil {
-		w.ledger.backs = append(w.ledger.backs, back{account: indexOf(id), at: w.now(), restored: restored})
+	w.ledger.backs = append(w.ledger.backs, back{account: indexOf(id), at: w.now(), restored: restored})
+	if t := w.as.refresh[token(w.shelf.document(id))]; t != nil && t.spent() != nil {
 		w.say("the store shows %s again", t.value)
 	}
 }
