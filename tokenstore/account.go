@@ -280,7 +280,11 @@ func (a *account) planOfLocked(lead time.Duration) (wake int64, due time.Time) {
 		return never, due
 	}
 	if a.quarantine != "" {
-		if !a.recheck.IsZero() && a.flight == nil {
+		switch {
+		case a.flight != nil:
+		case len(a.formersLocked(a.record)) > 0: // to be put back
+			due = later(time.Now(), a.retryAt)
+		case !a.recheck.IsZero():
 			due = later(a.recheck, a.retryAt)
 		}
 		return never, due

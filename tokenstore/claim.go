@@ -76,9 +76,11 @@ func (s *Store) doubted(a *account, earlier *Claim, fingerprint string) bool {
 func (s *Store) needless(a *account, r Record, before Generation, trigger Trigger) (RefreshResult, bool) {
 	t := a.token.Load()
 	a.mu.Lock()
-	problem, dead, forced := a.problem, a.quarantine, a.forcedLocked()
+	problem, dead, forced, formers := a.problem, a.quarantine, a.forcedLocked(), len(a.formersLocked(a.record))
 	if a.record.Credential().Equal(r.Credential()) { // not so when the former one takes its place
 		problem = cmp.Or(problem, a.flawLocked())
+	} else {
+		dead = ""
 	}
 	recheck := trigger == TriggerSchedule && !a.recheck.IsZero() && !a.recheck.After(time.Now())
 	a.mu.Unlock()
@@ -92,6 +94,8 @@ func (s *Store) needless(a *account, r Record, before Generation, trigger Trigge
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: ErrPaused.Error()}, true
 	case !s.cfg.Drivers[r.Provider].Refreshable(r):
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: "nothing to refresh with: a static or externally managed token"}, true
+	case dead != "" && !forced && !recheck && formers > 0: // another account's, all of them
+		return s.postpone(a, &RefreshError{Class: RefreshPermanent, Message: dead}), true
 	case dead != "" && !forced && !recheck:
 		return failed(a, &RefreshError{Class: RefreshPermanent, Message: dead}), true
 	}

@@ -89,6 +89,8 @@ func (s *Store) complete(a *account, r Record) Record {
 		return r
 	case a.flawLocked() != nil:
 		return a.fallBack(r, f, ruleOf(a.flawLocked()), time.Now())
+	case a.quarantine != "" && a.record.Credential().Equal(r.Credential()): // another process found it dead, and knew of no former one
+		return a.fallBack(r, f, a.quarantine, time.Now())
 	case a.rotated || r.Former != nil:
 		r.Former = f
 	}

@@ -137,6 +137,9 @@ func (w *world) testify() {
 			st.token = w.as.refresh[token(w.shelf.document(id))]
 			if st.token != nil {
 				st.living, st.family = st.token.living(), st.token.family.living()
+				if u := st.token.spent(); u != nil && st.family && w.now()-u.at < 10*time.Second {
+					st.living = true // its refresh is under way
+				}
 			}
 			status, err := l.store.Status(id)
 			st.absent, st.state, st.reason, st.routable = err != nil, status.State, status.Reason, status.Routable

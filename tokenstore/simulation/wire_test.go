@@ -44,7 +44,9 @@ func (x *wire) Load(ctx context.Context, id tokenstore.AccountID) (r tokenstore.
 	if x.dead {
 		return tokenstore.Record{}, 0, errDead
 	}
-	x.learn(r)
+	if err == nil { // of a record that nobody can use the service takes nothing
+		x.learn(r)
+	}
 	return shifted(r, -x.shift), v, err
 }
 
