@@ -165,7 +165,7 @@ func explain(l *ledger, e, again *presentation) (window, string) {
 func (l *ledger) overwritten(e, again *presentation) window {
 	for _, b := range l.backs {
 		switch {
-		case b.account != e.account || b.at < e.claimed || b.at > again.at:
+		case b.account != e.account || b.at < min(e.claimed, again.claimed) || b.at > again.at:
 		case b.restored:
 			return windowRestored
 		default:
@@ -290,6 +290,7 @@ func standings(l *ledger) (wrong []string) {
 			if !serves {
 				bad("its refresh token " + t.value + " is good")
 			}
+		case st.family && st.endless: // nobody has asked for it, or will before its end is guessed
 		case st.family:
 			bad("its refresh token " + t.value + " is spent, and nobody has noticed")
 		case serves:

@@ -93,6 +93,7 @@ type standing struct {
 	stored   bool          // there is a record
 	living   bool          // the token can be exchanged
 	family   bool          // its sign-in has not ended
+	endless  bool          // the record does not say when its access token ends
 }
 
 func newLedger(p plan) *ledger {
@@ -109,7 +110,7 @@ func (l *ledger) wrote(by *life, account int, r tokenstore.Record, _ kind) {
 
 // replaced notes a write that has not got the refresh token any more that was there before, although it is good.
 func (l *ledger) replaced(by *life, was *refreshToken, r tokenstore.Record) {
-	if was == nil || !was.living() {
+	if was == nil || !was.living() || was.from == nil { // one that an operator gave may be refused, and give way to the former one
 		return
 	}
 	for _, t := range by.w.as.tokensOf(r) {
@@ -134,7 +135,8 @@ func (w *world) testify() {
 			id := tokenstore.AccountID(accountID(i))
 			st := standing{by: l.name, account: i}
 			_, st.stored = w.shelf.Current(id)
-			st.token = w.as.refresh[token(w.shelf.document(id))]
+			doc := w.shelf.document(id)
+			st.token, st.endless = w.as.refresh[token(doc)], doc["expires_at"] == nil
 			if st.token != nil {
 				st.living, st.family = st.token.living(), st.token.family.living()
 				if u := st.token.spent(); u != nil && st.family && w.now()-u.at < 10*time.Second {
@@ -146,7 +148,7 @@ func (w *world) testify() {
 			w.say("%s says of %s: %s %q", l.name, id, st.state, st.reason)
 			w.ledger.final = append(w.ledger.final, st)
 			if sp := &w.ledger.spoiled[i]; st.token == nil && sp.was != nil && sp.was.from != nil && sp.was.living() && !w.ledger.edited(i, sp.at+1) {
-				sp.keeps = sp.keeps || l.readySince != 0 && l.readySince < sp.at-poll*2
+				sp.keeps = sp.keeps || l.has[sp.was.value]
 			}
 		}
 	}

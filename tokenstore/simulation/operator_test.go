@@ -58,7 +58,7 @@ var operations = []operation{
 		return func() { w.put(id, documentOf(w.as.record(account, w.as.signIn(account)))) }
 	}},
 	{"gone and back", 2, func(w *world, _ int, id tokenstore.AccountID) func() {
-		doc := w.shelf.document(id)
+		doc := w.shelf.kept(id)
 		_ = w.shelf.DestroyMetadata(id)
 		w.noteBack(id, false)
 		return func() {

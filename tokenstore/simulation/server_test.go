@@ -272,6 +272,7 @@ func (s *server) sending(r tokenstore.Record) {
 func (s *server) stored(l *life, account int, r tokenstore.Record) {
 	for _, t := range s.tokensOf(r) {
 		first(&t.saved, s.w.now())
+		l.has[t.value] = true
 	}
 	for _, fingerprint := range r.Rotation.Spent {
 		if l.knows[fingerprint] == 0 {

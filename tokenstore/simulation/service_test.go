@@ -43,25 +43,24 @@ type service struct {
 // nobody's business.
 type life struct {
 	*service
-	name       string // s1.2: the second life of the first service
-	store      *tokenstore.Store
-	dead       bool
-	crashed    bool // the same, but not by an orderly stop
-	died       chan struct{}
-	at         time.Duration // of its death
-	up         chan struct{} // closed when Start has returned
-	ready      bool
-	readySince time.Duration   // when all accounts were loaded
-	ctx        context.Context // of the clients of this life
-	end        context.CancelFunc
-	born       time.Duration
-	version    tokenstore.Version    // of the latest write
-	claims     map[int]time.Duration // when its latest claim of an account was written
+	name    string // s1.2: the second life of the first service
+	store   *tokenstore.Store
+	dead    bool
+	crashed bool // the same, but not by an orderly stop
+	died    chan struct{}
+	at      time.Duration // of its death
+	up      chan struct{} // closed when Start has returned
+	ready   bool
+	ctx     context.Context // of the clients of this life
+	end     context.CancelFunc
+	born    time.Duration
+	version tokenstore.Version    // of the latest write
+	claims  map[int]time.Duration // when its latest claim of an account was written
 
 	knows   map[string]time.Duration // fingerprints of refresh tokens that it has seen to be spent, and since when
+	has     map[string]bool          // refresh tokens that it has met in records that it could use
 	refused map[string]bool          // access tokens that its clients were refused with
-	picked  map[string]tokenstore.Generation
-	forced  map[string]int // forced refreshes under way, by account
+	forced  map[string]int           // forced refreshes under way, by account
 }
 
 // launch begins a life. The lock is held.
@@ -69,7 +68,7 @@ func (s *service) launch() {
 	s.lives++
 	l := &life{
 		service: s, name: fmt.Sprintf("s%d.%d", s.number+1, s.lives), died: make(chan struct{}), up: make(chan struct{}), born: s.w.now(),
-		knows: map[string]time.Duration{}, refused: map[string]bool{}, picked: map[string]tokenstore.Generation{}, forced: map[string]int{}, claims: map[int]time.Duration{},
+		knows: map[string]time.Duration{}, refused: map[string]bool{}, has: map[string]bool{}, forced: map[string]int{}, claims: map[int]time.Duration{},
 	}
 	l.ctx, l.end = context.WithCancel(context.Background())
 	s.now = l
@@ -83,7 +82,7 @@ func (s *service) launch() {
 		_ = store.Start(context.Background()) // WaitForStore: it never fails
 		_ = store.Renewer().Start(context.Background())
 		s.w.mu.Lock()
-		l.ready, l.readySince = true, l.w.now()
+		l.ready = true
 		s.w.mu.Unlock()
 		close(l.up)
 	})

@@ -52,6 +52,7 @@ func (x *wire) Load(ctx context.Context, id tokenstore.AccountID) (r tokenstore.
 
 // learn notes which refresh tokens a record told to be spent.
 func (l *life) learn(r tokenstore.Record) {
+	l.has[r.RefreshToken.Reveal()] = true
 	for _, fingerprint := range r.Rotation.Spent {
 		if l.knows[fingerprint] == 0 {
 			l.knows[fingerprint] = l.w.now()
