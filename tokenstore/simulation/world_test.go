@@ -1,9 +1,7 @@
 package simulation
 
 import (
-	"encoding/binary"
 	"fmt"
-	"hash/fnv"
 	"sync"
 	"time"
 
@@ -172,7 +170,7 @@ func (w *world) run() {
 // storm lasts until every fault has struck, or nobody comes by those that are left.
 func (w *world) storm() {
 	idle, last := 0, -1
-	for idle < 12 {
+	for idle < 4 {
 		time.Sleep(time.Minute)
 		w.mu.Lock()
 		struck := w.struck
@@ -259,11 +257,4 @@ func (w *world) stopAll() {
 	for _, l := range last {
 		l.stop()
 	}
-}
-
-// stamp is the digest of the history.
-func (w *world) stamp() uint64 {
-	h := fnv.New64a()
-	_ = binary.Write(h, binary.LittleEndian, w.digest)
-	return h.Sum64()
 }
