@@ -17,7 +17,7 @@ func (a *account) replacedLocked(before Record) {
 		a.former = nil
 	case before.Former != nil:
 		a.former = before.Former
-	case a.former == nil && a.record.Former == nil && a.quarantine == "" && f.usable(a.id, before): // else the record tells
+	case len(a.formersLocked(a.record)) == 0 && a.quarantine == "" && f.usable(a.id, before): // else the record tells
 		a.former = f
 	}
 }

@@ -306,6 +306,9 @@ func standings(l *ledger) (wrong []string) {
 
 // served: once all is calm nobody waits for an account whose credential is good, and nobody is refused.
 func served(l *ledger) (wrong []string) {
+	if l.plan.shifted() { // a token's end is another's on every clock
+		return nil
+	}
 	good := map[int]bool{}
 	for _, st := range l.final {
 		if st.stored && st.living {

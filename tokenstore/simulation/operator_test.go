@@ -182,7 +182,11 @@ func (w *world) noteEdit(id tokenstore.AccountID) {
 // tidy is an operator who puts right what edits have left: a record that somebody wrote back may be paused, or have a slip in it.
 func (w *world) tidy(account int) {
 	id := tokenstore.AccountID(accountID(account))
-	if v, ok := w.shelf.Current(id); ok && v.Gone {
+	switch v, there := w.shelf.Current(id); {
+	case !there: // a snapshot was taken while it was gone
+		w.put(id, documentOf(w.as.record(account, w.as.signIn(account))))
+		return
+	case v.Gone:
 		_ = w.shelf.Undelete(id, v.Number)
 	}
 	_, _ = w.shelf.Patch(id, map[string]any{
