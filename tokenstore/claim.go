@@ -58,6 +58,9 @@ func (s *Store) claim(a *account, trigger Trigger) (*claimed, RefreshResult) {
 		}
 		a.regained()
 		s.take(a, c.stored)
+		if Fingerprint(a.id, c.record.Credential()) != c.fingerprint { // the write's answer was lost, and another credential came on top
+			continue
+		}
 		return c, RefreshResult{}
 	}
 }
