@@ -12,6 +12,10 @@ import (
 // former one for the next claim to write down: the latest that was in use, not one that was never exchanged.
 func (a *account) replacedLocked(before Record) {
 	f := before.formerly(time.Now())
+	if c := a.record.Rotation.Claim; c != nil && c.Fingerprint == Fingerprint(a.id, before.Credential()) { // its refresh is under way
+		claim := *c
+		f.Claim = &claim
+	}
 	switch {
 	case !a.rotated, before.Provider != a.record.Provider:
 		a.former = nil

@@ -93,6 +93,12 @@ func redemptions(l *ledger) (wrong []string) {
 	return wrong
 }
 
+// met reports whether a life has met a token before an instant.
+func (l *life) met(t *refreshToken, before time.Duration) bool {
+	at, has := l.has[t.value]
+	return has && at < before
+}
+
 // deadBy reports whether a life had died at an instant.
 func (l *life) deadBy(at time.Duration) bool { return l.dead && l.at <= at }
 
@@ -140,12 +146,14 @@ func explain(l *ledger, e, again *presentation) (window, string) {
 	next := e.next
 	saved := next.saved != 0 && next.saved <= again.claimed
 	switch {
-	case again.knew:
-		return 0, "its process knew it to be spent"
+	case again.by.met(next, again.claimed):
+		return 0, "its process has met the successor"
 	case l.overwritten(e, again) != 0:
 		return l.overwritten(e, again), ""
 	case saved:
 		return 0, "its successor was in the store"
+	case e.answered == 0 && e.ended == 0 && e.by.deadBy(again.at) && !e.by.crashed && e.by.stopped < stopPatience:
+		return 0, "an orderly stop cut it off"
 	case e.answered == 0:
 		return windowAnswer, ""
 	case e.by == again.by:

@@ -148,7 +148,7 @@ func (w *world) testify() {
 			w.say("%s says of %s: %s %q", l.name, id, st.state, st.reason)
 			w.ledger.final = append(w.ledger.final, st)
 			if sp := &w.ledger.spoiled[i]; st.token == nil && sp.was != nil && sp.was.from != nil && sp.was.living() && !w.ledger.edited(i, sp.at+1) {
-				sp.keeps = sp.keeps || l.has[sp.was.value]
+				sp.keeps = sp.keeps || l.met(sp.was, sp.at)
 			}
 		}
 	}
