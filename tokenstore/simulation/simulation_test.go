@@ -59,7 +59,7 @@ func TestNoSeedBreaksTheProtocol(t *testing.T) {
 		}
 		return fresh + uint64(n-fixedSeeds)
 	}
-	t.Logf("seeds 1 to %d, then fresh ones from %d on: make simulate SEED=%d", fixedSeeds, fresh, fresh)
+	t.Logf("simulation: seeds 1 to %d, then fresh ones from %d on: make simulate SEED=%d", fixedSeeds, fresh, fresh)
 	if first, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
 		seed = func(n int) uint64 { return first + uint64(n) }
 	}
@@ -86,7 +86,9 @@ func TestNoSeedBreaksTheProtocol(t *testing.T) {
 			})
 		}
 	})
-	t.Log(sum.String())
+	for line := range strings.Lines(sum.String()) {
+		t.Log("simulation: " + strings.TrimSpace(line))
+	}
 }
 
 // TestASeedReplays plays seeds twice, and they come to the same history.

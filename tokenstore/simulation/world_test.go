@@ -236,6 +236,7 @@ func (w *world) finish() {
 	close(w.end)
 	w.mu.Unlock()
 	w.chores.Wait()
+	time.Sleep(2 * time.Minute) // what dead processes have left running ends
 	for _, s := range w.services {
 		left := len(s.disk.entries)
 		if s.gone {

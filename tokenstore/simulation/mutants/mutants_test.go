@@ -39,7 +39,7 @@ func TestTheSimulationCatchesPlantedFaults(t *testing.T) {
 				t.Errorf("%s (%s) survives %d faults", m.name, m.file, faults)
 				return
 			}
-			t.Logf("caught after %d faults: %s", faults, how)
+			t.Logf("simulation: the mutant %q is caught after %d faults: %s", m.name, faults, how)
 		})
 	}
 }
