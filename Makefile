@@ -7,7 +7,7 @@ GOLANGCI  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15
 GOFUMPT   := go run mvdan.cc/gofumpt@v0.12.0
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS   := -s -w -X main.version=$(VERSION) -X main.commit=$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
-PACKAGES  := $(shell go list ./... 2>/dev/null | grep -v -e /integration$$ -e /integration/chaos$$ -e /integration/compose$$)
+PACKAGES  := $(shell go list ./... 2>/dev/null | grep -v -e /integration$$ -e /integration/chaos$$ -e /integration/compose$$ -e /simulation/mutants$$)
 
 ENVOY_VENV    := .tools/envoy
 export ENVOY  ?= $(shell scripts/find-envoy $(ENVOY_VENV))
@@ -47,6 +47,14 @@ fuzz: ## every fuzzer for a minute (EACH=10m for longer)
 .PHONY: chaos
 chaos: tools build ## the fault storm on a real Vault (SEED=… FAULTS=…; default: a random seed, 1000 faults)
 	SEED=$(SEED) FAULTS=$(or $(FAULTS),1000) go test -count=1 -timeout 2h -v -run TestFaultStorm ./integration/chaos
+
+.PHONY: simulate
+simulate: ## the protocol in virtual time, at a thousand faults a second (SEED=… FAULTS=…; default: a million)
+	SEED=$(SEED) FAULTS=$(or $(FAULTS),1000000) go test -count=1 -timeout 0 -v -run TestNoSeedBreaksTheProtocol ./tokenstore/simulation
+
+.PHONY: mutants
+mutants: ## faults planted into the protocol's source: the simulation has to catch each (MUTANTS=journal: those with that in the name)
+	MUTANTS=$(or $(MUTANTS),all) go test -count=1 -timeout 0 -v ./tokenstore/simulation/mutants
 
 .PHONY: lint
 lint: ## formatting, golangci-lint, go vet, tidy modules

@@ -60,6 +60,9 @@ func (s *Store) claim(a *account, f *flight) (*claimed, RefreshResult) {
 		}
 		s.change(a, func(l *lifecycle, _ time.Time) { l.memory.lost = nil }) // the claim has written memory's record
 		s.take(a, c.stored)
+		if record.Fingerprint(a.id, c.record.Credential()) != c.fingerprint { // the write's answer was lost, and another credential came on top
+			continue
+		}
 		return c, RefreshResult{}
 	}
 }
@@ -75,9 +78,11 @@ func (l *lifecycle) mayBeSpentBy(earlier *record.Claim, fingerprint string) bool
 // needless reports whether the record just read makes a refresh unnecessary or impossible.
 func (s *Store) needless(a *account, r record.Record, before record.Generation, f *flight) (RefreshResult, bool) {
 	l := a.look()
-	t, problem, now := l.token, l.problem, time.Now()
+	t, problem, dead, now := l.token, l.problem, l.verdict.quarantine, time.Now()
 	if l.record.Credential().Equal(r.Credential()) { // not so when the former one takes its place
 		problem = cmp.Or(problem, l.unfit())
+	} else {
+		dead = ""
 	}
 	recheck := f.trigger == record.TriggerSchedule && !l.verdict.recheck.IsZero() && !l.verdict.recheck.After(now)
 	switch {
@@ -90,8 +95,10 @@ func (s *Store) needless(a *account, r record.Record, before record.Generation, 
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: ErrPaused.Error()}, true
 	case !s.cfg.Drivers[r.Provider].Refreshable(r):
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: "nothing to refresh with: a static or externally managed token"}, true
-	case l.dead() && !f.force && !recheck:
-		return l.failed(&RefreshError{Class: record.RefreshPermanent, Message: l.verdict.quarantine}), true
+	case dead != "" && !f.force && !recheck && len(l.formers(l.record)) > 0: // another account's, all of them
+		return s.postpone(a, &RefreshError{Class: record.RefreshPermanent, Message: dead}), true
+	case dead != "" && !f.force && !recheck:
+		return l.failed(&RefreshError{Class: record.RefreshPermanent, Message: dead}), true
 	}
 	return RefreshResult{}, false
 }

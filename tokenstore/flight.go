@@ -100,6 +100,7 @@ func (l *lifecycle) newFlight(trigger record.Trigger, force bool) *flight {
 func (l *lifecycle) joined(gen record.Generation, trigger record.Trigger, force bool, now time.Time) *flight {
 	ended := func(r RefreshResult) *flight {
 		f := newFlight(trigger)
+		f.force = force // it never lands: nobody is to wait for that
 		f.finish(r)
 		return f
 	}

@@ -35,7 +35,11 @@ func (l *lifecycle) plan(now time.Time) (refreshable int64, due time.Time) {
 		return selection.Never, due
 	}
 	if l.dead() {
-		if !l.verdict.recheck.IsZero() && l.flight == nil {
+		switch {
+		case l.flight != nil:
+		case len(l.formers(l.record)) > 0: // to be put back
+			due = later(now, l.retry.at)
+		case !l.verdict.recheck.IsZero():
 			due = later(l.verdict.recheck, l.retry.at)
 		}
 		return selection.Never, due
@@ -44,7 +48,7 @@ func (l *lifecycle) plan(now time.Time) (refreshable int64, due time.Time) {
 		return selection.Never, due
 	}
 	if l.flight != nil { // planned again when it ends; until its token is known, picks may join it
-		if l.saving && l.next == nil {
+		if l.stuck || l.saving && l.next == nil { // who joins it gets no new token
 			return selection.Never, due
 		}
 		return 0, due

@@ -15,12 +15,16 @@ import (
 func (l *lifecycle) noteFormer(before record.Record, now time.Time) {
 	c := &l.credential
 	f := before.AsFormer(now)
+	if claim := l.record.Rotation.Claim; claim != nil && claim.Fingerprint == record.Fingerprint(l.id, before.Credential()) {
+		under := *claim // its refresh is under way
+		f.Claim = &under
+	}
 	switch {
 	case !c.given, before.Provider != l.record.Provider:
 		c.former = nil
 	case before.Former != nil:
 		c.former = before.Former
-	case c.former == nil && l.record.Former == nil && !l.dead() && f.Usable(l.id, before): // else the record tells
+	case len(l.formers(l.record)) == 0 && !l.dead() && f.Usable(l.id, before): // else the record tells
 		c.former = f
 	}
 }
@@ -89,6 +93,8 @@ func (s *Store) complete(a *account, r record.Record) record.Record {
 		return r
 	case l.unfit() != nil:
 		return fallBack(a.id, r, f, ruleOf(l.unfit()), time.Now())
+	case l.dead() && l.record.Credential().Equal(r.Credential()): // another process found it dead, and knew of no former one
+		return fallBack(a.id, r, f, l.verdict.quarantine, time.Now())
 	case l.credential.given || r.Former != nil:
 		r.Former = f
 	}

@@ -28,7 +28,7 @@ type ledger struct {
 	backs     []back
 }
 
-// back is a time at which an operator had the store show a spent token again.
+// back is a time at which an operator put a whole record in place of another: claims and rotations in that are gone from the store.
 type back struct {
 	account  int
 	at       time.Duration
@@ -91,6 +91,9 @@ type standing struct {
 	token    *refreshToken // in the store; nil: none that was issued
 	absent   bool          // the service knows no such account
 	stored   bool          // there is a record
+	living   bool          // the token can be exchanged
+	family   bool          // its sign-in has not ended
+	endless  bool          // the record does not say when its access token ends
 }
 
 func newLedger(p plan) *ledger {
@@ -107,7 +110,7 @@ func (l *ledger) wrote(by *life, account int, r tokenstore.Record, _ kind) {
 
 // replaced notes a write that has not got the refresh token any more that was there before, although it is good.
 func (l *ledger) replaced(by *life, was *refreshToken, r tokenstore.Record) {
-	if was == nil || !was.living() {
+	if was == nil || !was.living() || was.from == nil { // one that an operator gave may be refused, and give way to the former one
 		return
 	}
 	for _, t := range by.w.as.tokensOf(r) {
@@ -132,13 +135,20 @@ func (w *world) testify() {
 			id := tokenstore.AccountID(accountID(i))
 			st := standing{by: l.name, account: i}
 			_, st.stored = w.shelf.Current(id)
-			st.token = w.as.refresh[token(w.shelf.document(id))]
+			doc := w.shelf.document(id)
+			st.token, st.endless = w.as.refresh[token(doc)], doc["expires_at"] == nil
+			if st.token != nil {
+				st.living, st.family = st.token.living(), st.token.family.living()
+				if u := st.token.spent(); u != nil && st.family && w.now()-u.at < 10*time.Second {
+					st.living = true // its refresh is under way
+				}
+			}
 			status, err := l.store.Status(id)
 			st.absent, st.state, st.reason, st.routable = err != nil, status.State, status.Reason, status.Routable
 			w.say("%s says of %s: %s %q", l.name, id, st.state, st.reason)
 			w.ledger.final = append(w.ledger.final, st)
 			if sp := &w.ledger.spoiled[i]; st.token == nil && sp.was != nil && sp.was.from != nil && sp.was.living() && !w.ledger.edited(i, sp.at+1) {
-				sp.keeps = sp.keeps || l.readySince != 0 && l.readySince < sp.at-poll*2
+				sp.keeps = sp.keeps || l.met(sp.was, sp.at)
 			}
 		}
 	}

@@ -54,11 +54,13 @@ var operations = []operation{
 	}},
 	{"recreate", 2, func(w *world, account int, id tokenstore.AccountID) func() {
 		_ = w.shelf.DestroyMetadata(id)
+		w.noteBack(id, false)
 		return func() { w.put(id, documentOf(w.as.record(account, w.as.signIn(account)))) }
 	}},
 	{"gone and back", 2, func(w *world, _ int, id tokenstore.AccountID) func() {
-		doc := w.shelf.document(id)
+		doc := w.shelf.kept(id)
 		_ = w.shelf.DestroyMetadata(id)
+		w.noteBack(id, false)
 		return func() {
 			if _, there := w.shelf.Current(id); !there {
 				w.put(id, doc)
@@ -177,12 +179,27 @@ func (w *world) noteEdit(id tokenstore.AccountID) {
 	w.ledger.edits[indexOf(id)] = append(w.ledger.edits[indexOf(id)], w.now())
 }
 
-// noteBack notes that the store shows a spent refresh token again.
+// tidy is an operator who puts right what edits have left: a record that somebody wrote back may be paused, or have a slip in it.
+func (w *world) tidy(account int) {
+	id := tokenstore.AccountID(accountID(account))
+	switch v, there := w.shelf.Current(id); {
+	case !there: // a snapshot was taken while it was gone
+		w.put(id, documentOf(w.as.record(account, w.as.signIn(account))))
+		return
+	case v.Gone:
+		_ = w.shelf.Undelete(id, v.Number)
+	}
+	_, _ = w.shelf.Patch(id, map[string]any{
+		"state": "active", "pools": string(id), "provider": "p-" + string(id), "type": "oauth_refresh", "client_id": string(id),
+		"labels": nil, "limits": nil, "tenant": nil, "scope": nil,
+	})
+}
+
+// noteBack notes that an operator has put a whole record in place of another, perhaps an older one.
 func (w *world) noteBack(id tokenstore.AccountID, restored bool) {
 	w.noteEdit(id)
-	t := w.as.refresh[token(w.shelf.document(id))]
-	if t != nil && t.spent() != nil {
-		w.ledger.backs = append(w.ledger.backs, back{account: indexOf(id), at: w.now(), restored: restored})
+	w.ledger.backs = append(w.ledger.backs, back{account: indexOf(id), at: w.now(), restored: restored})
+	if t := w.as.refresh[token(w.shelf.document(id))]; t != nil && t.spent() != nil {
 		w.say("the store shows %s again", t.value)
 	}
 }
@@ -215,8 +232,8 @@ func (w *world) refreshByHand(account int, id tokenstore.AccountID, force bool) 
 	_ = account
 }
 
-// byHand bounds a refresh by hand: it may wait for another's claim, more than once.
-const byHand = 5 * time.Minute
+// byHand bounds a refresh by hand: it may wait for the store, for as long as that is away.
+const byHand = 30 * time.Minute
 
 // operator signs in anew where a sign-in has ended.
 func (w *world) operator() {

@@ -112,6 +112,16 @@ type plan struct {
 	faults   []fault
 }
 
+// String is the plan in lines.
+func (p plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d: %d services, clocks %v, accounts %v, tokens live %s, leases %s, %d clients a service", p.seed, p.services, p.shifts, p.policies, p.life, p.lease, p.clients)
+	for _, f := range p.faults {
+		b.WriteString("\n  " + f.String())
+	}
+	return b.String()
+}
+
 func accountID(i int) string {
 	if i < 0 {
 		return "-"
@@ -122,7 +132,7 @@ func accountID(i int) string {
 // draw makes a plan from a seed.
 func draw(seed uint64, faults int) plan {
 	r := rand.New(rand.NewPCG(seed, 0x746f6b656e))
-	p := plan{seed: seed, services: 1 + r.IntN(4), life: time.Duration(2+r.IntN(8)) * time.Minute, lease: 15 * time.Second, clients: 1 + r.IntN(3)}
+	p := plan{seed: seed, services: 1 + r.IntN(4), life: time.Duration(2+r.IntN(4)) * time.Minute, lease: 15 * time.Second, clients: 1 + r.IntN(3)}
 	for range 1 + r.IntN(3) {
 		policy := tokenstore.ReplayStrict
 		switch r.IntN(8) {
@@ -151,7 +161,7 @@ func draw(seed uint64, faults int) plan {
 			f.account = -1
 		}
 		at := [2]int{f.service, f.account}
-		next[at] += 1 + r.IntN(9)
+		next[at] += 1 + r.IntN(6)
 		f.n = next[at]
 		p.faults = append(p.faults, f)
 	}

@@ -70,7 +70,7 @@ func newServer(w *world) *server {
 
 func (s *server) policy(account int) tokenstore.ReplayPolicy { return s.w.plan.policies[account] }
 
-const graceLength = 20 * time.Second
+const graceLength = 45 * time.Second
 
 // signIn begins a family.
 func (s *server) signIn(account int) *refreshToken {
@@ -117,7 +117,6 @@ type presentation struct {
 	token   *refreshToken
 	dead    bool // its family had ended before
 	claimed time.Duration
-	knew    bool // by knew it to be spent when it claimed
 
 	next          *refreshToken // what was granted; nil: nothing, or no other
 	granted       bool
@@ -146,9 +145,6 @@ func (s *server) redeem(l *life, account int, r tokenstore.Record) (tokenstore.G
 		return tokenstore.Grant{}, nil, invalid
 	}
 	p := &presentation{at: s.w.now(), by: l, account: account, token: t, dead: !t.family.living(), claimed: l.claims[account], forced: l.forced[accountID(account)] > 0}
-	if known, is := l.knows[t.print]; is && known < p.claimed {
-		p.knew = true
-	}
 	if a := r.AccessToken.Reveal(); a != "" {
 		p.refused = l.refused[a]
 		if !r.ExpiresAt.IsZero() {
@@ -272,11 +268,7 @@ func (s *server) sending(r tokenstore.Record) {
 func (s *server) stored(l *life, account int, r tokenstore.Record) {
 	for _, t := range s.tokensOf(r) {
 		first(&t.saved, s.w.now())
-	}
-	for _, fingerprint := range r.Rotation.Spent {
-		if l.knows[fingerprint] == 0 {
-			l.knows[fingerprint] = s.w.now()
-		}
+		l.meet(t.value)
 	}
 	claim := r.Rotation.Claim
 	if claim == nil || claim.Holder != l.name {
@@ -380,8 +372,9 @@ func (h header) Get(name string) string { return h[name] }
 
 // driver is a service's way to the token endpoint.
 type driver struct {
-	life   *life
-	policy tokenstore.ReplayPolicy
+	life    *life
+	account int
+	policy  tokenstore.ReplayPolicy
 }
 
 // Check implements tokenstore.Driver.
@@ -403,7 +396,7 @@ func (d *driver) Token(r tokenstore.Record) tokenstore.Secret { return r.AccessT
 
 // Refresh implements tokenstore.Driver.
 func (d *driver) Refresh(ctx context.Context, r tokenstore.Record) (tokenstore.Grant, error) {
-	l, account := d.life, int(r.ClientID[0]-'a')
+	l, account := d.life, d.account
 	var g tokenstore.Grant
 	var p *presentation
 	err := l.do(ctx, opGrant, account, func() (err error) {
@@ -420,6 +413,9 @@ func (d *driver) Refresh(ctx context.Context, r tokenstore.Record) (tokenstore.G
 		p.ended = l.w.now()
 		if e == nil {
 			p.answered = p.ended
+			if p.next != nil {
+				l.meet(p.next.value)
+			}
 		} else {
 			p.class = e.Class
 		}

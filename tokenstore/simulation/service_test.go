@@ -43,25 +43,24 @@ type service struct {
 // nobody's business.
 type life struct {
 	*service
-	name       string // s1.2: the second life of the first service
-	store      *tokenstore.Store
-	dead       bool
-	crashed    bool // the same, but not by an orderly stop
-	died       chan struct{}
-	at         time.Duration // of its death
-	up         chan struct{} // closed when Start has returned
-	ready      bool
-	readySince time.Duration   // when all accounts were loaded
-	ctx        context.Context // of the clients of this life
-	end        context.CancelFunc
-	born       time.Duration
-	version    tokenstore.Version    // of the latest write
-	claims     map[int]time.Duration // when its latest claim of an account was written
+	name    string // s1.2: the second life of the first service
+	store   *tokenstore.Store
+	dead    bool
+	crashed bool          // the same, but not by an orderly stop
+	stopped time.Duration // how long that took
+	died    chan struct{}
+	at      time.Duration // of its death
+	up      chan struct{} // closed when Start has returned
+	ready   bool
+	ctx     context.Context // of the clients of this life
+	end     context.CancelFunc
+	born    time.Duration
+	version tokenstore.Version    // of the latest write
+	claims  map[int]time.Duration // when its latest claim of an account was written
 
-	knows   map[string]time.Duration // fingerprints of refresh tokens that it has seen to be spent, and since when
+	has     map[string]time.Duration // refresh tokens that it has met in records that it could use, and since when
 	refused map[string]bool          // access tokens that its clients were refused with
-	picked  map[string]tokenstore.Generation
-	forced  map[string]int // forced refreshes under way, by account
+	forced  map[string]int           // forced refreshes under way, by account
 }
 
 // launch begins a life. The lock is held.
@@ -69,7 +68,7 @@ func (s *service) launch() {
 	s.lives++
 	l := &life{
 		service: s, name: fmt.Sprintf("s%d.%d", s.number+1, s.lives), died: make(chan struct{}), up: make(chan struct{}), born: s.w.now(),
-		knows: map[string]time.Duration{}, refused: map[string]bool{}, picked: map[string]tokenstore.Generation{}, forced: map[string]int{}, claims: map[int]time.Duration{},
+		refused: map[string]bool{}, has: map[string]time.Duration{}, forced: map[string]int{}, claims: map[int]time.Duration{},
 	}
 	l.ctx, l.end = context.WithCancel(context.Background())
 	s.now = l
@@ -83,7 +82,7 @@ func (s *service) launch() {
 		_ = store.Start(context.Background()) // WaitForStore: it never fails
 		_ = store.Renewer().Start(context.Background())
 		s.w.mu.Lock()
-		l.ready, l.readySince = true, l.w.now()
+		l.ready = true
 		s.w.mu.Unlock()
 		close(l.up)
 	})
@@ -103,7 +102,7 @@ func (l *life) config() tokenstore.Config {
 	all := route
 	for i, policy := range l.w.plan.policies {
 		name := accountID(i)
-		c.Drivers["p-"+name] = &driver{life: l, policy: policy}
+		c.Drivers["p-"+name] = &driver{life: l, account: i, policy: policy}
 		c.Pools[name] = tokenstore.PoolConfig{Provider: "p-" + name, Select: tokenstore.LeastLoaded}
 		c.Upstreams[name] = tokenstore.UpstreamConfig{Pool: name, Cluster: name}
 		one := route
@@ -171,7 +170,7 @@ func (l *life) stop() {
 	}
 	l.w.ledger.waits = append(l.w.ledger.waits, wait{by: l.name, what: "stop", at: begun, took: l.w.now() - begun, limit: stopPatience + time.Second})
 	l.w.say("%s has stopped: %v", l.name, err)
-	l.dead, l.at = true, l.w.now()
+	l.dead, l.at, l.stopped = true, l.w.now(), l.w.now()-begun
 	if l.service.now == l {
 		l.service.now = nil
 	}

@@ -56,10 +56,15 @@ func (s *shelf) shown(id tokenstore.AccountID) string {
 
 // document is an account's record, key by key; nil: there is none, or it is deleted.
 func (s *shelf) document(id tokenstore.AccountID) map[string]any {
-	v, ok := s.Current(id)
-	if !ok || v.Gone {
+	if v, ok := s.Current(id); !ok || v.Gone {
 		return nil
 	}
+	return s.kept(id)
+}
+
+// kept is document, of a deleted record as well.
+func (s *shelf) kept(id tokenstore.AccountID) map[string]any {
+	v, _ := s.Current(id)
 	var doc map[string]any
 	if json.Unmarshal(v.Data, &doc) != nil {
 		return nil

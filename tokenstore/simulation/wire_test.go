@@ -44,16 +44,16 @@ func (x *wire) Load(ctx context.Context, id tokenstore.AccountID) (r tokenstore.
 	if x.dead {
 		return tokenstore.Record{}, 0, errDead
 	}
-	x.learn(r)
+	if err == nil { // of a record that nobody can use the service takes nothing
+		x.meet(r.RefreshToken.Reveal())
+	}
 	return shifted(r, -x.shift), v, err
 }
 
-// learn notes which refresh tokens a record told to be spent.
-func (l *life) learn(r tokenstore.Record) {
-	for _, fingerprint := range r.Rotation.Spent {
-		if l.knows[fingerprint] == 0 {
-			l.knows[fingerprint] = l.w.now()
-		}
+// meet notes that a life has had a refresh token in its hands.
+func (l *life) meet(value string) {
+	if _, has := l.has[value]; !has {
+		l.has[value] = l.w.now()
 	}
 }
 
@@ -255,9 +255,7 @@ func (j *journal) Entries() ([]tokenstore.JournalEntry, error) {
 	for _, e := range j.disk.entries {
 		e.Record = e.Record.Clone()
 		all = append(all, e)
-		for _, fingerprint := range e.Record.Rotation.Spent {
-			j.knows[fingerprint] = j.w.now()
-		}
+		j.meet(e.Record.RefreshToken.Reveal())
 	}
 	return all, nil
 }
