@@ -98,8 +98,8 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 func (b *builder) attemptListener() *listenerv3.Listener {
 	// Here, since the outer listener's filters may look at them, and its routes at a tenant's header.
 	early := &earlyv3.HeaderMutation{}
-	for _, e := range credentials(b.cfg.CredentialHeaders) {
-		early.Mutations = append(early.Mutations, removeMatching(e))
+	if names := b.cfg.RemovedHeaders; len(names) > 0 {
+		early.Mutations = append(early.Mutations, removeMatching(ending(names)))
 	}
 	hcm := &hcmv3.HttpConnectionManager{
 		StatPrefix: "attempt", GenerateRequestId: truth(false), PreserveExternalRequestId: true, SkipXffAppend: true,

@@ -34,7 +34,7 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 		vh := &routev3.VirtualHost{
 			Name: h, Domains: domains(h), IncludeRequestAttemptCount: true,
 			RequestBodyBufferLimit:  wrapperspb.UInt64(uint64(b.cfg.RetryBodyLimit)),
-			RequestHeadersToRemove:  slices.Clone(b.cfg.CredentialHeaders),
+			RequestHeadersToRemove:  slices.Clone(b.cfg.RemovedHeaders),
 			ResponseHeadersToRemove: slices.Concat(clientMustNotSee, pagesMustNotBeTold),
 			Routes:                  []*routev3.Route{confusing()},
 		}

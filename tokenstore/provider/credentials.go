@@ -2,8 +2,8 @@ package provider
 
 import "slices"
 
-// What clients of the supported providers, and of gateways in front of them, send as credentials of their own. None
-// of it may reach a provider beside our token: it would be judged there, or pay there.
+// What clients of the supported providers, and of gateways in front of them, send as credentials of their own, or to
+// steer. None of it may reach a provider beside our token: it would be judged there, or pay there, or lead elsewhere.
 
 // credentialHeaders also stand for every name that ends in -NAME, and for spellings with _ instead of -:
 // x-goog-api-key, xi-api-key and X_API_KEY are an api-key too.
@@ -22,6 +22,23 @@ var credentialHeaders = []string{
 var payerHeaders = []string{
 	"openai-organization", "openai-project", "chatgpt-account-id",
 	"x-goog-user-project", "x-goog-iam-authority-selector", "x-hf-bill-to",
+}
+
+// steeringHeaders are how a proxy tells the server behind it who asks, for which host and which path. A server that
+// believes them takes the request for another's, or for another path than the gateway looked at. They also stand for
+// names that end in -NAME: client-ip is true-client-ip and x-cluster-client-ip too.
+var steeringHeaders = []string{
+	// Who asks: RFC 7239, and what was there before and beside it. x-forwarded-* go by their prefix.
+	"forwarded", "forwarded-for", "forward-for",
+	"real-ip", "client-ip", "clientip", "connecting-ip", "connecting-ipv6", "pseudo-ipv4", "socketip", "user-ip",
+	"remote-ip", "remote-addr", "remote-host", "remote-user", "originating-ip", "proxyuser-ip",
+	// RFC 9440, and the words of proxies that end TLS or sign in.
+	"client-cert", "client-cert-chain", "ssl-client-verify", "ssl-client-s-dn", "authenticated-user", "webauth-user",
+	"client-principal", "client-principal-id", "client-principal-name", "authenticated-user-email",
+	"authenticated-user-id", "auth-request-user", "auth-request-email", "oidc-identity", "oidc-data",
+	// Another host, scheme or path than the request's own.
+	"original-url", "original-uri", "original-path", "original-host", "rewrite-url", "x-host", "host-override",
+	"destinationurl", "url-scheme", "x-scheme", "front-end-https", "middleware-subrequest",
 }
 
 // organisationHeaders are answers' headers that name the organisation, project or account that served, besides those
@@ -47,9 +64,12 @@ var credentialProtocols = []string{
 	"openai-insecure-api-key.", "openai-organization.", "openai-project.", "token", "bearer", "authorization",
 }
 
-// CredentialHeaders lists the request headers that are removed from what clients send; names that end in -NAME and
-// spellings with _ are meant too. A driver's own headers are set later and stay.
+// CredentialHeaders lists the request headers in which clients send credentials, or choose who pays.
 func CredentialHeaders() []string { return slices.Concat(credentialHeaders, payerHeaders) }
+
+// RemovedHeaders lists the request headers that are removed from what clients send; names that end in -NAME and
+// spellings with _ are meant too. A driver's own headers are set later and stay.
+func RemovedHeaders() []string { return slices.Concat(CredentialHeaders(), steeringHeaders) }
 
 // OrganisationHeaders lists the answers' headers that say whose account served. They do not concern clients.
 func OrganisationHeaders() []string { return slices.Concat(organisationHeaders, payerHeaders) }
