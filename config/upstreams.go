@@ -31,6 +31,8 @@ func (k *checker) checkProviders() {
 			switch u, ok := confidential(p.TokenURL); {
 			case !ok:
 				k.bad(p.line, path+".token_url", withoutSecrets(p.TokenURL), "must be an https URL without user", "http is only for loopback hosts")
+			case disguised(u.Hostname()):
+				k.bad(p.line, path+".token_url", withoutSecrets(p.TokenURL), disguise, plainly)
 			case linkLocal(u.Hostname()):
 				k.bad(p.line, path+".token_url", withoutSecrets(p.TokenURL), noProvider, "give the host of the authorization server")
 			}
