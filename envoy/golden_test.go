@@ -49,7 +49,7 @@ func samples() map[string]Config {
 			},
 			Routes: []Route{
 				{Name: "all", Prefix: "/v1/", Hosts: []string{"*"}, Attempts: 4, Methods: usualMethods},
-				{Name: "batches", Prefix: "/v1/messages/batches", Hosts: []string{"*", "team-b.example"}, Attempts: 1, Tenant: "50% off", Methods: []string{"POST"}, WebSocket: true, RevealHeaders: []string{"Set-Cookie"}},
+				{Name: "batches", Prefix: "/v1/messages/batches", Hosts: []string{"*", "team-b.example"}, Attempts: 1, Tenant: "50% off", Methods: []string{"GET", "POST"}, WebSocket: true, RevealHeaders: []string{"Set-Cookie"}},
 				{Name: "team", Prefix: "/", Hosts: []string{"team-b.example", "*.teams.example"}, Attempts: 10, TenantHeader: "x-team", Methods: usualMethods, KeepEscapedSlashes: true},
 			},
 			ForwardHeaders: []string{"anthropic-beta", "x-session-id"}, RemovedHeaders: removedHeaders, HiddenHeaders: hiddenHeaders, ServiceWait: 10 * time.Second, RetryAfter: 1500 * time.Millisecond, LongestHold: 2 * time.Minute, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",

@@ -70,8 +70,8 @@ var (
 	noUpgrade = reply{
 		when: "response.code_details == 'upgrade_failed'", status: 400,
 		reason: "bad_request", kind: "invalid_request_error", headers: []*corev3.HeaderValueOption{notRepeated},
-		message: "this route of the gateway carries no WebSocket: use plain requests, " +
-			"or have websocket: true set at the route",
+		message: "the gateway carries no WebSocket here: use plain requests, or open it by GET, without a body, " +
+			"by a path without escaped slashes, on a route that has websocket: true",
 	}
 	timedOut = reply{
 		when: "response.code == 408 || response.code == 504", reason: "timeout", kind: "timeout_error",

@@ -234,7 +234,7 @@ func (w *wire) told(row, said, end string) string {
 	return said + ", " + end + ": " + strings.Join(lines, ", ")
 }
 
-// nextAnswer reads the next answer of a connection, but for informational ones.
+// nextAnswer reads the next answer of a connection, but for hints that one will come.
 func nextAnswer(r *bufio.Reader) (Answer, error) {
 	for {
 		resp, err := http.ReadResponse(r, nil)
@@ -242,7 +242,7 @@ func nextAnswer(r *bufio.Reader) (Answer, error) {
 			return Answer{}, err
 		}
 		b, err := io.ReadAll(resp.Body)
-		if resp.StatusCode >= 200 || err != nil {
+		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols || err != nil {
 			return Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(b)}, err
 		}
 	}
