@@ -20,6 +20,8 @@ import (
 type wire struct {
 	url, address string
 
+	release chan struct{} // ends the answers that are held
+
 	mu   sync.Mutex
 	raw  bytes.Buffer
 	seen []arrival
@@ -35,7 +37,7 @@ type arrival struct {
 // startWire runs it. serve answers after the body was read; nil says 200.
 func startWire(t *testing.T, serve http.HandlerFunc) *wire {
 	t.Helper()
-	w := &wire{}
+	w := &wire{release: make(chan struct{})}
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		line := strings.Join(append([]string{r.Method, r.RequestURI}, strings.Fields(string(body))...), " ")
@@ -45,7 +47,14 @@ func startWire(t *testing.T, serve http.HandlerFunc) *wire {
 		w.mu.Lock()
 		w.seen = append(w.seen, arrival{line, r.Host, r.Header.Clone()})
 		w.mu.Unlock()
-		if serve != nil {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/held"):
+			_, _ = io.WriteString(rw, "begun, ")
+			_ = http.NewResponseController(rw).Flush()
+			<-w.release
+			_, _ = io.WriteString(rw, "ended")
+			return
+		case serve != nil:
 			serve(rw, r)
 			return
 		}
@@ -120,6 +129,7 @@ type attempt struct {
 // next request after its answer, and pipelined.
 func (g *Gateway) all(t *testing.T, w *wire, rows []attempt) {
 	t.Helper()
+	end := g.bystanders(t, w)
 	var playing sync.WaitGroup
 	for i, r := range rows {
 		for _, pipelined := range []bool{false, true} {
@@ -133,7 +143,36 @@ func (g *Gateway) all(t *testing.T, w *wire, rows []attempt) {
 		}
 	}
 	playing.Wait()
-	w.isClean(t, g)
+	end()
+	w.isClean(t)
+}
+
+// bystanders begins answers to other clients, on connections that both of Envoy's workers share with whoever attacks. They
+// must come to their end after the attack.
+func (g *Gateway) bystanders(t *testing.T, w *wire) (end func()) {
+	t.Helper()
+	var answers []io.ReadCloser
+	for range 6 {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+"/v1/held", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client(t, false).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers = append(answers, resp.Body)
+	}
+	return func() {
+		t.Helper()
+		close(w.release)
+		for _, a := range answers {
+			if b, err := io.ReadAll(a); err != nil || string(b) != "begun, ended" {
+				t.Errorf("another client's answer was cut: %q, %v", b, err)
+			}
+			_ = a.Close()
+		}
+	}
 }
 
 // ordinary sends an ordinary request after an attack.
@@ -145,7 +184,7 @@ func (g *Gateway) ordinary(t *testing.T, attack string) {
 }
 
 // isClean checks what holds for whatever reached the provider, after the last request has.
-func (w *wire) isClean(t *testing.T, g *Gateway) {
+func (w *wire) isClean(t *testing.T) {
 	t.Helper()
 	for _, a := range w.of("") {
 		expect(t, "host of "+a.line, a.host, w.address)

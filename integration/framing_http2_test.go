@@ -240,6 +240,7 @@ func TestNoFrameSmugglesARequest(t *testing.T) {
 		tunnel("extended CONNECT", ":protocol websocket|"+local+":path ROW/x", closed),
 		tunnel("extended CONNECT for addresses", ":protocol connect-ip|"+local+":path ROW/x", closed),
 	}
+	end := g.bystanders(t, w)
 	var playing sync.WaitGroup
 	for i, r := range rows {
 		playing.Go(func() {
@@ -250,5 +251,6 @@ func TestNoFrameSmugglesARequest(t *testing.T) {
 		})
 	}
 	playing.Wait()
-	w.isClean(t, g)
+	end()
+	w.isClean(t)
 }

@@ -86,6 +86,16 @@ func TestNoFramingSmugglesARequest(t *testing.T) {
 		fine("a byte above ASCII", "POST ROW/x HTTP/1.1|HOST|content-length: 2|a: \xff\xfe||{}", post),
 		fine("a space before the first name", "POST ROW/x HTTP/1.1| HOST|content-length: 2||{}SMUGGLED", ended),
 
+		fine("TE, which HTTP/2 does not know", "GET ROW/x HTTP/1.1|HOST|connection: te|te: gzip, deflate;q=0.3||", get),
+		fine("TE without Connection", "GET ROW/x HTTP/1.1|HOST|te: gzip||", get),
+		fine("Keep-Alive", "GET ROW/x HTTP/1.1|HOST|connection: keep-alive|keep-alive: timeout=5||", get),
+		fine("HTTP2-Settings", "GET ROW/x HTTP/1.1|HOST|http2-settings: AAMAAABkAARAAAAAAAIAAAAA||", get),
+		fine("odd names", "GET ROW/x HTTP/1.1|HOST|!#$%&'*+-.^_`~: x||", get),
+		fine("odd values", "GET ROW/x HTTP/1.1|HOST|a: \x80\xff (){}[]<>@,;:\\\"/?=\t||", get),
+		fine("a name like a pseudo header", "GET ROW/x HTTP/1.1|HOST|:path: ROW/smuggled||", ended),
+		fine("an odd path", "GET ROW/x!$&'()*+,-.0:;=@_~{}<>^`\"[] HTTP/1.1|HOST||", get+"!$&'()*+,-.0:;=@_~%7B%7D%3C%3E%5E%60%22[]"),
+		fine("an odd query", "GET ROW/x?{}<>^`\"[] HTTP/1.1|HOST||", get+"?{}<>^`\"[]"),
+
 		chunks("with extensions", "2;a=b|{}|0;c||", post),
 		chunks("with an extension that ends in LF", "2;a\n{}|0||", ended),
 		chunks("with LF in an extension", "2;\nxx|31|0||SMUGGLED|0||", ended),
