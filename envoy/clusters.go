@@ -67,6 +67,7 @@ func (b *builder) hopCluster() *clusterv3.Cluster {
 	h2 := explicitHTTP2(&corev3.Http2ProtocolOptions{
 		AllowConnect: true, InitialStreamWindowSize: u32(64 << 10),
 		InitialConnectionWindowSize: u32(16 << 20), MaxConcurrentStreams: u32(100),
+		OverrideStreamErrorOnInvalidHttpMessage: truth(true),
 	})
 	h2.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxRequestsPerConnection: u32(hopRequests)}
 	return &clusterv3.Cluster{

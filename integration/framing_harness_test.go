@@ -39,14 +39,7 @@ func startWire(t *testing.T, serve http.HandlerFunc) *wire {
 	t.Helper()
 	w := &wire{release: make(chan struct{})}
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		line := strings.Join(append([]string{r.Method, r.RequestURI}, strings.Fields(string(body))...), " ")
-		if err != nil {
-			line += " and then " + err.Error()
-		}
-		w.mu.Lock()
-		w.seen = append(w.seen, arrival{line, r.Host, r.Header.Clone()})
-		w.mu.Unlock()
+		w.note(r)
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/held"):
 			_, _ = io.WriteString(rw, "begun, ")
@@ -66,6 +59,18 @@ func startWire(t *testing.T, serve http.HandlerFunc) *wire {
 	t.Cleanup(s.Close)
 	w.url, w.address = s.URL, s.Listener.Addr().String()
 	return w
+}
+
+// note reads a request.
+func (w *wire) note(r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	line := strings.Join(append([]string{r.Method, r.RequestURI}, strings.Fields(string(body))...), " ")
+	if err != nil {
+		line += " and then " + err.Error()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen = append(w.seen, arrival{line, r.Host, r.Header.Clone()})
 }
 
 // of are the requests that concern a row of a table, by the part of the path that only it has.
@@ -217,12 +222,11 @@ func (g *Gateway) tell(w *wire, row, sent string, pipelined bool) string {
 	smuggled := "GET " + row + "/smuggled HTTP/1.1\r\nhost: localhost\r\n\r\n"
 	sent = strings.NewReplacer("SMUGGLED", smuggled, "LENGTH", fmt.Sprint(len(smuggled)), "|", "\r\n", "HOST", "host: localhost",
 		"ROW", row, "GATEWAY", g.Opts.Gateway, "ENVOYADMIN", g.Opts.EnvoyAdmin).Replace(sent)
-	c, err := net.Dial("tcp", g.Opts.Gateway)
+	c, err := g.dial()
 	if err != nil {
 		return err.Error()
 	}
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	r := bufio.NewReader(c)
 	if pipelined {
 		sent += after
@@ -252,6 +256,15 @@ func (g *Gateway) tell(w *wire, row, sent string, pipelined bool) string {
 		}
 	}
 	return w.told(row, said, end)
+}
+
+// dial connects to the gateway, for a while.
+func (g *Gateway) dial() (net.Conn, error) {
+	c, err := net.Dial("tcp", g.Opts.Gateway)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.SetDeadline(time.Now().Add(20 * time.Second))
 }
 
 // told puts together what the client and the provider saw.

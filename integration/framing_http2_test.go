@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -26,11 +25,10 @@ type frames struct {
 }
 
 func (g *Gateway) frames() (*frames, error) {
-	c, err := net.Dial("tcp", g.Opts.Gateway)
+	c, err := g.dial()
 	if err != nil {
 		return nil, err
 	}
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	f := &frames{conn: c, out: bufio.NewWriter(c)}
 	f.Framer = http2.NewFramer(f.out, c)
 	f.enc = hpack.NewEncoder(&f.buf)
