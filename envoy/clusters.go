@@ -67,7 +67,7 @@ func (b *builder) hopCluster() *clusterv3.Cluster {
 	h2 := explicitHTTP2(&corev3.Http2ProtocolOptions{
 		AllowConnect: true, InitialStreamWindowSize: u32(64 << 10),
 		InitialConnectionWindowSize: u32(16 << 20), MaxConcurrentStreams: u32(100),
-		OverrideStreamErrorOnInvalidHttpMessage: truth(true),
+		OverrideStreamErrorOnInvalidHttpMessage: truth(true), // what HTTP/1 may say and HTTP/2 may not ends its request alone
 	})
 	h2.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxRequestsPerConnection: u32(hopRequests)}
 	return &clusterv3.Cluster{
@@ -152,7 +152,8 @@ func authority(e endpoint) string {
 func protocol(p string, tls bool) *httpv3.HttpProtocolOptions {
 	h2 := &corev3.Http2ProtocolOptions{
 		InitialStreamWindowSize: u32(256 << 10), InitialConnectionWindowSize: u32(32 << 20), MaxConcurrentStreams: u32(100),
-		ConnectionKeepalive: &corev3.KeepaliveSettings{Interval: durationpb.New(30 * time.Second), Timeout: durationpb.New(10 * time.Second)},
+		ConnectionKeepalive:                     &corev3.KeepaliveSettings{Interval: durationpb.New(30 * time.Second), Timeout: durationpb.New(10 * time.Second)},
+		OverrideStreamErrorOnInvalidHttpMessage: truth(true), // the connection carries other clients' answers too
 	}
 	switch {
 	case p == "http2":
