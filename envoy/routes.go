@@ -54,6 +54,9 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 				vh.RequestHeadersToRemove = append(vh.RequestHeadersToRemove, h)
 			}
 		}
+		if len(b.cfg.Origins) > 0 { // so that a page may learn that no route is there
+			vh.Routes = append(vh.Routes, b.preflight(Route{Name: "preflight", Prefix: "/"}))
+		}
 		vh.Routes = append(vh.Routes, reflecting(rs))
 		rc.VirtualHosts = append(rc.VirtualHosts, vh)
 	}
