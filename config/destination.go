@@ -37,8 +37,9 @@ var metadata = []string{
 	"fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192",
 }
 
-// disguised reports a host that ends in a number (WHATWG URL standard, ends-in-a-number checker) and is not four decimal
-// ones: some programs take 2852039166, 0xa9fe.43518 and 0251.0376.0251.0376 for 169.254.169.254, others for a name.
+// disguised reports a host that ends in a number (WHATWG URL standard, ends-in-a-number checker) and is not four
+// decimal ones: some programs take 2852039166, 0xa9fe.43518 and 0251.0376.0251.0376 for 169.254.169.254, others for a
+// name.
 func disguised(host string) bool {
 	host = asAsked(host)
 	_, err := netip.ParseAddr(host)

@@ -65,7 +65,7 @@ var floods = map[string]func(f *frames, i int) error{
 	},
 }
 
-// TestAFloodOfFramesIsEndedAndHarmsNobodyElse: all at once, each on a connection of its own, beside the answers to other
+// TestAFloodOfFramesIsEndedAndHarmsNobodyElse: all at once, each on a connection of its own, beside answers to other
 // clients.
 func TestAFloodOfFramesIsEndedAndHarmsNobodyElse(t *testing.T) {
 	w := startWire(t, nil)
@@ -116,8 +116,8 @@ func TestAFloodOfFramesIsEndedAndHarmsNobodyElse(t *testing.T) {
 		g.ordinary(t, "resets one by one")
 	})
 	for name, fields := range map[string]string{
-		"2,000 headers":              strings.Repeat("|a b", 2000),
-		"a header that is many more": strings.Repeat("|a "+strings.Repeat("b", 3000), 50), // all but the first are a byte each
+		"2,000 headers":       strings.Repeat("|a b", 2000),
+		"a head that unpacks": strings.Repeat("|a "+strings.Repeat("b", 3000), 50), // after the first it is a byte each
 	} {
 		f := open()
 		f.headers(1, flooding+fields, true)

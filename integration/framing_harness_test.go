@@ -126,7 +126,7 @@ func (c tapedConn) Read(p []byte) (int, error) {
 // attempt is one row of a table of attacks.
 type attempt struct {
 	name string
-	sent string // | is a line's end, ROW the row's own path
+	sent string // | is a line's end, ROW the row's own path, SMUGGLED a request of LENGTH bytes
 	want string // of tell
 }
 
@@ -152,8 +152,8 @@ func (g *Gateway) all(t *testing.T, w *wire, rows []attempt) {
 	w.isClean(t)
 }
 
-// bystanders begins answers to other clients, on connections that both of Envoy's workers share with whoever attacks. They
-// must come to their end after the attack.
+// bystanders begins answers to other clients, on both of Envoy's workers, where they share connections with whoever
+// attacks. They must come to their end after the attack.
 func (g *Gateway) bystanders(t *testing.T, w *wire) (end func()) {
 	t.Helper()
 	var answers []io.ReadCloser
@@ -193,8 +193,9 @@ func (w *wire) isClean(t *testing.T) {
 	t.Helper()
 	for _, a := range w.of("") {
 		expect(t, "host of "+a.line, a.host, w.address)
-		if token := a.header.Values("Authorization"); len(token) != 1 || !strings.HasPrefix(token[0], "Bearer sk-ant-oat-sim-") {
-			t.Errorf("%s came with %d credentials", a.line, len(token))
+		tokens := a.header.Values("Authorization")
+		if len(tokens) != 1 || !strings.HasPrefix(tokens[0], "Bearer sk-ant-oat-sim-") {
+			t.Errorf("%s came with %d credentials", a.line, len(tokens))
 		}
 		for name := range a.header {
 			for _, internal := range []string{"x-tokenward", "x-envoy", "x-forwarded", "x-request-id"} {
@@ -220,8 +221,10 @@ func (w *wire) isClean(t *testing.T) {
 func (g *Gateway) tell(w *wire, row, sent string, pipelined bool) string {
 	after := "GET " + row + "/after HTTP/1.1\r\nhost: localhost\r\n\r\n"
 	smuggled := "GET " + row + "/smuggled HTTP/1.1\r\nhost: localhost\r\n\r\n"
-	sent = strings.NewReplacer("SMUGGLED", smuggled, "LENGTH", fmt.Sprint(len(smuggled)), "|", "\r\n", "HOST", "host: localhost",
-		"ROW", row, "GATEWAY", g.Opts.Gateway, "ENVOYADMIN", g.Opts.EnvoyAdmin).Replace(sent)
+	sent = strings.NewReplacer(
+		"SMUGGLED", smuggled, "LENGTH", fmt.Sprint(len(smuggled)), "|", "\r\n", "HOST", "host: localhost", "ROW", row,
+		"ENVOYADMIN", g.Opts.EnvoyAdmin,
+	).Replace(sent)
 	c, err := g.dial()
 	if err != nil {
 		return err.Error()

@@ -11,8 +11,9 @@ import (
 
 // internalHeaders are what the gateway says to itself, and what Envoy obeys.
 var internalHeaders = map[string]string{
-	"x-tokenward-cluster": "backup", "x-tokenward-id": "forged", "x-tokenward-route": "forged", "x-tokenward-tenant": "forged",
-	"x-tokenward-client": "192.0.2.6", "x-tokenward-san": "forged", "x-tokenward-retry": "1", "x-tokenward-after": "1",
+	"x-tokenward-cluster": "backup", "x-tokenward-id": "forged", "x-tokenward-route": "forged",
+	"x-tokenward-tenant": "forged", "x-tokenward-client": "192.0.2.6", "x-tokenward-san": "forged",
+	"x-tokenward-retry": "1", "x-tokenward-after": "1",
 	"x-tokenward-absent": "4", "x-tokenward-status": "401", "x-tokenward-peek": "partial", "x-tokenward-whatever": "1",
 	"x-envoy-retry-on": "5xx,retriable-status-codes,gateway-error", "x-envoy-max-retries": "5",
 	"x-envoy-retriable-status-codes": "500", "x-envoy-retriable-header-names": "content-type",
@@ -27,8 +28,8 @@ var internalHeaders = map[string]string{
 	"x-forwarded-whatever": "1", "x-request-id": "forged",
 }
 
-// TestWhatTheGatewaySaysToItselfIsTakenFromNoClient: in no spelling does it reach the provider, choose an upstream, have
-// an attempt repeated or cut short.
+// TestWhatTheGatewaySaysToItselfIsTakenFromNoClient: in no spelling does it reach the provider, choose an upstream, or
+// have an attempt repeated or cut short.
 func TestWhatTheGatewaySaysToItselfIsTakenFromNoClient(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		w := startWire(t, func(rw http.ResponseWriter, r *http.Request) {

@@ -93,7 +93,8 @@ func TestNoFramingSmugglesARequest(t *testing.T) {
 		fine("odd names", "GET ROW/x HTTP/1.1|HOST|!#$%&'*+-.^_`~: x||", get),
 		fine("odd values", "GET ROW/x HTTP/1.1|HOST|a: \x80\xff (){}[]<>@,;:\\\"/?=\t||", get),
 		fine("a name like a pseudo header", "GET ROW/x HTTP/1.1|HOST|:path: ROW/smuggled||", ended),
-		fine("an odd path", "GET ROW/x!$&'()*+,-.0:;=@_~{}<>^`\"[] HTTP/1.1|HOST||", get+"!$&'()*+,-.0:;=@_~%7B%7D%3C%3E%5E%60%22[]"),
+		fine("an odd path", "GET ROW/x!$&'()*+,-.0:;=@_~{}<>^`\"[] HTTP/1.1|HOST||",
+			get+"!$&'()*+,-.0:;=@_~%7B%7D%3C%3E%5E%60%22[]"),
 		fine("an odd query", "GET ROW/x?{}<>^`\"[] HTTP/1.1|HOST||", get+"?{}<>^`\"[]"),
 
 		chunks("with extensions", "2;a=b|{}|0;c||", post),

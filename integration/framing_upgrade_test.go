@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// startDoor is a provider that answers an upgrade with the status at the path's end. After a 101 it keeps what it reads.
+// startDoor is a provider that answers an upgrade with the status at the path's end.
 func startDoor(t *testing.T) *wire {
 	t.Helper()
 	return startWire(t, func(rw http.ResponseWriter, r *http.Request) {
@@ -34,7 +34,8 @@ func startDoor(t *testing.T) *wire {
 	})
 }
 
-const handshake = "HOST|connection: upgrade|upgrade: websocket|sec-websocket-version: 13|sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==|"
+const handshake = "HOST|connection: upgrade|upgrade: websocket|sec-websocket-version: 13|" +
+	"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==|"
 
 // TestNoUpgradeThatIsRefusedOpensATunnel: a client that goes on as if its WebSocket were open reaches nobody.
 func TestNoUpgradeThatIsRefusedOpensATunnel(t *testing.T) {
@@ -62,14 +63,18 @@ func TestNoUpgradeThatIsRefusedOpensATunnel(t *testing.T) {
 		upgrade("200", "101, ended: GET /200"), // Envoy takes it for an HTTP/2 server's yes, and then ends it
 		open("a length of none", "GET ROW/426", "content-length: 0||SMUGGLED", "426, ended: GET /426"),
 		open("a body", "GET ROW/426", "content-length: LENGTH||SMUGGLED", refused),
-		open("a body in chunks", "GET ROW/426", "transfer-encoding: chunked||0||SMUGGLED", "426, ended: GET /426"), // they are left out
+		open("a body in chunks", "GET ROW/426", "transfer-encoding: chunked||0||SMUGGLED", // which Envoy leaves out
+			"426, ended: GET /426"),
 		open("another method", "POST ROW/426", "|SMUGGLED", refused),
 		open("another method and a body", "POST ROW/426", "content-length: LENGTH||SMUGGLED", refused),
 		open("another method by a header", "GET ROW/426", "x-http-method-override: POST||SMUGGLED", "426, ended: GET /426"),
 		open("HTTP/1.0", "GET ROW/426", "connection: close||SMUGGLED", "426, ended: GET /426"),
 		open("a path that leads elsewhere", "GET ROW/..%2Fx", "|SMUGGLED", refused),
 		open("no route", "GET /elsewhere", "|SMUGGLED", "404 unknown_route, ended"),
-		{"two protocols", "GET ROW/426 HTTP/1.1|HOST|connection: upgrade|upgrade: websocket, h2c||SMUGGLED", "426, ended: GET /426"},
+		{
+			"two protocols", "GET ROW/426 HTTP/1.1|HOST|connection: upgrade|upgrade: websocket, h2c||SMUGGLED",
+			"426, ended: GET /426",
+		},
 	})
 
 	a := g.raw(t, http.MethodGet, strings.NewReplacer("HOST", "host: localhost", "|", "\r\n").
