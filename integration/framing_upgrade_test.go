@@ -77,8 +77,12 @@ func TestNoUpgradeThatIsRefusedOpensATunnel(t *testing.T) {
 		},
 	})
 
-	a := g.raw(t, http.MethodGet, strings.NewReplacer("HOST", "host: localhost", "|", "\r\n").
-		Replace("GET /v1/101 HTTP/1.1|"+handshake+"|carried"))
+	fill := strings.NewReplacer("HOST", "host: localhost", "|", "\r\n")
+	a := g.raw(t, http.MethodGet, fill.Replace("GET /v1/..%2Fx HTTP/1.1|"+handshake+"|"))
+	if !strings.Contains(a.Body, "a path without escaped slashes") {
+		t.Errorf("the refusal does not say what is wrong: %s", a.Body)
+	}
+	a = g.raw(t, http.MethodGet, fill.Replace("GET /v1/101 HTTP/1.1|"+handshake+"|carried"))
 	expect(t, "status of an upgrade that is taken", a.Status, 101)
 	eventually(t, 5*time.Second, "the bytes after it reach the provider", func() bool {
 		return strings.Contains(w.bytes(), "carried")
