@@ -135,8 +135,8 @@ func envoyConfig(c *config.Config) envoy.Config {
 		RetryBodyLimit: c.Envoy.RetryBodyLimit, MaxHeap: c.Envoy.MaxHeap, UploadTimeout: c.Envoy.UploadTimeout,
 		MaxConnections: uint32(c.Envoy.MaxConnections), //nolint:gosec // a million at most
 		ExtProc:        c.ExtProc.Listen, ExtProcTLS: c.ExtProc.TLS.CertFile != "",
-		ForwardHeaders:    provider.ShownHeaders(),
-		CredentialHeaders: provider.CredentialHeaders(), HiddenHeaders: hidden(), ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
+		ForwardHeaders: provider.ShownHeaders(), RemovedHeaders: provider.RemovedHeaders(), HiddenHeaders: hidden(),
+		ServiceWait: c.Envoy.ServiceWait, RetryAfter: c.Envoy.RetryAfter,
 	}
 	if x := c.ExtProc; x.Connect != "" {
 		e.ExtProc = "tcp://" + x.Connect

@@ -64,6 +64,11 @@ func (k *checker) checkPeers(listen string) {
 	}
 	if err != nil || host == "" || strings.Trim(port, "0") == "" {
 		k.bad("extproc.connect", e.Connect, "must be the HOST:PORT where Envoy reaches extproc.listen", "")
+		return
+	}
+	if e.InsecureLoopback && !loopback(e.Connect) {
+		k.bad("extproc.connect", e.Connect, "is not on this machine, for which alone insecure_loopback is: "+
+			"tokens would go to whoever reaches it", mutual+", or remove connect")
 	}
 }
 

@@ -31,6 +31,8 @@ func (k *checker) checkProviders() {
 			switch u, ok := destination.Confidential(p.TokenURL); {
 			case !ok:
 				k.bad(path+".token_url", shown, "must be an https URL without user", "http is only for loopback hosts")
+			case disguised(u.Hostname()):
+				k.bad(path+".token_url", shown, disguise, plainly)
 			case linkLocal(u.Hostname()):
 				k.bad(path+".token_url", shown, noProvider, "give the host of the authorization server")
 			}

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -27,6 +28,11 @@ func Build(c Config) (*bootstrapv3.Bootstrap, error) {
 			Name:        "envoy.bootstrap.internal_listener",
 			TypedConfig: b.any(&internalv3.InternalListener{}),
 		}},
+		LayeredRuntime: &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{{
+			Name: "tokenward", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: &structpb.Struct{
+				Fields: map[string]*structpb.Value{"re2.max_program_size.error_level": structpb.NewNumberValue(mostSteps)},
+			}},
+		}}},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
 			Listeners: []*listenerv3.Listener{outer, b.attemptListener()},
 			Clusters:  clusters,
@@ -41,6 +47,9 @@ func Build(c Config) (*bootstrapv3.Bootstrap, error) {
 	}
 	return boot, boot.ValidateAll()
 }
+
+// mostSteps is how large an expression's program may be. Envoy's own bound, 100, protects what strangers may configure.
+const mostSteps = 10_000
 
 // builder keeps the first encoding error, so that nested literals stay readable.
 type builder struct {

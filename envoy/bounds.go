@@ -65,9 +65,11 @@ func (b *builder) largeBodies(r *routev3.Route) *routev3.Route {
 	return large
 }
 
-// hopBreakers bound what is under way. A held or waiting request occupies them too.
+// hopBreakers bound what is under way. A held or waiting request occupies them too. A connection that has carried its
+// share of requests (hopRequests) stays for the last of them, so there may be as many as requests.
 func (b *builder) hopBreakers() *clusterv3.CircuitBreakers {
 	all := breakers()
+	all.Thresholds[0].MaxConnections = u32(mostRequests)
 	if n := b.cfg.Bounds().Uploads; n > 0 {
 		large, _ := proto.Clone(all.Thresholds[0]).(*clusterv3.CircuitBreakers_Thresholds)
 		large.Priority, large.MaxRequests, large.MaxPendingRequests = corev3.RoutingPriority_HIGH, u32(n), u32(n)

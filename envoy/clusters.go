@@ -41,7 +41,11 @@ func breakers() *clusterv3.CircuitBreakers {
 
 // options makes room for answers with many headers. Envoy's default of 100 would count its own and ours too.
 func (b *builder) options(o *httpv3.HttpProtocolOptions) map[string]*anypb.Any {
-	o.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxHeadersCount: u32(innerHeaders), MaxResponseHeadersKb: u32(innerHeadersKB)}
+	if o.CommonHttpProtocolOptions == nil {
+		o.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{}
+	}
+	o.CommonHttpProtocolOptions.MaxHeadersCount = u32(innerHeaders)
+	o.CommonHttpProtocolOptions.MaxResponseHeadersKb = u32(innerHeadersKB)
 	return map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": b.any(o)}
 }
 
@@ -51,19 +55,28 @@ func explicitHTTP2(o *corev3.Http2ProtocolOptions) *httpv3.HttpProtocolOptions {
 	}}}
 }
 
+// hopRequests is how many requests, of whatever clients, one connection to the inner listener carries. Envoy ends a
+// connection with all that is on it once 250 requests of the first 500, or half of all, were given up early
+// (overload.premature_reset_total_stream_count), which is right for a client's connection. One that is shared must not
+// come so far, or one client that gives up its requests would end those of others.
+const hopRequests = 249
+
 // hopCluster leads to the inner listener, in memory. Small windows: 100 streams of 64 KiB stay below the connection's
 // 16 MiB, so that stalled clients cannot use up a shared connection.
 func (b *builder) hopCluster() *clusterv3.Cluster {
+	h2 := explicitHTTP2(&corev3.Http2ProtocolOptions{
+		AllowConnect: true, InitialStreamWindowSize: u32(64 << 10),
+		InitialConnectionWindowSize: u32(16 << 20), MaxConcurrentStreams: u32(100),
+		OverrideStreamErrorOnInvalidHttpMessage: truth(true), // what HTTP/1 may say and HTTP/2 may not ends its request alone
+	})
+	h2.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxRequestsPerConnection: u32(hopRequests)}
 	return &clusterv3.Cluster{
 		Name: ListenerAttempt, ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}, ConnectTimeout: durationpb.New(time.Second),
 		LoadAssignment: assignment(ListenerAttempt, &endpointv3.Endpoint{Address: &corev3.Address{Address: &corev3.Address_EnvoyInternalAddress{
 			EnvoyInternalAddress: &corev3.EnvoyInternalAddress{AddressNameSpecifier: &corev3.EnvoyInternalAddress_ServerListenerName{ServerListenerName: ListenerAttempt}},
 		}}}),
-		CircuitBreakers: b.hopBreakers(),
-		TypedExtensionProtocolOptions: b.options(explicitHTTP2(&corev3.Http2ProtocolOptions{
-			AllowConnect: true, InitialStreamWindowSize: u32(64 << 10),
-			InitialConnectionWindowSize: u32(16 << 20), MaxConcurrentStreams: u32(100),
-		})),
+		CircuitBreakers:               b.hopBreakers(),
+		TypedExtensionProtocolOptions: b.options(h2),
 	}
 }
 
@@ -139,7 +152,8 @@ func authority(e endpoint) string {
 func protocol(p string, tls bool) *httpv3.HttpProtocolOptions {
 	h2 := &corev3.Http2ProtocolOptions{
 		InitialStreamWindowSize: u32(256 << 10), InitialConnectionWindowSize: u32(32 << 20), MaxConcurrentStreams: u32(100),
-		ConnectionKeepalive: &corev3.KeepaliveSettings{Interval: durationpb.New(30 * time.Second), Timeout: durationpb.New(10 * time.Second)},
+		ConnectionKeepalive:                     &corev3.KeepaliveSettings{Interval: durationpb.New(30 * time.Second), Timeout: durationpb.New(10 * time.Second)},
+		OverrideStreamErrorOnInvalidHttpMessage: truth(true), // the connection carries other clients' answers too
 	}
 	switch {
 	case p == "http2":

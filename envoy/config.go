@@ -55,13 +55,13 @@ type Config struct {
 	Upstreams                                   []Upstream
 	Routes                                      []Route
 	ForwardHeaders                              []string // headers of requests and answers that the service must see, besides its own
-	// CredentialHeaders are removed from what clients send; so are names that end in -NAME, and spellings with _ for -.
-	CredentialHeaders []string
-	HiddenHeaders     []string      // of answers, which clients do not see unless the route reveals them
-	ServiceWait       time.Duration // how long a request waits for a service that is not there
-	RetryAfter        time.Duration // what a client is told then
-	LongestHold       time.Duration // the longest time the service holds an answer
-	SystemCAFile      string        // trust anchor of upstreams without their own; "": the usual places are searched
+	// RemovedHeaders are removed from what clients send; so are names that end in -NAME, and spellings with _ for -.
+	RemovedHeaders []string
+	HiddenHeaders  []string      // of answers, which clients do not see unless the route reveals them
+	ServiceWait    time.Duration // how long a request waits for a service that is not there
+	RetryAfter     time.Duration // what a client is told then
+	LongestHold    time.Duration // the longest time the service holds an answer
+	SystemCAFile   string        // trust anchor of upstreams without their own; "": the usual places are searched
 	// LoopbackOnly says that clients are of this host, and nothing else is known of them: only Host names that lead here
 	// from nowhere else are served, and those that a route names.
 	LoopbackOnly bool

@@ -10,6 +10,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
 )
 
 // What of the requests for a route is let in. What is not gets an answer of Envoy's own, and no token.
@@ -38,7 +39,7 @@ func (b *builder) gate(r Route) (routes []*routev3.Route) {
 		return slices.ContainsFunc(r.RevealHeaders, func(shown string) bool { return strings.EqualFold(shown, hidden) })
 	})
 	if r.WebSocket {
-		forward.GetRoute().UpgradeConfigs = []*routev3.RouteAction_UpgradeConfig{{UpgradeType: websocket, Enabled: truth(true)}}
+		routes = append(routes, handshake(forward))
 	}
 	other := refuse(r, 405)
 	other.ResponseHeadersToAdd = allow(r.Methods)
@@ -50,6 +51,20 @@ func (b *builder) gate(r Route) (routes []*routev3.Route) {
 		routes = append(routes, b.preflight(r))
 	}
 	return append(routes, other)
+}
+
+// handshake is the route of a WebSocket's beginning, beside the route of all: by GET and without a body (RFC 6455 section
+// 4.1). Envoy would make a GET of another method, and hold a body back until the provider, which waits for it, answers.
+func handshake(r *routev3.Route) *routev3.Route {
+	open, _ := proto.Clone(r).(*routev3.Route)
+	length := withHeader("content-length", regex("0*"))
+	length.TreatMissingHeaderAsEmpty = true
+	open.Match.Headers = append(
+		open.Match.Headers,
+		withHeader(":method", exact("GET")), withHeader("upgrade", regex("(?i)"+websocket)), length,
+	)
+	open.GetRoute().UpgradeConfigs = []*routev3.RouteAction_UpgradeConfig{{UpgradeType: websocket, Enabled: truth(true)}}
+	return open
 }
 
 // preflight is for a route without OPTIONS: the CORS filter, which answers what fits here, looks at routes that forward

@@ -23,7 +23,7 @@ var usualMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 
 var hiddenHeaders = []string{"set-cookie", "openai-organization"}
 
-var clientCredentials = []string{"authorization", "x-api-key", "api-key", "proxy-authorization", "cookie"}
+var removedHeaders = []string{"authorization", "x-api-key", "api-key", "proxy-authorization", "cookie"}
 
 // samples are the configurations whose generated form is kept in testdata. Every call makes new values.
 func samples() map[string]Config {
@@ -32,7 +32,7 @@ func samples() map[string]Config {
 			Listen: "127.0.0.1:10000", Admin: "127.0.0.1:9901", AdminSocket: "/run/tokenward/adm.sock", RetryBodyLimit: 32 << 20, MaxHeap: 1 << 30, MaxConnections: 8192, UploadTimeout: 5 * time.Minute, ExtProc: "unix:/run/tokenward/extproc.sock",
 			Upstreams:      []Upstream{{Name: "anthropic", URL: "https://api.anthropic.com", Protocol: "auto"}},
 			Routes:         []Route{{Name: "messages", Prefix: "/v1/", Hosts: []string{"*"}, Attempts: 4, Methods: usualMethods}},
-			ForwardHeaders: []string{"anthropic-beta"}, CredentialHeaders: clientCredentials, HiddenHeaders: hiddenHeaders, ServiceWait: 2500 * time.Millisecond, RetryAfter: 2 * time.Second, LongestHold: 15 * time.Second, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
+			ForwardHeaders: []string{"anthropic-beta"}, RemovedHeaders: removedHeaders, HiddenHeaders: hiddenHeaders, ServiceWait: 2500 * time.Millisecond, RetryAfter: 2 * time.Second, LongestHold: 15 * time.Second, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
 			LoopbackOnly: true,
 		},
 		"everything": {
@@ -49,10 +49,10 @@ func samples() map[string]Config {
 			},
 			Routes: []Route{
 				{Name: "all", Prefix: "/v1/", Hosts: []string{"*"}, Attempts: 4, Methods: usualMethods},
-				{Name: "batches", Prefix: "/v1/messages/batches", Hosts: []string{"*", "team-b.example"}, Attempts: 1, Tenant: "50% off", Methods: []string{"POST"}, WebSocket: true, RevealHeaders: []string{"Set-Cookie"}},
+				{Name: "batches", Prefix: "/v1/messages/batches", Hosts: []string{"*", "team-b.example"}, Attempts: 1, Tenant: "50% off", Methods: []string{"GET", "POST"}, WebSocket: true, RevealHeaders: []string{"Set-Cookie"}},
 				{Name: "team", Prefix: "/", Hosts: []string{"team-b.example", "*.teams.example"}, Attempts: 10, TenantHeader: "x-team", Methods: usualMethods, KeepEscapedSlashes: true},
 			},
-			ForwardHeaders: []string{"anthropic-beta", "x-session-id"}, CredentialHeaders: clientCredentials, HiddenHeaders: hiddenHeaders, ServiceWait: 10 * time.Second, RetryAfter: 1500 * time.Millisecond, LongestHold: 2 * time.Minute, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
+			ForwardHeaders: []string{"anthropic-beta", "x-session-id"}, RemovedHeaders: removedHeaders, HiddenHeaders: hiddenHeaders, ServiceWait: 10 * time.Second, RetryAfter: 1500 * time.Millisecond, LongestHold: 2 * time.Minute, SystemCAFile: "/etc/ssl/certs/ca-certificates.crt",
 			Origins:        []string{"https://app.example", "http://localhost:*", "vscode-webview://*", "null"},
 			TrustedProxies: []string{"10.0.0.7/32", "2001:db8::/64"},
 		},

@@ -257,8 +257,9 @@ func options(t *testing.T, c *clusterv3.Cluster) *httpv3.HttpProtocolOptions {
 	return o
 }
 
-// TestStalledClientsCannotUseUpASharedConnection: streams x stream window must stay below the connection's window.
-func TestStalledClientsCannotUseUpASharedConnection(t *testing.T) {
+// TestNobodyUsesUpOrEndsASharedConnection: streams x stream window must stay below the connection's window, and a bad
+// answer must end its stream alone.
+func TestNobodyUsesUpOrEndsASharedConnection(t *testing.T) {
 	eachSample(t, func(t *testing.T, b built) {
 		for _, c := range b.boot.GetStaticResources().GetClusters() {
 			o := options(t, c)
@@ -272,6 +273,9 @@ func TestStalledClientsCannotUseUpASharedConnection(t *testing.T) {
 			streams, window, all := h2.GetMaxConcurrentStreams().GetValue(), h2.GetInitialStreamWindowSize().GetValue(), h2.GetInitialConnectionWindowSize().GetValue()
 			if streams == 0 || window == 0 || uint64(streams)*uint64(window) >= uint64(all) {
 				t.Errorf("cluster %s: %d streams of %d bytes fill a connection of %d", c.GetName(), streams, window, all)
+			}
+			if !h2.GetOverrideStreamErrorOnInvalidHttpMessage().GetValue() {
+				t.Errorf("cluster %s: one bad answer ends what else its connection carries", c.GetName())
 			}
 			th := c.GetCircuitBreakers().GetThresholds()
 			if len(th) == 0 || th[0].GetMaxRequests().GetValue() < 16384 || th[0].GetMaxRetries().GetValue() < 16384 || th[0].GetMaxPendingRequests().GetValue() < 16384 {

@@ -97,10 +97,7 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 
 func (b *builder) attemptListener() *listenerv3.Listener {
 	// Here, since the outer listener's filters may look at them, and its routes at a tenant's header.
-	early := &earlyv3.HeaderMutation{}
-	for _, e := range credentials(b.cfg.CredentialHeaders) {
-		early.Mutations = append(early.Mutations, removeMatching(e))
-	}
+	early := &earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{removeMatching(unwanted(b.cfg.RemovedHeaders))}}
 	hcm := &hcmv3.HttpConnectionManager{
 		StatPrefix: "attempt", GenerateRequestId: truth(false), PreserveExternalRequestId: true, SkipXffAppend: true,
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, StreamIdleTimeout: durationpb.New(longestSilence),

@@ -9,6 +9,7 @@ import (
 	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
 	statsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -70,8 +71,8 @@ var (
 	noUpgrade = reply{
 		when: "response.code_details == 'upgrade_failed'", status: 400,
 		reason: "bad_request", kind: "invalid_request_error", headers: []*corev3.HeaderValueOption{notRepeated},
-		message: "this route of the gateway carries no WebSocket: use plain requests, " +
-			"or have websocket: true set at the route",
+		message: "the gateway carries no WebSocket here: use plain requests, or open it by GET, without a body, " +
+			"by a path without escaped slashes, on a route that has websocket: true",
 	}
 	timedOut = reply{
 		when: "response.code == 408 || response.code == 504", reason: "timeout", kind: "timeout_error",
@@ -103,12 +104,45 @@ func (b *builder) clientReplies() *hcmv3.LocalReplyConfig {
 		reason: "service_unavailable", kind: "api_error", headers: []*corev3.HeaderValueOption{b.retryAfter()},
 		message: "the gateway has no room for the request: try again",
 	}
-	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{
+	return &hcmv3.LocalReplyConfig{Mappers: b.forPages([]*hcmv3.ResponseMapper{
 		b.when(hostRefused), b.when(originRefused), b.when(tenantRefused),
 		b.when(unknownRoute), b.when(wrongMethod), b.when(noUpgrade),
 		overloaded.mapper(flags("UF", "UH", "UO", "NC")), b.when(overloaded),
 		b.when(tooLarge), b.when(timedOut), b.when(badRequest), b.when(upstreamFailed),
-	}}
+	})}
+}
+
+// forPages puts the same replies in front, for requests of pages that may call, whose browsers let them read what says so.
+// The CORS filter says it on routes that forward and nowhere else.
+func (b *builder) forPages(mappers []*hcmv3.ResponseMapper) []*hcmv3.ResponseMapper {
+	if len(b.cfg.Origins) == 0 {
+		return mappers
+	}
+	var pages []*accesslogv3.AccessLogFilter
+	for _, o := range origins(b.cfg.Origins) {
+		pages = append(pages, &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_HeaderFilter{
+			HeaderFilter: &accesslogv3.HeaderFilter{Header: withHeader("origin", o)},
+		}})
+	}
+	page := pages[0]
+	if len(pages) > 1 {
+		page = &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_OrFilter{
+			OrFilter: &accesslogv3.OrFilter{Filters: pages},
+		}}
+	}
+	out := make([]*hcmv3.ResponseMapper, 0, 2*len(mappers))
+	for _, m := range mappers {
+		readable, _ := proto.Clone(m).(*hcmv3.ResponseMapper)
+		readable.Filter = &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{
+			AndFilter: &accesslogv3.AndFilter{Filters: []*accesslogv3.AccessLogFilter{page, m.GetFilter()}},
+		}}
+		readable.HeadersToAdd = append(
+			readable.HeadersToAdd, setHeader("access-control-allow-origin", "%REQ(ORIGIN)%"),
+			setHeader("access-control-expose-headers", "*"),
+		)
+		out = append(out, readable)
+	}
+	return append(out, mappers...)
 }
 
 // attemptReplies are those of the inner listener. What the service itself answers is one of them, and stays as it is.

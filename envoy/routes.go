@@ -34,7 +34,7 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 		vh := &routev3.VirtualHost{
 			Name: h, Domains: domains(h), IncludeRequestAttemptCount: true,
 			RequestBodyBufferLimit:  wrapperspb.UInt64(uint64(b.cfg.RetryBodyLimit)),
-			RequestHeadersToRemove:  slices.Clone(b.cfg.CredentialHeaders),
+			RequestHeadersToRemove:  slices.Clone(b.cfg.RemovedHeaders),
 			ResponseHeadersToRemove: slices.Concat(clientMustNotSee, pagesMustNotBeTold),
 			Routes:                  []*routev3.Route{confusing()},
 		}
@@ -53,6 +53,9 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 			if h := r.TenantHeader; h != "" && !slices.Contains(vh.RequestHeadersToRemove, h) {
 				vh.RequestHeadersToRemove = append(vh.RequestHeadersToRemove, h)
 			}
+		}
+		if len(b.cfg.Origins) > 0 { // so that a page may learn that no route is there
+			vh.Routes = append(vh.Routes, b.preflight(Route{Name: "preflight", Prefix: "/"}))
 		}
 		vh.Routes = append(vh.Routes, reflecting(rs))
 		rc.VirtualHosts = append(rc.VirtualHosts, vh)

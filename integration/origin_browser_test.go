@@ -178,6 +178,43 @@ const ask = `(async gateway => {
   }
 })`
 
+// asked is what an application in a page reads of a refusal.
+const asked = `(async (url, init) => {
+  try {
+    const a = await fetch(url, Object.assign({ headers: { "content-type": "application/json" } }, init));
+    return a.status + " " + a.headers.get("tokenward-reason") + " " + (await a.json()).error.code;
+  } catch (e) {
+    return "nothing";
+  }
+})`
+
+// TestAPageThatIsNamedReadsWhyItIsRefused: also where no route is, which a preflight asks about first.
+func TestAPageThatIsNamedReadsWhyItIsRefused(t *testing.T) {
+	port := webPage(t)
+	g := startWith(t, func(o *Options) {
+		o.Prefix = "/v1/, hosts: [127.0.0.1]"
+		o.Route = "    methods: [GET]\n    websocket: true\nclients: { origins: [\"http://app.example:" + port + "\", \"http://other.example\"] }"
+	}, one)
+	ctx := strange(t)
+	for _, page := range []string{"http://app.example:", "http://attacker.example:"} {
+		do(ctx, t, chromedp.Navigate(page+port))
+		for call, want := range map[string]string{
+			`/elsewhere", { method: "POST", body: "{}" }`: "404 unknown_route unknown_route",
+			`/elsewhere", {}`:                        "404 unknown_route unknown_route",
+			`/v1/x", { method: "POST", body: "{}" }`: "405 method_not_allowed method_not_allowed",
+			`/v1/a%2Fb", { headers: {} }`:            "400 bad_request bad_request", // simple: a preflight has the same path
+		} {
+			if page != "http://app.example:" {
+				want = "nothing"
+			}
+			var got string
+			run(ctx, t, asked+`("`+g.URL+call+`)`, &got)
+			expect(t, page+" reads of "+call, got, want)
+		}
+	}
+	expect(t, "requests at the provider", len(g.Provider.Seen("")), 0)
+}
+
 func TestAPageThatIsNamedCallsAndReadsTheAnswer(t *testing.T) {
 	port := webPage(t)
 	g := startWith(t, withClients(`{ origins: ["http://app.example:`+port+`"] }`), one)

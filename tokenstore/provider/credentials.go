@@ -54,11 +54,31 @@ var compatibleCredentials = Credentials{
 	},
 }
 
-// CredentialHeaders lists the request headers that are removed from what clients send; names that end in -NAME and
-// spellings with _ are meant too. A driver's own headers are set later and stay.
+// steeringHeaders are how a proxy tells the server behind it who asks, for which host and which path. A server that
+// believes them takes the request for another's, or for another path than the gateway looked at. They also stand for
+// names that end in -NAME: client-ip is true-client-ip and x-cluster-client-ip too.
+var steeringHeaders = []string{
+	// Who asks: RFC 7239, and what was there before and beside it. x-forwarded-* go by their prefix.
+	"forwarded", "forwarded-for", "forward-for",
+	"real-ip", "client-ip", "clientip", "connecting-ip", "connecting-ipv6", "pseudo-ipv4", "socketip", "user-ip",
+	"remote-ip", "remote-addr", "remote-host", "remote-user", "originating-ip", "proxyuser-ip",
+	// RFC 9440, and the words of proxies that end TLS or sign in.
+	"client-cert", "client-cert-chain", "ssl-client-verify", "ssl-client-s-dn", "authenticated-user", "webauth-user",
+	"client-principal", "client-principal-id", "client-principal-name", "authenticated-user-email",
+	"authenticated-user-id", "auth-request-user", "auth-request-email", "oidc-identity", "oidc-data",
+	// Another host, scheme or path than the request's own.
+	"original-url", "original-uri", "original-path", "original-host", "rewrite-url", "x-host", "host-override",
+	"destinationurl", "url-scheme", "x-scheme", "front-end-https", "middleware-subrequest",
+}
+
+// CredentialHeaders lists the request headers in which clients send credentials, or choose who pays.
 func CredentialHeaders() []string {
 	return union(union(anyCredentials.Headers, func(s Spec) []string { return s.Credentials.Headers }), payers)
 }
+
+// RemovedHeaders lists the request headers that are removed from what clients send; names that end in -NAME and
+// spellings with _ are meant too. A driver's own headers are set later and stay.
+func RemovedHeaders() []string { return slices.Concat(CredentialHeaders(), steeringHeaders) }
 
 // OrganisationHeaders lists the answers' headers that say whose account served. They do not concern clients.
 func OrganisationHeaders() []string {
