@@ -24,6 +24,9 @@ import (
 // mostMemory is what one grant request may allocate in all, both ends together: they share this process.
 const mostMemory = 64 << 20
 
+// The begin of an HTTP/1.1 answer.
+const ok, chunked = "HTTP/1.1 200 OK\r\n", "Transfer-Encoding: chunked\r\n\r\n"
+
 // speaker answers each grant with f, over HTTP/1.1 or HTTP/2, and returns a driver for it.
 func speaker(t *testing.T, h2 bool, f http.HandlerFunc) tokenstore.Driver {
 	t.Helper()
@@ -122,44 +125,46 @@ func TestABombFromTheTokenEndpointCostsOneRefreshAndLittleMemory(t *testing.T) {
 	const mega = 1 << 20
 	zeros := zipped(t, "", 0, 8*mega)
 	spaces := zipped(t, "", ' ', 8*mega)
-	deep := strings.Repeat("[", 200_000)
+	deep, up := strings.Repeat("[", 200_000), strings.Repeat("]", 200_000)
+	zippedGrant := append(zipped(t, goodAnswer, 0, 0), bytes.Repeat(spaces, 64)...)
+	digits, keys := strings.Repeat("9", mega/2), strings.Repeat(`,"a":{}`, 100_000)
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc
 		want   tokenstore.RefreshClass
 		only1  bool // HTTP/2 has no such bytes
 	}{
-		"64 MB of nothing":                {again("", " ", 64*mega), unknown, false},
-		"64 MB after a grant":             {again(goodAnswer, " ", 64*mega), granted, false},
-		"64 MB in a string":               {again(`{"access_token":"`, "a", 64*mega), unknown, false},
-		"an endless page":                 {again("<html>", "<p>", 0), unknown, false},
-		"an endless list":                 {again(`{"a":[`, "1,", 0), unknown, false},
-		"4 GB of zeros, compressed":       {encoded("gzip", zeros, 512), unknown, false},
-		"a grant and 4 GB, compressed":    {encoded("gzip", append(zipped(t, goodAnswer, 0, 0), bytes.Repeat(spaces, 64)...), 8), granted, false},
-		"a bomb in a bomb":                {encoded("gzip, gzip", zipped(t, string(zeros), 0, 0), 1), unknown, false},
-		"a coding that nobody asked for":  {encoded("br", []byte(goodAnswer)[:9], 1), unknown, false},
-		"a gzip that is none":             {encoded("gzip", []byte(goodAnswer), 1), unknown, false},
-		"a gzip that is cut":              {encoded("gzip", zipped(t, goodAnswer, ' ', mega)[:60], 1), unknown, false},
-		"200,000 levels":                  {say(deep), unknown, false},
-		"200,000 levels in a key":         {say(`{"access_token":"new","a":`, deep, strings.Repeat("]", 200_000), "}"), unknown, false},
-		"200,000 levels of objects":       {say(strings.Repeat(`{"error":`, 200_000)), unknown, false},
-		"200,000 levels in the error":     {say(`{"error":`, deep, strings.Repeat("]", 200_000), "}"), unknown, false},
-		"a lifetime that is no number":    {say(`{"access_token":"new","expires_in":NaN}`), unknown, false},
-		"NaN in words":                    {say(`{"access_token":"new","expires_in":"NaN"}`), granted, false},
-		"infinity in words":               {say(`{"access_token":"new","expires_in":"-Infinity"}`), granted, false},
-		"a lifetime of a million digits":  {say(`{"access_token":"new","expires_in":`, strings.Repeat("9", mega/2), "}"), granted, false},
-		"doubled keys":                    {say(`{"access_token":"old","expires_in":1,"access_token":"new","expires_in":60}`), granted, false},
-		"a hundred thousand keys":         {say(`{"access_token":"new"`, strings.Repeat(`,"a":{}`, 100_000), `}`), granted, false},
-		"a page":                          {say("<!doctype html><title>Sign in</title>"), unknown, false},
-		"16 MB of headers":                {wide(16), unknown, false},
-		"64 MB of one header":             {raw("HTTP/1.1 200 OK\r\nX-A: ", "a", 64*mega), unknown, true},
-		"64 MB of header lines":           {raw("HTTP/1.1 200 OK\r\n", names(1000), 64*mega), unknown, true},
-		"4 MB of header names":            {raw("HTTP/1.1 200 OK\r\n"+names(500_000)+"\r\n"+goodAnswer, " ", 0), unknown, true},
-		"64 MB of a status line":          {raw("HTTP/1.1 200 ", "a", 64*mega), unknown, true},
-		"64 MB of interim answers":        {raw("", "HTTP/1.1 103 Early Hints\r\n\r\n", 64*mega), unknown, true},
-		"64 MB of a chunk's extension":    {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", "a", 64*mega), unknown, true},
-		"64 MB of trailers":               {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "x: y\r\n", 64*mega), unknown, true},
-		"two lengths":                     {raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 38\r\n\r\n"+goodAnswer, " ", 0), unknown, true},
-		"a length of more than there are": {raw("HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775807\r\n\r\n{", " ", 0), unknown, true},
+		"64 MB of nothing":               {again("", " ", 64*mega), unknown, false},
+		"64 MB after a grant":            {again(goodAnswer, " ", 64*mega), granted, false},
+		"64 MB in a string":              {again(`{"access_token":"`, "a", 64*mega), unknown, false},
+		"an endless page":                {again("<html>", "<p>", 0), unknown, false},
+		"an endless list":                {again(`{"a":[`, "1,", 0), unknown, false},
+		"4 GB of zeros, compressed":      {encoded("gzip", zeros, 512), unknown, false},
+		"a grant and 4 GB, compressed":   {encoded("gzip", zippedGrant, 8), granted, false},
+		"a bomb in a bomb":               {encoded("gzip, gzip", zipped(t, string(zeros), 0, 0), 1), unknown, false},
+		"a coding that nobody asked for": {encoded("br", []byte(goodAnswer)[:9], 1), unknown, false},
+		"a gzip that is none":            {encoded("gzip", []byte(goodAnswer), 1), unknown, false},
+		"a gzip that is cut":             {encoded("gzip", zipped(t, goodAnswer, ' ', mega)[:60], 1), unknown, false},
+		"200,000 levels":                 {say(deep), unknown, false},
+		"200,000 levels in a key":        {say(`{"access_token":"new","a":`, deep, up, "}"), unknown, false},
+		"200,000 levels of objects":      {say(strings.Repeat(`{"error":`, 200_000)), unknown, false},
+		"200,000 levels in the error":    {say(`{"error":`, deep, up, "}"), unknown, false},
+		"a lifetime that is no number":   {say(`{"access_token":"new","expires_in":NaN}`), unknown, false},
+		"NaN in words":                   {say(`{"access_token":"new","expires_in":"NaN"}`), granted, false},
+		"infinity in words":              {say(`{"access_token":"new","expires_in":"-Infinity"}`), granted, false},
+		"a lifetime of a million digits": {say(`{"access_token":"new","expires_in":`, digits, "}"), granted, false},
+		"a doubled key":                  {say(`{"access_token":"old","access_token":"new","expires_in":60}`), granted, false},
+		"a hundred thousand keys":        {say(`{"access_token":"new"`, keys, `}`), granted, false},
+		"a page":                         {say("<!doctype html><title>Sign in</title>"), unknown, false},
+		"16 MB of headers":               {wide(16), unknown, false},
+		"64 MB of one header":            {raw(ok+"X-A: ", "a", 64*mega), unknown, true},
+		"64 MB of header lines":          {raw(ok, names(1000), 64*mega), unknown, true},
+		"4 MB of header names":           {raw(ok+names(500_000)+"\r\n"+goodAnswer, " ", 0), unknown, true},
+		"64 MB of a status line":         {raw("HTTP/1.1 200 ", "a", 64*mega), unknown, true},
+		"64 MB of interim answers":       {raw("", "HTTP/1.1 103 Early Hints\r\n\r\n", 64*mega), unknown, true},
+		"64 MB of a chunk's extension":   {raw(ok+chunked+"1;", "a", 64*mega), unknown, true},
+		"64 MB of trailers":              {raw(ok+chunked+"0\r\n", "x: y\r\n", 64*mega), unknown, true},
+		"two lengths":                    {raw(ok+"Content-Length: 5\r\nContent-Length: 38\r\n\r\n", "{}", 0), unknown, true},
+		"a length that is a lie":         {raw(ok+"Content-Length: 9223372036854775807\r\n\r\n", "{", 0), unknown, true},
 	} {
 		for _, h2 := range []bool{false, true} {
 			if h2 && c.only1 {
@@ -203,7 +208,7 @@ func TestAnEndpointThatDripsIsLeftAtTheDeadline(t *testing.T) {
 		"the headers":    "HTTP/1.1 200 OK\r\nX-A: ",
 		"interim answer": "HTTP/1.1 103 Early Hints\r\n\r\n",
 		"the body":       "HTTP/1.1 200 OK\r\n\r\n" + goodAnswer,
-		"a chunk":        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",
+		"a chunk":        ok + chunked + "5\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
