@@ -1,5 +1,6 @@
-// Package bench measures the service's share of a request: the CPU time of one ext_proc exchange over a Unix socket, against
-// a server that answers every message with an empty one, in the same run. It also measures what accounts in Vault cost.
+// Package bench measures what a request costs: the CPU time of one ext_proc exchange over a Unix socket, against a server
+// that answers every message with an empty one, and that of the whole path with Envoy. Either can be compared with
+// another commit in the same run. It also measures what accounts in Vault cost.
 package bench
 
 import (
@@ -97,15 +98,15 @@ func serve(kind, socket string) {
 	select {}
 }
 
-// oldServers names this package's test binary of another commit, to be compared with in the same run: scripts/bench-against
-// builds it.
-const oldServers = "TOKENWARD_BENCH_OLD"
+// oldBuild names a folder with a build of another commit, to be compared with in the same run: scripts/bench-against
+// makes it. In it are tokenward, and bench.test, which is this package.
+const oldBuild = "TOKENWARD_BENCH_OLD"
 
 // BenchmarkCPUPerRequest alternates the servers and reports their CPU time per request and the ratios.
 func BenchmarkCPUPerRequest(b *testing.B) {
 	const rounds, requests = 6, 20_000
 	kinds := []string{"empty", "ours"}
-	if os.Getenv(oldServers) != "" {
+	if os.Getenv(oldBuild) != "" {
 		kinds = append(kinds, "old")
 	}
 	folder := b.TempDir()
@@ -114,7 +115,7 @@ func BenchmarkCPUPerRequest(b *testing.B) {
 		socket := filepath.Join(folder, kind)
 		program, served := os.Args[0], kind
 		if kind == "old" {
-			program, served = os.Getenv(oldServers), "ours"
+			program, served = filepath.Join(os.Getenv(oldBuild), "bench.test"), "ours"
 		}
 		cmd := exec.Command(program)
 		cmd.Env = append(os.Environ(), serveVariable+"="+served+"="+socket, "GOMAXPROCS=1")
