@@ -214,6 +214,29 @@ func TestARefreshTokenThatIsNoneIsKeptAndTold(t *testing.T) {
 	}
 }
 
+// Who may write one record must not send its refresh token, or another's, to a server of their own.
+func TestARecordNamesNoTokenEndpoint(t *testing.T) {
+	stranger := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("the grant was sent there")
+	}))
+	defer stranger.Close()
+	at, shown := issuer(t, `{"access_token":"at-2","expires_in":3600}`)
+	m := twoAccounts(t)
+	url, _ := json.Marshal(stranger.URL)
+	keys := map[string]json.RawMessage{}
+	for _, key := range []string{"token_url", "token_uri", "token_endpoint", "url", "proxy", "issuer", "driver", "auth_uri"} {
+		keys[key] = url
+	}
+	m.Patch("a", keys)
+	s, _ := storeOf(t, m, at, 10*time.Second)
+	if res, err := s.RefreshAccount(t.Context(), "a", true); err != nil || res.Outcome != tokenstore.Refreshed {
+		t.Errorf("%+v, %v", res, err)
+	}
+	if first := nextOf(shown); first != "rt-1" {
+		t.Errorf("presented %q", first)
+	}
+}
+
 // The store's own deadline ends an answer that never ends. Whether the credential is spent, nobody knows: it stays.
 func TestAnEndlessAnswerEndsWithTheStoresDeadlineAndLosesNothing(t *testing.T) {
 	at, shown := issuer(t, endless, `{"access_token":"at-2","expires_in":3600,"refresh_token":"rt-2"}`)
