@@ -15,7 +15,7 @@ const (
 	connectWithin  = 10 * time.Second
 )
 
-// streamWorkers are goroutines that serve one stream after the other. A new goroutine's stack grows four times until a
+// streamWorkers are goroutines that serve one stream after the other. A new goroutine's stack grows some times until a
 // message is encoded, which is a sixth of what an attempt costs; a worker's has grown. Streams beyond them get a
 // goroutine of their own.
 const streamWorkers = 256
