@@ -76,6 +76,10 @@ bench: vault ## speed of Pick and Report, CPU of a request, and Vault's part: re
 	go test -run '^$$' -bench . -benchmem ./tokenstore
 	go test -run '^$$' -bench . -benchtime 1x ./integration/bench
 
+.PHONY: bench-against
+bench-against: fetch-envoy ## CPU of a request, of the service and of the whole path, beside that of another commit (COMMIT=…)
+	@scripts/bench-against $(COMMIT)
+
 .PHONY: tools
 tools: fetch-envoy vault ## what the tests need: Envoy is fetched (unless $ENVOY or a good one is on PATH), Vault built
 

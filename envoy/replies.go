@@ -212,10 +212,23 @@ func (b *builder) cel(expression string) *accesslogv3.AccessLogFilter {
 	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{ExtensionFilter: f}}
 }
 
+// amongErrors asks a filter for the statuses from 400 on alone: an expression costs six percent of a request.
+func amongErrors(and *accesslogv3.AccessLogFilter) *accesslogv3.AccessLogFilter {
+	from := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
+		StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
+			Op:    accesslogv3.ComparisonFilter_GE,
+			Value: &corev3.RuntimeUInt32{DefaultValue: 400, RuntimeKey: "tokenward.errors_from"},
+		}},
+	}}
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{
+		AndFilter: &accesslogv3.AndFilter{Filters: []*accesslogv3.AccessLogFilter{from, and}},
+	}}
+}
+
 // answerCounter counts the answers that are not a provider's, the service's included, by reason.
 func (b *builder) answerCounter() *accesslogv3.AccessLog {
 	return &accesslogv3.AccessLog{
-		Name: "answers", Filter: b.cel("'tokenward-reason' in response.headers"),
+		Name: "answers", Filter: amongErrors(b.cel("'tokenward-reason' in response.headers")),
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: b.any(&statsv3.Config{
 			StatPrefix: "tokenward", //nolint:staticcheck // Envoy 1.37 needs it, and its successor is not known there
 			Counters: []*statsv3.Config_Counter{{

@@ -43,6 +43,7 @@ func called(t *testing.T, f func(t *testing.T, peer net.Conn)) {
 		mine, theirs := net.Pipe()
 		l := &oneCaller{make(chan net.Conn, 1), make(chan struct{})}
 		l.conn <- theirs
+		s.open()
 		s.serve(l)
 		f(t, mine)
 		_ = mine.Close()

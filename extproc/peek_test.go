@@ -177,11 +177,15 @@ func TestAnEnvoyIsAskedForWhatItAllows(t *testing.T) {
 		"10, 10": {},
 	} {
 		for _, partial := range []bool{true, false} {
+			ctx := t.Context()
+			if partial {
+				ctx = newEnvoy(ctx)
+			}
 			h := headers(":status", "400", "content-length", length)
 			if length == "" {
 				h = headers(":status", "400")
 			}
-			r := readResponse(h, nil, false, partial)
+			r := readResponse(ctx, h, nil, false)
 			if r.mode != want[partial] || r.Peekable != (want[partial] != filterv3.ProcessingMode_NONE) {
 				t.Errorf("length %q, partial %v: asks for %s, peekable %v", length, partial, r.mode, r.Peekable)
 			}

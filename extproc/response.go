@@ -1,6 +1,7 @@
 package extproc
 
 import (
+	"context"
 	"strconv"
 
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
@@ -17,8 +18,11 @@ type responseFacts struct {
 	unread unread                               // why an error's body cannot be asked for
 }
 
-// readResponse reads response headers. blind: no body is asked for any more. partial: Envoy allows BUFFERED_PARTIAL.
-func readResponse(h *extprocv3.HttpHeaders, attributes map[string]*structpb.Struct, blind, partial bool) responseFacts {
+// readResponse reads the response headers of a stream, whose context tells what may be asked for. blind: no body is any
+// more.
+func readResponse(
+	ctx context.Context, h *extprocv3.HttpHeaders, attributes map[string]*structpb.Struct, blind bool,
+) responseFacts {
 	m := headerMap{h.GetHeaders().GetHeaders()}
 	code, _ := strconv.Atoi(m.Get(":status"))
 	r := responseFacts{Response: tokenstore.Response{Status: code, Header: m}}
@@ -37,7 +41,7 @@ func readResponse(h *extprocv3.HttpHeaders, attributes map[string]*structpb.Stru
 		switch {
 		case blind && r.mode != filterv3.ProcessingMode_NONE:
 			r.mode, r.unread = filterv3.ProcessingMode_NONE, unreadTimeout
-		case !partial && r.mode == filterv3.ProcessingMode_BUFFERED_PARTIAL:
+		case r.mode == filterv3.ProcessingMode_BUFFERED_PARTIAL && !mayPeekPartially(ctx):
 			r.mode, r.unread = filterv3.ProcessingMode_NONE, unreadConfig
 		}
 		r.Peekable = r.mode != filterv3.ProcessingMode_NONE

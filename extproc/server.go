@@ -51,7 +51,8 @@ type Server struct {
 	log      *zap.Logger
 	trails   *trails
 	metrics  *metrics
-	grpc     *grpc.Server
+	gate     *gate
+	grpc     *grpc.Server // nil until Start: its workers run before it serves
 	health   *health.Server
 	socket   *Socket
 	scrub    *scrub
@@ -68,14 +69,19 @@ func New(cfg Config, socket *Socket, tokens Tokens, reg prometheus.Registerer, l
 	m.begin(cfg.Upstreams)
 	s := &Server{cfg: cfg, tokens: tokens, log: log, trails: held, metrics: m, health: health.NewServer(), socket: socket}
 	s.scrub = newScrub(cfg.CredentialQueryKeys, cfg.CredentialProtocols)
-	g, err := newGate(cfg, reg, log)
+	var err error
+	s.gate, err = newGate(cfg, reg, log)
 	if err != nil {
 		return nil, err
 	}
-	s.grpc = grpc.NewServer(append(bounds(), grpc.Creds(g), grpc.ChainStreamInterceptor(s.survive))...)
+	return s, nil
+}
+
+// open makes the gRPC server, which runs workers from now on until it is stopped.
+func (s *Server) open() {
+	s.grpc = grpc.NewServer(append(bounds(), grpc.Creds(s.gate), grpc.ChainStreamInterceptor(s.survive))...)
 	extprocv3.RegisterExternalProcessorServer(s.grpc, s)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
-	return s, nil
 }
 
 // Start listens and serves. A Unix socket that is already there is taken over: the process that held it keeps its
@@ -85,6 +91,7 @@ func (s *Server) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.open()
 	s.serve(l)
 	life, cancel := context.WithCancel(context.Background())
 	s.unwatch = cancel

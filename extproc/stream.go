@@ -73,8 +73,7 @@ func (a *attempt) handle(m *extprocv3.ProcessingRequest) (more bool, err error) 
 		}
 	case *extprocv3.ProcessingRequest_ResponseHeaders:
 		if expected == responseHeaders {
-			a.response = readResponse(
-				r.ResponseHeaders, m.GetAttributes(), a.blind, mayPeekPartially(a.stream.Context()))
+			a.response = readResponse(a.stream.Context(), r.ResponseHeaders, m.GetAttributes(), a.blind)
 			return a.onResponse()
 		}
 	case *extprocv3.ProcessingRequest_ResponseBody:

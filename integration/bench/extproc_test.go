@@ -1,5 +1,6 @@
-// Package bench measures the service's share of a request: the CPU time of one ext_proc exchange over a Unix socket, against
-// a server that answers every message with an empty one, in the same run. It also measures what accounts in Vault cost.
+// Package bench measures what a request costs: the CPU time of one ext_proc exchange over a Unix socket, against a server
+// that answers every message with an empty one, and that of the whole path with Envoy. Either can be compared with
+// another commit in the same run. It also measures what accounts in Vault cost.
 package bench
 
 import (
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -96,15 +98,27 @@ func serve(kind, socket string) {
 	select {}
 }
 
-// BenchmarkCPUPerRequest alternates the two servers and reports their CPU time per request and the ratio.
+// oldBuild names a folder with a build of another commit, to be compared with in the same run: scripts/bench-against
+// makes it. In it are tokenward, and bench.test, which is this package.
+const oldBuild = "TOKENWARD_BENCH_OLD"
+
+// BenchmarkCPUPerRequest alternates the servers and reports their CPU time per request and the ratios.
 func BenchmarkCPUPerRequest(b *testing.B) {
-	const rounds, requests = 4, 20_000
+	const rounds, requests = 6, 20_000
+	kinds := []string{"empty", "ours"}
+	if os.Getenv(oldBuild) != "" {
+		kinds = append(kinds, "old")
+	}
 	folder := b.TempDir()
 	clients, pids := map[string]extprocv3.ExternalProcessorClient{}, map[string]int{}
-	for _, kind := range []string{"empty", "ours"} {
+	for _, kind := range kinds {
 		socket := filepath.Join(folder, kind)
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), serveVariable+"="+kind+"="+socket, "GOMAXPROCS=1")
+		program, served := os.Args[0], kind
+		if kind == "old" {
+			program, served = filepath.Join(os.Getenv(oldBuild), "bench.test"), "ours"
+		}
+		cmd := exec.Command(program)
+		cmd.Env = append(os.Environ(), serveVariable+"="+served+"="+socket, "GOMAXPROCS=1")
 		cmd.Stderr = os.Stderr
 		if err := cmd.Start(); err != nil {
 			b.Fatal(err)
@@ -121,17 +135,22 @@ func BenchmarkCPUPerRequest(b *testing.B) {
 	for b.Loop() {
 		total := map[string]time.Duration{}
 		for range rounds {
-			for _, kind := range []string{"empty", "ours"} {
+			for _, kind := range kinds {
 				before := cpu(b, pids[kind])
 				send(b, clients[kind], requests)
 				total[kind] += cpu(b, pids[kind]) - before
 			}
+			slices.Reverse(kinds) // what the machine does beside us meets each alike
 		}
 		for kind, t := range total {
 			b.ReportMetric(float64(t.Microseconds())/(rounds*requests), kind+"-cpu-µs/request")
 		}
 		b.ReportMetric(float64(total["ours"])/float64(total["empty"]), "ratio")
+		if old := total["old"]; old > 0 {
+			b.ReportMetric(float64(old)/float64(total["empty"]), "old-ratio")
+		}
 	}
+	b.ReportMetric(0, "ns/op")
 }
 
 // send makes n requests, 32 at a time, each with the two exchanges of an ordinary attempt.

@@ -1,9 +1,11 @@
 package journal_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -99,6 +101,100 @@ func TestASpoiltSwappedOrForeignEntryIsReportedAndStopsNoOther(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
 			t.Errorf("%s is gone: %v", name, err)
 		}
+	}
+}
+
+// Somebody has the folder but not its key. An entry counts under its own name alone, so that none is taken for another
+// attempt's or another account's, and none is removed.
+func TestAnEntryUnderTheNameOfAnotherIsRefusedAndKept(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, one, two string){
+		"renamed": func(t *testing.T, one, two string) {
+			rename(t, one, filepath.Join(filepath.Dir(one), "three.rotation"))
+		},
+		"renamed over another": func(t *testing.T, one, two string) { rename(t, one, two) },
+		"copied over another": func(t *testing.T, one, two string) {
+			data, _ := os.ReadFile(one)
+			if err := os.WriteFile(two, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"swapped": func(t *testing.T, one, two string) {
+			rename(t, one, one+".kept")
+			rename(t, two, one)
+			rename(t, one+".kept", two)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := filepath.Join(t.TempDir(), "journal")
+			j := open(t, folder)
+			add(t, j, "good", "one")
+			other := entry("two")
+			other.Account = "b"
+			if err := j.Append(other); err != nil {
+				t.Fatal(err)
+			}
+			one, two := filepath.Join(folder, "one.rotation"), filepath.Join(folder, "two.rotation")
+			change(t, one, two)
+			before, _ := filepath.Glob(filepath.Join(folder, "*"))
+			got, err := open(t, folder).Entries()
+			sound := map[string]tokenstore.JournalEntry{"good": entry("good"), "one": entry("one"), "two": other}
+			for _, e := range got {
+				if diff := cmp.Diff(sound[e.Attempt], e); diff != "" {
+					t.Errorf("an entry counts for another (-want +got):\n%s", diff)
+				}
+			}
+			if err == nil || !strings.Contains(err.Error(), ".rotation: it cannot be opened with the key") {
+				t.Errorf("got %v", err)
+			}
+			if after, _ := filepath.Glob(filepath.Join(folder, "*")); !slices.Equal(before, after) {
+				t.Errorf("files were %q, are %q", before, after)
+			}
+		})
+	}
+}
+
+func rename(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAKeyThatIsWrongOrOpenIsRefusedAndNoEntryIsLost(t *testing.T) {
+	for name, c := range map[string]struct {
+		content string
+		mode    os.FileMode
+		words   string
+	}{
+		"an object": {"{}", 0o600, "no Tink keyset"}, "empty": {"", 0o600, "no Tink keyset"},
+		"read by all": {"", 0o644, "chmod 600"}, "read by the group": {"", 0o640, "chmod 600"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := filepath.Join(t.TempDir(), "journal")
+			add(t, open(t, folder), "one")
+			right, err := os.ReadFile(folder + ".key")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.mode == 0o600 {
+				err = os.WriteFile(folder+".key", []byte(c.content), 0o600)
+			} else {
+				err = os.Chmod(folder+".key", c.mode)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = journal.Open(folder)
+			if err == nil || !strings.Contains(err.Error(), c.words) || !strings.Contains(err.Error(), folder+".key") {
+				t.Errorf("got %v", err)
+			}
+			if err := errors.Join(os.Chmod(folder+".key", 0o600), os.WriteFile(folder+".key", right, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := open(t, folder).Entries(); err != nil || len(got) != 1 {
+				t.Errorf("%d entries, %v", len(got), err)
+			}
+		})
 	}
 }
 

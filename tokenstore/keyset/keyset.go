@@ -35,10 +35,14 @@ func Open(path string, mayCreate bool) (tink.AEAD, error) {
 		return nil, fmt.Errorf("reading the key %s: %w", path, err)
 	}
 	h, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(data)))
-	if err != nil {
-		return nil, fmt.Errorf("the key %s is no Tink keyset: put the right file back from your backup", path)
+	var a tink.AEAD
+	if err == nil {
+		a, err = aead.New(h)
 	}
-	return aead.New(h)
+	if err != nil { // it is not shown: it may tell of the key
+		return nil, fmt.Errorf("the key %s is no Tink keyset of AEAD keys: put the right file back from your backup", path)
+	}
+	return a, nil
 }
 
 // create writes a fresh keyset. Of two processes that start at once one wins, and both use the winner's: the complete

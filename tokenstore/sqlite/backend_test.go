@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -154,7 +155,7 @@ func TestAPathWithOddCharactersIsTheFileThatIsUsed(t *testing.T) {
 }
 
 func TestAKeyThatOthersCanReadIsRefused(t *testing.T) {
-	for _, mode := range []fs.FileMode{0o640, 0o604, 0o620} {
+	for _, mode := range []fs.FileMode{0o644, 0o640, 0o604, 0o620, 0o602, 0o601, 0o666, 0o777} {
 		cfg := configIn(t.TempDir())
 		_ = open(t, cfg).Close()
 		if err := os.Chmod(cfg.KeyFile, mode); err != nil {
@@ -178,15 +179,51 @@ func TestAMissingKeyIsNotReplacedWhileThereAreRecords(t *testing.T) {
 	}
 }
 
-func TestAKeyFileThatIsNoKeysetIsRefusedWithoutShowingIt(t *testing.T) {
-	cfg := configIn(t.TempDir())
-	if err := os.WriteFile(cfg.KeyFile, []byte("not-a-keyset"), 0o600); err != nil {
-		t.Fatal(err)
+func TestAKeyFileThatIsNoKeysetIsRefusedWithoutShowingItAndReplacesNothing(t *testing.T) {
+	const planted = "planted-secret"
+	for name, content := range map[string]string{
+		"text": "no keyset: " + planted, "empty": "", "blank": "\n", "an object": "{}", "null": "null", "a list": "[]",
+		"no keys": `{"primaryKeyId":1,"key":[]}`, "half of one": `{"primaryKeyId":1,"key":[{"keyData":{"value":"` + planted,
+		"a primary key that is not there": keysetOf(7, "AesGcmKey", "GhAAAAAAAAAAAAAAAAAAAAAA"),
+		"a key of another kind":           keysetOf(1, "HmacKey", "EgQIAxAgGiAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="),
+		"100,000 levels":                  strings.Repeat("[", 100_000), "bytes": "\xff\x00\xfe",
+	} {
+		for when, used := range map[string]bool{"of a new store": false, "of a store with records": true} {
+			t.Run(name+", "+when, func(t *testing.T) {
+				cfg := configIn(t.TempDir())
+				var right []byte
+				if used {
+					b := open(t, cfg)
+					put(t, b, "a", "rt", 0)
+					_ = b.Close()
+					right, _ = os.ReadFile(cfg.KeyFile)
+				}
+				if err := os.WriteFile(cfg.KeyFile, []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				wantRefusal(t, cfg, "opening the store", cfg.KeyFile, "no Tink keyset", "backup")
+				if _, err := sqlite.Open(t.Context(), cfg); strings.Contains(err.Error(), planted) {
+					t.Errorf("the error shows the file: %v", err)
+				}
+				if now, err := os.ReadFile(cfg.KeyFile); err != nil || string(now) != content {
+					t.Errorf("the file was changed, or %v", err)
+				}
+				if used {
+					if err := os.WriteFile(cfg.KeyFile, right, 0o600); err != nil {
+						t.Fatal(err)
+					}
+					wantToken(t, open(t, cfg), "a", "rt")
+				}
+			})
+		}
 	}
-	wantRefusal(t, cfg, "opening the store", cfg.KeyFile, "no Tink keyset", "backup")
-	if _, err := sqlite.Open(t.Context(), cfg); strings.Contains(err.Error(), "not-a-keyset") {
-		t.Errorf("the error shows the file: %v", err)
-	}
+}
+
+// keysetOf is a keyset of one key, number 1.
+func keysetOf(primary int, kind, value string) string {
+	return fmt.Sprintf(`{"primaryKeyId":%d,"key":[{"keyData":{"typeUrl":"type.googleapis.com/google.crypto.tink.%s",`+
+		`"value":"%s","keyMaterialType":"SYMMETRIC"},"status":"ENABLED","keyId":1,"outputPrefixType":"TINK"}]}`,
+		primary, kind, value)
 }
 
 func TestANewerFormatIsRefused(t *testing.T) {
