@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 )
@@ -255,7 +256,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(helper) != "" {
 		own()
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // own starts the Envoy that the environment describes, prints its pid, and waits for its own end.
