@@ -19,12 +19,14 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/tokenward/tokenward/integration/port"
 )
 
 func childConfig(t *testing.T) (ChildConfig, Config) {
 	t.Helper()
 	c := samples()["small"]
-	c.Listen, c.Admin, c.AdminSocket = freeAddress(t), freeAddress(t), filepath.Join(t.TempDir(), "a.sock")
+	c.Listen, c.Admin, c.AdminSocket = port.Address(), port.Address(), filepath.Join(t.TempDir(), "a.sock")
 	c.Upstreams = []Upstream{{Name: "up", URL: "http://127.0.0.1:1", Protocol: "auto"}}
 	c.ExtProc = "unix:" + filepath.Join(t.TempDir(), "x.sock")
 	return ChildConfig{Path: realEnvoy(t), Bootstrap: bootstrapYAML(t, c), RunFolder: filepath.Join(t.TempDir(), "run"), Admin: c.AdminSocket, Output: io.Discard}, c

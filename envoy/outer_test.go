@@ -16,6 +16,8 @@ import (
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/integration/port"
 )
 
 // startOuter runs a real Envoy whose hop leads to the given handler instead of the inner listener, so that the outer
@@ -37,7 +39,7 @@ func startOuterWith(t *testing.T, change func(c *Config), inner http.Handler, bu
 	t.Cleanup(server.Close)
 
 	c := samples()["small"]
-	c.Listen, c.Admin, c.AdminSocket = freeAddress(t), freeAddress(t), filepath.Join(t.TempDir(), "a.sock")
+	c.Listen, c.Admin, c.AdminSocket = port.Address(), port.Address(), filepath.Join(t.TempDir(), "a.sock")
 	change(&c)
 	for i := range c.Routes {
 		if c.Routes[i].Methods == nil {

@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tokenward/tokenward/integration/port"
 	"github.com/tokenward/tokenward/integration/provider"
 )
 
@@ -100,15 +101,6 @@ func Tool(variable, path, remedy string) (string, error) {
 	return abs, nil
 }
 
-func freePort() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
 // Prepare starts the provider and writes the configuration.
 func Prepare(o Options) (*Gateway, error) {
 	if o.Provider == "" {
@@ -122,7 +114,7 @@ func Prepare(o Options) (*Gateway, error) {
 		}
 	}
 	if o.Gateway == "" {
-		o.Gateway, o.Admin = freePort(), freePort()
+		o.Gateway, o.Admin = port.Address(), port.Address()
 	}
 	if o.Limit == "" {
 		o.Limit = "32MiB"
@@ -135,10 +127,10 @@ func Prepare(o Options) (*Gateway, error) {
 		first = o.First
 	}
 	if o.EnvoyAdmin == "" {
-		o.EnvoyAdmin = freePort()
+		o.EnvoyAdmin = port.Address()
 	}
 	if o.Dead {
-		first = "http://" + freePort()
+		first = "http://" + port.Address()
 	}
 	yaml := fmt.Sprintf(`envoy: { listen: %q, admin: %q, retry_body_limit: %s%s }
 admin: { listen: %q }

@@ -112,9 +112,9 @@ func TestRefusalsOverHoursCallForAHumanAndEndByThemselves(t *testing.T) {
 	if left := time.Until(next); err != nil || left < 50*time.Minute || left > 61*time.Minute {
 		t.Errorf("it is tried again in %v, %v", left, err)
 	}
-	versions := v.record(t, "claude-1")["rotation"].(map[string]any)["write_id"]
-	time.Sleep(5 * time.Second)
-	expect(t, "the record is left alone", v.record(t, "claude-1")["rotation"].(map[string]any)["write_id"], versions)
+	written := func() any { return v.record(t, "claude-1")["rotation"].(map[string]any)["write_id"] }
+	last := written()
+	staysTrueFor(t, 5*time.Second, "the record is left alone", func() bool { return written() == last })
 
 	stamp := long.Format(time.RFC3339) // the endpoint has changed its mind since
 	err = g.Opts.Put("claude-3", bookkeeping("claude-3", g.Provider.Create("claude-3", time.Hour), long, map[string]any{"at": stamp, "error": "not_in_the_mood", "guessed": true}))
@@ -140,8 +140,9 @@ func TestACredentialThatMayBeSpentIsLeftAloneWhateverAForcedRefreshMeets(t *test
 		g.force(t, "claude-1")
 	}
 	g.Provider.Script("claude-1", provider.Script{})
-	time.Sleep(6 * time.Second) // a refusal for now would be tried again after 2 to 4
-	expect(t, "state", g.state(t, "claude-1"), "ambiguous")
+	staysTrueFor(t, 6*time.Second, "it is in doubt", func() bool { // a refusal for now would be tried again after 2 to 4
+		return g.state(t, "claude-1") == "ambiguous"
+	})
 	served(t, g.post(t, ""), "")
 	a := g.Provider.Account("claude-1")
 	if a.Redemptions != 1 || a.Reuses != 0 || a.Dead {

@@ -148,6 +148,20 @@ func eventually(t *testing.T, within time.Duration, what string, ok func() bool)
 	}
 }
 
+// staysTrueFor watches a condition that must go on holding, and ends the test when it does not. That something never
+// happens cannot be awaited: d is longer than it would take to happen.
+func staysTrueFor(t *testing.T, d time.Duration, what string, ok func() bool) {
+	t.Helper()
+	began := time.Now()
+	for ok() {
+		if time.Since(began) >= d {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("no longer after %s: %s", time.Since(began).Round(time.Millisecond), what)
+}
+
 func expect[T comparable](t *testing.T, what string, got, want T) {
 	t.Helper()
 	if got != want {

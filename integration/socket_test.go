@@ -10,13 +10,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tokenward/tokenward/integration/port"
 )
 
 // beside is a configuration like the gateway's, with its socket and an admin address of its own.
 func (g *Gateway) beside(t *testing.T) (file string) {
 	t.Helper()
 	file = filepath.Join(g.Opts.Folder, "beside.yaml")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(g.yaml(t)), g.Opts.Admin, freePort())), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(g.yaml(t)), g.Opts.Admin, port.Address())), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -102,8 +104,7 @@ func TestARunBesideARunningServiceLeavesItsSocketAlone(t *testing.T) {
 	if !errors.As(err, &exit) || !strings.Contains(string(out), "another tokenward serves there: stop it first") {
 		t.Errorf("got %v: %s", err, out)
 	}
-	time.Sleep(time.Second)
-	expect(t, "ready", g.isReady(t), true)
+	staysTrueFor(t, time.Second, "the running service is ready", func() bool { return g.isReady(t) })
 	g.restartEnvoy(t)
 	served(t, g.post(t, ""), "")
 	expect(t, "the socket was taken", strings.Contains(g.Log.String(), "taken over"), false)
