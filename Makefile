@@ -59,8 +59,8 @@ fmt: ## format the Go files
 	$(GOFUMPT) -w $$(git ls-files -co --exclude-standard '*.go')
 
 .PHONY: golden
-golden: ## rewrite the golden files
-	go test ./config ./envoy -update
+golden: ## rewrite the golden files and the generated documents
+	go test . ./config ./envoy -update
 	go test ./tokenstore/vault -run ShippedPolicies -update
 
 .PHONY: bench
