@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics are the domain's own; names are promised in the interface document.
+// Metrics are the domain's own. docs/metrics.md promises their names.
 type Metrics struct {
 	refreshes       *prometheus.CounterVec
 	refreshDuration *prometheus.HistogramVec

@@ -20,7 +20,7 @@ func (e said) name() string {
 	return e.kind
 }
 
-// classify is the decision table of reference B.3. parse reads the provider's error object.
+// classify is the decision table of answers: status first, then the provider's words. parse reads the provider's error object.
 //
 // What benches or refreshes rests on the provider's own protocol words: challenge, code, type. A message may hold the words of
 // the request, so a message lowers a verdict where it likes, and raises one only where the whole of it is known.

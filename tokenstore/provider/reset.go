@@ -9,7 +9,7 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// How long a provider wants an account to stay away (reference B.2). Of several signals count, in this order:
+// How long a provider wants an account to stay away. Of several signals count, in this order:
 //
 //  1. what the server asks for outright (Retry-After and its like, in headers or body), and usage windows that are said to
 //     be used up, which do not refill before their reset: the latest of them;
