@@ -42,7 +42,7 @@ func (c Config) Bounds() Bounds {
 	b := Bounds{Connections: c.MaxConnections, Requests: mostRequests, Heap: c.MaxHeap}
 	if limit := uint64(c.RetryBodyLimit); limit > 0 {
 		// Half of the heap: a body that is refused while it comes in is there twice.
-		b.Uploads = uint32(min(max(c.MaxHeap/2/limit, 1), mostRequests)) //nolint:gosec // mostRequests at most
+		b.Uploads = uint32(min(max(c.MaxHeap/2/limit, 1), mostRequests))
 		b.Large, b.Kept = limit/4, uint64(b.Uploads)*limit
 	}
 	return b

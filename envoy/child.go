@@ -179,6 +179,7 @@ func (c *Child) runOnce() error {
 	if err := private.WriteFile(file, c.cfg.Bootstrap); err != nil { // each time: it says where the tokens go
 		return fmt.Errorf("writing Envoy's configuration: %w", err)
 	}
+	//nolint:gosec // the operator names the program; Stop ends it, after a drain
 	cmd := exec.Command(c.cfg.Path, "-c", file, "--disable-hot-restart", "--log-level", "warning")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true} // Ctrl-C reaches us alone: we drain first
 	cmd.Stdout, cmd.Env = c.cfg.Output, environment()

@@ -109,7 +109,7 @@ func TestStopWaitsForARequestUnderWay(t *testing.T) {
 			_, _ = io.WriteString(w, "whole")
 		}))
 		go func() {
-			resp, err := http.Post("http://"+address, "text/plain", strings.NewReader("body")) //nolint:noctx // ends with the handler
+			resp, err := http.Post("http://"+address, "text/plain", strings.NewReader("body")) // ends with the handler
 			if err != nil {
 				result <- err.Error()
 				return
@@ -203,7 +203,7 @@ func TestABinaryThatIsMissingFailsStart(t *testing.T) {
 // TestAStartThatIsCanceledLeavesNoEnvoy uses a stand-in that is never ready.
 func TestAStartThatIsCanceledLeavesNoEnvoy(t *testing.T) {
 	sleeper := filepath.Join(t.TempDir(), "envoy")
-	if err := os.WriteFile(sleeper, []byte("#!/bin/sh\nexec sleep 60\n"), 0o700); err != nil { //nolint:gosec // it must be executable
+	if err := os.WriteFile(sleeper, []byte("#!/bin/sh\nexec sleep 60\n"), 0o700); err != nil { // it must be executable
 		t.Fatal(err)
 	}
 	child := NewChild(ChildConfig{Path: sleeper, RunFolder: t.TempDir(), Admin: "127.0.0.1:1", Output: io.Discard}, zap.NewNop())
@@ -233,7 +233,7 @@ func TestStopBeforeStartDoesNothing(t *testing.T) {
 
 func TestAnEnvoyThatIgnoresTheSignalIsKilled(t *testing.T) {
 	deaf := filepath.Join(t.TempDir(), "envoy")
-	if err := os.WriteFile(deaf, []byte("#!/bin/sh\ntrap '' TERM\necho deaf >&2\nwhile :; do sleep 0.1; done\n"), 0o700); err != nil { //nolint:gosec // it must be executable
+	if err := os.WriteFile(deaf, []byte("#!/bin/sh\ntrap '' TERM\necho deaf >&2\nwhile :; do sleep 0.1; done\n"), 0o700); err != nil { // it must be executable
 		t.Fatal(err)
 	}
 	core, logs := observer.New(zap.InfoLevel)
@@ -282,7 +282,7 @@ func TestAKilledServiceLeavesNoOrphan(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, "bootstrap.yaml"), cfg.Bootstrap, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	owner := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this test's own binary
+	owner := exec.CommandContext(t.Context(), os.Args[0]) // this test's own binary
 	owner.Env = append(os.Environ(), helper+"="+folder, "OWNER_ENVOY="+cfg.Path, "OWNER_ADMIN="+cfg.Admin)
 	owner.Stderr = os.Stderr
 	out, err := owner.StdoutPipe()

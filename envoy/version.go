@@ -42,7 +42,7 @@ func Find(explicit string) (string, error) {
 func CheckVersion(ctx context.Context, path string) (Version, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd := exec.CommandContext(ctx, path, "--version") //nolint:gosec // the operator names the program
 	cmd.Env = environment()
 	out, err := cmd.Output()
 	if errors.Is(ctx.Err(), context.Canceled) {

@@ -83,7 +83,7 @@ func (s *Server) Start(ctx context.Context) error {
 		return err
 	}
 	s.serve(l)
-	life, cancel := context.WithCancel(context.Background())
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.unwatch = cancel
 	if s.socket.path != "" {
 		s.watching.Go(func() { s.watch(life) })

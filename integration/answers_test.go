@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -230,9 +231,7 @@ func TestFaultsOfTheRequestPassVerbatimAndBenchNobody(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				headers := map[string]string{"Request-Id": "req_" + name, "x-vendor": "kept", "anthropic-ratelimit-requests-remaining": "7", "X-Should-Retry": "false"}
-				for k, v := range s.Headers {
-					headers[k] = v
-				}
+				maps.Copy(headers, s.Headers)
 				s.Headers = headers
 				g.scriptAll(s, "claude-1", "claude-2")
 				verbatim(t, g.post(t, sim), s)

@@ -21,7 +21,7 @@ func TestWithoutAnUmaskNothingIsOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	script := filepath.Join(g.Opts.Folder, "open.sh")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\numask 0\nexec "+g.Opts.Binary+" \"$@\"\n"), 0o700); err != nil { //nolint:gosec // it is run
+	if err := os.WriteFile(script, []byte("#!/bin/sh\numask 0\nexec "+g.Opts.Binary+" \"$@\"\n"), 0o700); err != nil { // it is run
 		t.Fatal(err)
 	}
 	g.Opts.Binary = script

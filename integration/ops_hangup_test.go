@@ -128,7 +128,7 @@ func TestAHangUpBeforeTheServiceIsUpEndsNothing(t *testing.T) {
 	g := start(t, nil)
 	slow := filepath.Join(t.TempDir(), "envoy")
 	script := "#!/bin/sh\ntouch \"$0.asked\"\nsleep 1\n"
-	if err := os.WriteFile(slow, []byte(script), 0o700); err != nil { //nolint:gosec // it is a program
+	if err := os.WriteFile(slow, []byte(script), 0o700); err != nil { // it is a program
 		t.Fatal(err)
 	}
 	cmd := exec.Command(g.Opts.Binary, "run", "--envoy", slow, "-c", g.config())

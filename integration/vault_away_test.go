@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -239,9 +240,7 @@ func TestEveryBadRecordSaysItsKeyAndRuleAndStopsNothing(t *testing.T) {
 	g := startWith(t, v.on, one)
 	good := func(change map[string]any) map[string]any {
 		r := map[string]any{"provider": "sim", "type": "ANTHROPIC_OAUTH", "pools": "claude", "client_id": "c", "refresh_token": "not-a-secret"}
-		for k, x := range change {
-			r[k] = x
-		}
+		maps.Copy(r, change)
 		return r
 	}
 	records := map[string]struct {

@@ -34,7 +34,7 @@ func (e *ExposedError) Error() string { return e.Path + " " + e.Why }
 
 // Folder makes the folder (0700) when it is missing, unless LookOnly, and refuses it when another user could replace it or what is in it.
 func (h Host) Folder(path string) error {
-	if err := h.walk(path, 0o022); err != nil {
+	if err := h.walk(path); err != nil {
 		return err
 	}
 	if _, err := os.Stat(path); err == nil || h.LookOnly {
@@ -43,11 +43,11 @@ func (h Host) Folder(path string) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
-	return h.walk(path, 0o022) // somebody may have been quicker, where everybody may make folders
+	return h.walk(path) // somebody may have been quicker, where everybody may make folders
 }
 
 // Found is Folder for one that somebody else makes, with a mode of its own, when it is missing.
-func (h Host) Found(path string) error { return h.walk(path, 0o022) }
+func (h Host) Found(path string) error { return h.walk(path) }
 
 // File refuses a file that belongs to another user or that others may write, and one in a folder that Folder refuses. It
 // may be missing.
@@ -55,12 +55,12 @@ func (h Host) File(path string) error {
 	if err := h.Folder(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return h.walk(path, 0o022)
+	return h.walk(path)
 }
 
-// walk looks at everything that a path leads through, symbolic links and their targets too. Nobody but us may have the
-// rights in never at its end. What is missing ends the walk: it is ours to make.
-func (h Host) walk(path string, never fs.FileMode) error {
+// walk looks at everything that a path leads through, symbolic links and their targets too. Nobody but us may
+// write at its end. What is missing ends the walk: it is ours to make.
+func (h Host) walk(path string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func (h Host) walk(path string, never fs.FileMode) error {
 			found = nil
 		case found != nil: // one is enough to tell
 		case len(rest) == 0:
-			found = errors.Join(owned(next, st), closed(next, st, st.Mode().Perm()&never))
+			found = errors.Join(owned(next, st), closed(next, st, st.Mode().Perm()&0o022))
 		default:
 			found = errors.Join(owned(next, st), closed(next, st, othersMay(st)))
 		}

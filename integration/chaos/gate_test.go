@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -132,9 +133,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if meet(true) {
 		return
 	}
-	for k, v := range header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), header)
 	// Whether it is still waited for is asked before the answer: one that has read it hangs up too. An answer near the
 	// asker's deadline counts as lost, since nobody here can tell.
 	waits := r.Context().Err() == nil && time.Since(came) < grantTimeout-200*time.Millisecond

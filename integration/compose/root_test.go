@@ -70,7 +70,7 @@ func alpine(busybox, root string) error {
 		return err
 	}
 	names, err := exec.Command(busybox, "--list").Output()
-	for _, name := range strings.Fields(string(names)) {
+	for name := range strings.FieldsSeq(string(names)) {
 		if name != "busybox" {
 			err = errors.Join(err, os.Symlink("busybox", filepath.Join(bin, name)))
 		}

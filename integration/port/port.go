@@ -29,7 +29,7 @@ func Reserve() (netip.AddrPort, error) {
 	if err != nil || !ok {
 		return netip.AddrPort{}, fmt.Errorf("reserving a port of 127.0.0.1: %w", err)
 	}
-	return netip.AddrPortFrom(netip.AddrFrom4(loopback), uint16(v4.Port)), nil //nolint:gosec // a port
+	return netip.AddrPortFrom(netip.AddrFrom4(loopback), uint16(v4.Port)), nil // a port
 }
 
 // Address is a reserved port as HOST:PORT. It panics where there is none: without ports there is no test.
