@@ -115,7 +115,8 @@ func TestAHangUpDuringACommandsRefreshLosesNoRefreshToken(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "the grant is processed", func() bool { return g.Provider.Account("claude-1").Redemptions == 1 })
+	eventually(t, 5*time.Second, "the grant is processed",
+		func() bool { return g.Provider.Account("claude-1").Redemptions == 1 })
 	_ = cmd.Process.Signal(syscall.SIGHUP)
 	_ = cmd.Wait()
 	g.Provider.Script("claude-1", provider.Script{})

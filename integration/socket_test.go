@@ -18,7 +18,8 @@ import (
 func (g *Gateway) beside(t *testing.T) (file string) {
 	t.Helper()
 	file = filepath.Join(g.Opts.Folder, "beside.yaml")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(g.yaml(t)), g.Opts.Admin, port.Address())), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(g.yaml(t)), g.Opts.Admin, port.Address())),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -65,7 +66,8 @@ func TestTheSocketIsTakenBackWhenTheProcessThatTookItOverEnds(t *testing.T) {
 				if _, why := g.readiness(t); !strings.Contains(why, "another process has taken over the socket") {
 					t.Errorf("readyz: %s", why)
 				}
-				if out, err := g.CLI("", "status", "--ready"); err == nil || !strings.Contains(out, "another process has taken over the socket") {
+				if out, err := g.CLI("", "status", "--ready"); err == nil ||
+					!strings.Contains(out, "another process has taken over the socket") {
 					t.Errorf("status --ready: %v: %s", err, out)
 				}
 				g.restartEnvoy(t)
@@ -80,7 +82,8 @@ func TestTheSocketIsTakenBackWhenTheProcessThatTookItOverEnds(t *testing.T) {
 				eventually(t, 2*time.Second, "the first is ready again", func() bool { return g.isReady(t) })
 				served(t, g.post(t, ""), "")
 				expect(t, "warnings of the take-over", strings.Count(g.Log.String(), `"msg":"another process has taken over`), 1)
-				expect(t, "warnings of the way back", strings.Count(g.Log.String(), `"msg":"the socket's path led nowhere: took it back"`), 1)
+				expect(t, "warnings of the way back",
+					strings.Count(g.Log.String(), `"msg":"the socket's path led nowhere: took it back"`), 1)
 			})
 		}
 	}

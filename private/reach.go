@@ -32,7 +32,8 @@ type ExposedError struct {
 
 func (e *ExposedError) Error() string { return e.Path + " " + e.Why }
 
-// Folder makes the folder (0700) when it is missing, unless LookOnly, and refuses it when another user could replace it or what is in it.
+// Folder makes the folder (0700) when it is missing, unless LookOnly, and refuses it when another user could replace it
+// or what is in it.
 func (h Host) Folder(path string) error {
 	if err := h.walk(path); err != nil {
 		return err
@@ -49,8 +50,8 @@ func (h Host) Folder(path string) error {
 // Found is Folder for one that somebody else makes, with a mode of its own, when it is missing.
 func (h Host) Found(path string) error { return h.walk(path) }
 
-// File refuses a file that belongs to another user or that others may write, and one in a folder that Folder refuses. It
-// may be missing.
+// File refuses a file that belongs to another user or that others may write, and one in a folder that Folder refuses.
+// It may be missing.
 func (h Host) File(path string) error {
 	if err := h.Folder(filepath.Dir(path)); err != nil {
 		return err
@@ -152,7 +153,9 @@ func closed(path string, st fs.FileInfo, open fs.FileMode) error {
 	if st.Mode()&fs.ModeSticky != 0 {
 		mode = "1" + mode[1:]
 	}
-	return &ExposedError{path, "can be written by other users (mode " + mode + "): chmod go-w it, or name another", st.IsDir()}
+	return &ExposedError{
+		path, "can be written by other users (mode " + mode + "): chmod go-w it, or name another", st.IsDir(),
+	}
 }
 
 // othersMay returns the rights by which others could rename what is in a folder. In one with the sticky bit they could

@@ -61,7 +61,8 @@ func (s *Server) startRaft(address, cluster string) error {
 	if err := s.Unseal(); err != nil {
 		return err
 	}
-	if err := s.Root.Sys().Mount("secret", &api.MountInput{Type: "kv", Options: map[string]string{"version": "2"}}); err != nil {
+	if err := s.Root.Sys().
+		Mount("secret", &api.MountInput{Type: "kv", Options: map[string]string{"version": "2"}}); err != nil {
 		return err
 	}
 	return s.until(func() error { // a fresh KV v2 mount refuses until its upgrade from nothing is done

@@ -113,7 +113,12 @@ func (s *Server) Start() error {
 // connect makes the root client. Its connections are not kept, so that none outlives a restart or a test.
 func (s *Server) connect() error {
 	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
-	cfg := &api.Config{Address: s.Address, HttpClient: &http.Client{Transport: transport}, Timeout: patience, MaxRetries: 0}
+	cfg := &api.Config{
+		Address:    s.Address,
+		HttpClient: &http.Client{Transport: transport},
+		Timeout:    patience,
+		MaxRetries: 0,
+	}
 	if s.CAFile != "" {
 		if _, err := os.Stat(s.CAFile); err != nil {
 			return err // the server has not written it yet
@@ -162,8 +167,8 @@ func (s *Server) Kill() error {
 	return nil
 }
 
-// Pause stops the process as it stands (SIGSTOP): connections are taken and never answered. Resume lets it go on. It returns
-// when every thread has stopped: until then one of them may still answer.
+// Pause stops the process as it stands (SIGSTOP): connections are taken and never answered. Resume lets it go on. It
+// returns when every thread has stopped: until then one of them may still answer.
 func (s *Server) Pause() error {
 	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return err
@@ -219,5 +224,8 @@ func (s *Server) CLI(ctx context.Context, args ...string) (string, error) {
 
 // Env is an environment for programs that are to use this server with the root token.
 func (s *Server) Env() []string {
-	return []string{"HOME=" + s.folder, "PATH=" + os.Getenv("PATH"), "VAULT_ADDR=" + s.Address, "VAULT_TOKEN=" + s.Token, "VAULT_CACERT=" + s.CAFile}
+	return []string{
+		"HOME=" + s.folder, "PATH=" + os.Getenv("PATH"), "VAULT_ADDR=" + s.Address, "VAULT_TOKEN=" + s.Token,
+		"VAULT_CACERT=" + s.CAFile,
+	}
 }
