@@ -49,10 +49,11 @@ chaos: tools build ## the fault storm on a real Vault (SEED=… FAULTS=…; defa
 	SEED=$(SEED) FAULTS=$(or $(FAULTS),1000) go test -count=1 -timeout 2h -v -run TestFaultStorm ./integration/chaos
 
 .PHONY: lint
-lint: ## formatting, golangci-lint, go vet, tidy modules
+lint: ## formatting, golangci-lint, go vet, tidy modules, known holes
 	@test -z "$$($(GOFUMPT) -l $$(git ls-files '*.go'))" || { echo "not formatted: run make fmt"; $(GOFUMPT) -l $$(git ls-files '*.go'); exit 1; }
 	go mod tidy -diff
 	$(GOLANGCI) run
+	@scripts/vulncheck
 
 .PHONY: fmt
 fmt: ## format the Go files
