@@ -21,8 +21,8 @@ const (
 	// escapedSlash is a path that one server splits where another does not.
 	escapedSlash = "(?i)[^?]*%(?:2f|5c).*"
 	// confusingPath is one that leaves its prefix, or takes another route's, once a server has unescaped it or cut off
-	// parameters (RFC 3986 section 3.3): a segment of dots before ; or an escaped slash, two slashes, a backslash. Dots
-	// and slashes may have been escaped more than once.
+	// parameters (RFC 3986 section 3.3): a segment of dots before ; or an escaped slash, two slashes, a backslash. Dots and
+	// slashes may have been escaped more than once.
 	confusingPath = "(?i)[^?]*(?:%5c.*|(?:/|%(?:25)*2f)(?:%2f.*|(?:[.]|%(?:25)*2e){1,2}" +
 		"(?:[/;?].*|%(?:25)*(?:2f|3b|5c).*)?))"
 )
@@ -38,9 +38,7 @@ func (b *builder) gate(r Route) (routes []*routev3.Route) {
 		return slices.ContainsFunc(r.RevealHeaders, func(shown string) bool { return strings.EqualFold(shown, hidden) })
 	})
 	if r.WebSocket {
-		forward.GetRoute().UpgradeConfigs = []*routev3.RouteAction_UpgradeConfig{
-			{UpgradeType: websocket, Enabled: truth(true)},
-		}
+		forward.GetRoute().UpgradeConfigs = []*routev3.RouteAction_UpgradeConfig{{UpgradeType: websocket, Enabled: truth(true)}}
 	}
 	other := refuse(r, 405)
 	other.ResponseHeadersToAdd = allow(r.Methods)
