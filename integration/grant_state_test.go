@@ -39,7 +39,9 @@ func TestADeadCredentialIsNotRevivedByALimitNorByARestart(t *testing.T) {
 		g.Provider.Script("claude-1", s)
 		status, _ := g.force(t, "claude-1")
 		expect(t, "status of forcing it", status, 502)
-		time.Sleep(200 * time.Millisecond) // saved
+		staysTrueFor(t, 200*time.Millisecond, "it needs a human", func() bool { // until the outcome is saved
+			return g.state(t, "claude-1") == "needs_reauth"
+		})
 		dead("after another failure")
 	}
 	g.restart(t)
@@ -63,7 +65,7 @@ func TestARenewalThatFailsIsToldWhileTheAccountServes(t *testing.T) {
 			t.Errorf("%s does not tell what the endpoint said: %s", what, in)
 		}
 	}
-	time.Sleep(200 * time.Millisecond)
+	eventually(t, 3*time.Second, "the reason is told", func() bool { return g.text(t, "claude-2", "reason") != "" })
 	served(t, g.post(t, ""), "")
 	expect(t, "state", g.state(t, "claude-2"), "active")
 	told("the API", g.text(t, "claude-2", "reason"))
