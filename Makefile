@@ -57,18 +57,19 @@ mutants: ## faults planted into the protocol's source: the simulation has to cat
 	MUTANTS=$(or $(MUTANTS),all) go test -count=1 -timeout 0 -v ./tokenstore/simulation/mutants
 
 .PHONY: lint
-lint: ## formatting, golangci-lint, go vet, tidy modules
+lint: ## formatting, golangci-lint, go vet, tidy modules, known holes
 	@test -z "$$($(GOFUMPT) -l $$(git ls-files '*.go'))" || { echo "not formatted: run make fmt"; $(GOFUMPT) -l $$(git ls-files '*.go'); exit 1; }
 	go mod tidy -diff
 	$(GOLANGCI) run
+	@scripts/vulncheck
 
 .PHONY: fmt
 fmt: ## format the Go files
 	$(GOFUMPT) -w $$(git ls-files -co --exclude-standard '*.go')
 
 .PHONY: golden
-golden: ## rewrite the golden files
-	go test ./config ./envoy -update
+golden: ## rewrite the golden files and the generated documents
+	go test . ./config ./envoy -update
 	go test ./tokenstore/vault -run ShippedPolicies -update
 
 .PHONY: bench

@@ -14,22 +14,32 @@ func TestEveryCommandInAnAdviceCanBePasted(t *testing.T) {
 	var sentences []string
 	now := time.Now()
 	kinds := []tokenstore.Kind{
-		tokenstore.KindOAuthRefresh, tokenstore.KindAnthropicOAuth, tokenstore.KindClaudeCode, tokenstore.KindClientCredentials, tokenstore.KindAPIKey,
+		tokenstore.KindOAuthRefresh, tokenstore.KindAnthropicOAuth, tokenstore.KindClaudeCode,
+		tokenstore.KindClientCredentials, tokenstore.KindAPIKey,
 	}
 	states := []tokenstore.AccountState{
-		tokenstore.StateActive, tokenstore.StateExpiring, tokenstore.StateExpired, tokenstore.StateCooling, tokenstore.StateNeedsReauth,
-		tokenstore.StateConfigError, tokenstore.StatePaused, tokenstore.StateAmbiguous,
+		tokenstore.StateActive, tokenstore.StateExpiring, tokenstore.StateExpired, tokenstore.StateCooling,
+		tokenstore.StateNeedsReauth, tokenstore.StateConfigError, tokenstore.StatePaused, tokenstore.StateAmbiguous,
 	}
 	for _, id := range []tokenstore.AccountID{"claude-1", "-dash", "--", "_.x"} {
 		for _, kind := range kinds {
 			for _, state := range states {
 				for _, reason := range []string{"", "rate_limited", "token_rejected", "billing", "account_blocked"} {
-					st := tokenstore.AccountStatus{ID: id, Kind: kind, State: state, Cause: "why", ExpiresAt: now.Add(time.Hour), Fingerprint: "f"}
+					st := tokenstore.AccountStatus{
+						ID:          id,
+						Kind:        kind,
+						State:       state,
+						Cause:       "why",
+						ExpiresAt:   now.Add(time.Hour),
+						Fingerprint: "f",
+					}
 					if reason != "" {
 						st.Cooldowns = []tokenstore.Cooldown{{Until: now.Add(time.Minute), Reason: reason}}
 					}
 					sentences = append(sentences, st.Advice(now))
-					for _, class := range []tokenstore.RefreshClass{tokenstore.RefreshTransient, tokenstore.RefreshMisconfigured, tokenstore.RefreshNotSent} {
+					for _, class := range []tokenstore.RefreshClass{
+						tokenstore.RefreshTransient, tokenstore.RefreshMisconfigured, tokenstore.RefreshNotSent,
+					} {
 						st.Last, st.FailingSince, st.Refreshable = &tokenstore.Outcome{Class: class}, now, true
 						sentences = append(sentences, st.Advice(now))
 					}
@@ -39,10 +49,13 @@ func TestEveryCommandInAnAdviceCanBePasted(t *testing.T) {
 				sentences = append(sentences, faulty(id, kind, key))
 			}
 			for _, labels := range []map[string]string{nil, {tokenstore.LabelCopiedTo: "vault b"}} {
-				st := tokenstore.StoredStatus(id, tokenstore.Record{Kind: kind, Provider: "p", State: tokenstore.Paused, Labels: labels}, nil, pickyDrivers(""), twoPools, now)
+				st := tokenstore.StoredStatus(id,
+					tokenstore.Record{Kind: kind, Provider: "p", State: tokenstore.Paused, Labels: labels}, nil, pickyDrivers(""),
+					twoPools, now)
 				sentences = append(sentences, st.Reason)
 			}
-			sentences = append(sentences, tokenstore.StoredStatus(id, tokenstore.Record{}, tokenstore.ErrDeleted, pickyDrivers(""), twoPools, now).Reason)
+			sentences = append(sentences,
+				tokenstore.StoredStatus(id, tokenstore.Record{}, tokenstore.ErrDeleted, pickyDrivers(""), twoPools, now).Reason)
 		}
 	}
 	commands := map[string]bool{}

@@ -34,7 +34,8 @@ func TestTheConfigurationStaysWhatItsFileSays(t *testing.T) {
 	const want = 1<<30 + 1 // more than any limit
 	c := &config.Config{Envoy: config.Envoy{MaxConnections: want}}
 	fitting, warning := fitConnections(c)
-	if given, fits := c.Envoy.MaxConnections, fitting.Envoy.MaxConnections; given != want || fits >= want || warning == "" {
+	if given, fits := c.Envoy.MaxConnections, fitting.Envoy.MaxConnections; given != want || fits >= want ||
+		warning == "" {
 		t.Errorf("%d connections became %d, for Envoy %d: %q", want, given, fits, warning)
 	}
 }

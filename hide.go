@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// secureProcess hides this process's memory and files. What it finds open is told and is no reason to stay away: sandboxes
-// may refuse the one, and file systems of other kinds show all files as everybody's.
+// secureProcess hides this process's memory and files. What it finds open is told and is no reason to stay away:
+// sandboxes may refuse the one, and file systems of other kinds show all files as everybody's.
 func secureProcess(file string, log *zap.Logger) {
 	unix.Umask(0o077) // Envoy's too
 	if err := hideMemory(); err != nil {
@@ -18,7 +18,8 @@ func secureProcess(file string, log *zap.Logger) {
 	}
 	file = cmp.Or(file, defaultFile)
 	if st, err := os.Stat(file); err == nil && st.Mode().Perm()&0o002 != 0 {
-		log.Warn("every user of this machine may change the configuration, and so where tokens go: chmod o-w it", zap.String("file", file))
+		log.Warn("every user of this machine may change the configuration, and so where tokens go: chmod o-w it",
+			zap.String("file", file))
 	}
 }
 

@@ -28,7 +28,8 @@ func servicePlaces(c *config.Config) []place {
 	return all
 }
 
-// storePlaces are those of the embedded store. Vault's credentials are made by others' programs, and may belong to them.
+// storePlaces are those of the embedded store. Vault's credentials are made by others' programs, and may belong to
+// them.
 func storePlaces(s config.Store) []place {
 	if s.Vault != nil {
 		return nil
@@ -79,7 +80,8 @@ func inspect(h private.Host, places []place) error {
 	return nil
 }
 
-// writeBootstrap writes what tells Envoy where the tokens go. A device or a pipe is written to; anything else is replaced.
+// writeBootstrap writes what tells Envoy where the tokens go. A device or a pipe is written to; anything else is
+// replaced.
 func writeBootstrap(path string, boot []byte) error {
 	var err error
 	if st, statErr := os.Stat(path); statErr == nil && !st.Mode().IsRegular() {

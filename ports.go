@@ -65,7 +65,9 @@ func (p ports) close() {
 
 // envoyBlocked says why Envoy cannot listen where its configuration tells it to.
 func envoyBlocked(ctx context.Context, c *config.Config) error {
-	clients, operators := port{"clients", "envoy.listen", c.Envoy.Listen}, port{"Envoy's operators", "envoy.admin", c.Envoy.Admin}
+	clients, operators := port{
+		"clients", "envoy.listen", c.Envoy.Listen,
+	}, port{"Envoy's operators", "envoy.admin", c.Envoy.Admin}
 	for _, p := range []port{clients, operators} {
 		l, err := p.bind(ctx)
 		if err != nil {

@@ -81,7 +81,7 @@ func serve(ctx context.Context, hung <-chan os.Signal, file string, c *config.Co
 	if child != nil {
 		u := urlsOf(c)
 		at = append(at, zap.String("gateway", u.gateway), zap.String("page", u.page), zap.String("try", u.try))
-		if term.IsTerminal(int(os.Stdout.Fd())) { //nolint:gosec // a file descriptor fits
+		if term.IsTerminal(int(os.Stdout.Fd())) {
 			u.print(os.Stdout, c.Admin.TokenFile, slices.Concat(store.NotReady(), store.Degraded()))
 		}
 	}

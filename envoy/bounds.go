@@ -42,7 +42,7 @@ func (c Config) Bounds() Bounds {
 	b := Bounds{Connections: c.MaxConnections, Requests: mostRequests, Heap: c.MaxHeap}
 	if limit := uint64(c.RetryBodyLimit); limit > 0 {
 		// Half of the heap: a body that is refused while it comes in is there twice.
-		b.Uploads = uint32(min(max(c.MaxHeap/2/limit, 1), mostRequests)) //nolint:gosec // mostRequests at most
+		b.Uploads = uint32(min(max(c.MaxHeap/2/limit, 1), mostRequests))
 		b.Large, b.Kept = limit/4, uint64(b.Uploads)*limit
 	}
 	return b
@@ -84,15 +84,21 @@ const heapMonitor = "envoy.resource_monitors.fixed_heap"
 // in. The shares are of MaxHeap.
 func (b *builder) overload() *overloadv3.OverloadManager {
 	at := func(action string, share float64) *overloadv3.OverloadAction {
-		return &overloadv3.OverloadAction{Name: "envoy.overload_actions." + action, Triggers: []*overloadv3.Trigger{{
-			Name: heapMonitor, TriggerOneof: &overloadv3.Trigger_Threshold{Threshold: &overloadv3.ThresholdTrigger{Value: share}},
-		}}}
+		return &overloadv3.OverloadAction{Name: "envoy.overload_actions." + action, Triggers: []*overloadv3.Trigger{
+			{
+				Name:         heapMonitor,
+				TriggerOneof: &overloadv3.Trigger_Threshold{Threshold: &overloadv3.ThresholdTrigger{Value: share}},
+			},
+		}}
 	}
-	reset := &overloadv3.OverloadAction{Name: "envoy.overload_actions.reset_high_memory_stream", Triggers: []*overloadv3.Trigger{{
-		Name: heapMonitor, TriggerOneof: &overloadv3.Trigger_Scaled{
-			Scaled: &overloadv3.ScaledTrigger{ScalingThreshold: 0.75, SaturationThreshold: 0.95},
-		},
-	}}}
+	reset := &overloadv3.OverloadAction{
+		Name: "envoy.overload_actions.reset_high_memory_stream",
+		Triggers: []*overloadv3.Trigger{{
+			Name: heapMonitor, TriggerOneof: &overloadv3.Trigger_Scaled{
+				Scaled: &overloadv3.ScaledTrigger{ScalingThreshold: 0.75, SaturationThreshold: 0.95},
+			},
+		}},
+	}
 	// An HTTP/1 connection whose request was reset stays open without an answer, and so idle.
 	idle := at("reduce_timeouts", 0.5)
 	idle.TypedConfig = b.any(&overloadv3.ScaleTimersOverloadActionConfig{
@@ -109,11 +115,14 @@ func (b *builder) overload() *overloadv3.OverloadManager {
 			{Name: heapMonitor, ConfigType: &overloadv3.ResourceMonitor_TypedConfig{
 				TypedConfig: b.any(&heapv3.FixedHeapConfig{MaxHeapSizeBytes: b.cfg.MaxHeap}),
 			}},
-			{Name: "envoy.resource_monitors.global_downstream_max_connections", ConfigType: &overloadv3.ResourceMonitor_TypedConfig{
-				TypedConfig: b.any(&connectionsv3.DownstreamConnectionsConfig{
-					MaxActiveDownstreamConnections: int64(b.cfg.MaxConnections),
-				}),
-			}},
+			{
+				Name: "envoy.resource_monitors.global_downstream_max_connections",
+				ConfigType: &overloadv3.ResourceMonitor_TypedConfig{
+					TypedConfig: b.any(&connectionsv3.DownstreamConnectionsConfig{
+						MaxActiveDownstreamConnections: int64(b.cfg.MaxConnections),
+					}),
+				},
+			},
 		},
 		Actions: []*overloadv3.OverloadAction{
 			idle, at("shrink_heap", 0.7), reset, at("disable_http_keepalive", 0.85),
@@ -123,8 +132,8 @@ func (b *builder) overload() *overloadv3.OverloadManager {
 	}
 }
 
-// smallestTracked is the power of two from which a request's memory is told apart. Envoy has eight classes, each twice as
-// large as the one before; the largest ends where a body is too large to be kept.
+// smallestTracked is the power of two from which a request's memory is told apart. Envoy has eight classes, each twice
+// as large as the one before; the largest ends where a body is too large to be kept.
 func (b *builder) smallestTracked() uint32 {
 	const smallest, classes = 14, 8
 	return uint32(max(bits.Len32(b.cfg.RetryBodyLimit)-classes, smallest)) //nolint:gosec // 24 at most

@@ -139,13 +139,18 @@ func (c *Child) abandon() {
 	<-c.done
 }
 
-// supervise runs Envoy again and again. It stays on one OS thread: the death signal of a child belongs to the thread that
-// forked it.
+// supervise runs Envoy again and again. It stays on one OS thread: the death signal of a child belongs to the thread
+// that forked it.
 func (c *Child) supervise(first chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(c.done)
-	pause := &backoff.ExponentialBackOff{InitialInterval: 200 * time.Millisecond, RandomizationFactor: 0.2, Multiplier: 2, MaxInterval: 10 * time.Second}
+	pause := &backoff.ExponentialBackOff{
+		InitialInterval:     200 * time.Millisecond,
+		RandomizationFactor: 0.2,
+		Multiplier:          2,
+		MaxInterval:         10 * time.Second,
+	}
 	pause.Reset()
 	for c.life.Err() == nil {
 		started := time.Now()
@@ -166,7 +171,8 @@ func (c *Child) supervise(first chan<- error) {
 			pause.Reset()
 		}
 		wait := pause.NextBackOff()
-		c.log.Error("Envoy ended; starting it again", zap.Error(err), zap.Int64("in_ms", wait.Milliseconds()), zap.String("last_words", c.words()))
+		c.log.Error("Envoy ended; starting it again", zap.Error(err), zap.Int64("in_ms", wait.Milliseconds()),
+			zap.String("last_words", c.words()))
 		select {
 		case <-time.After(wait):
 		case <-c.life.Done():
@@ -179,8 +185,10 @@ func (c *Child) runOnce() error {
 	if err := private.WriteFile(file, c.cfg.Bootstrap); err != nil { // each time: it says where the tokens go
 		return fmt.Errorf("writing Envoy's configuration: %w", err)
 	}
+	//nolint:gosec // the operator names the program; Stop ends it, after a drain
 	cmd := exec.Command(c.cfg.Path, "-c", file, "--disable-hot-restart", "--log-level", "warning")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true} // Ctrl-C reaches us alone: we drain first
+	// Ctrl-C reaches us alone: we drain first
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
 	cmd.Stdout, cmd.Env = c.cfg.Output, environment()
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -240,8 +248,8 @@ func (c *Child) ready(ctx context.Context) bool {
 	return err == nil && strings.HasPrefix(body, "LIVE")
 }
 
-// deaf tells whether our Envoy is live without one of its listeners. Two that start together may both bind a port, and the
-// second one's listen fails: Envoy goes on without it.
+// deaf tells whether our Envoy is live without one of its listeners. Two that start together may both bind a port, and
+// the second one's listen fails: Envoy goes on without it.
 func (c *Child) deaf(ctx context.Context) bool {
 	stats, err := c.ask(ctx, http.MethodGet, "/stats?filter=^listener_manager.listener_create_failure$")
 	return err == nil && !strings.HasSuffix(strings.TrimSpace(stats), ": 0")
@@ -301,8 +309,8 @@ func (c *Child) Stop(ctx context.Context) error {
 	return nil
 }
 
-// drain takes the listener away, has Envoy tell clients to leave, and waits for the requests under way. It looks twice: a
-// connection that was just accepted may not have sent its request yet.
+// drain takes the listener away, has Envoy tell clients to leave, and waits for the requests under way. It looks twice:
+// a connection that was just accepted may not have sent its request yet.
 func (c *Child) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainWithin)
 	defer cancel()

@@ -16,17 +16,26 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/tokenward/tokenward/integration/port"
 )
 
 func childConfig(t *testing.T) (ChildConfig, Config) {
 	t.Helper()
 	c := samples()["small"]
-	c.Listen, c.Admin, c.AdminSocket = freeAddress(t), freeAddress(t), filepath.Join(t.TempDir(), "a.sock")
+	c.Listen, c.Admin, c.AdminSocket = port.Address(), port.Address(), filepath.Join(t.TempDir(), "a.sock")
 	c.Upstreams = []Upstream{{Name: "up", URL: "http://127.0.0.1:1", Protocol: "auto"}}
 	c.ExtProc = "unix:" + filepath.Join(t.TempDir(), "x.sock")
-	return ChildConfig{Path: realEnvoy(t), Bootstrap: bootstrapYAML(t, c), RunFolder: filepath.Join(t.TempDir(), "run"), Admin: c.AdminSocket, Output: io.Discard}, c
+	return ChildConfig{
+		Path:      realEnvoy(t),
+		Bootstrap: bootstrapYAML(t, c),
+		RunFolder: filepath.Join(t.TempDir(), "run"),
+		Admin:     c.AdminSocket,
+		Output:    io.Discard,
+	}, c
 }
 
 func (c *Child) pid() int {
@@ -100,13 +109,17 @@ func TestStopWaitsForARequestUnderWay(t *testing.T) {
 	address := ""
 	result := make(chan string, 1)
 	begins := t.Run("stopping", func(t *testing.T) { // its end stops the Envoy, while the request runs
-		address = startOuter(t, []Route{{Name: "all", Prefix: "/", Hosts: []string{"*"}, Attempts: 1}}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			close(begun)
-			<-finish
-			_, _ = io.WriteString(w, "whole")
-		}))
+		address = startOuter(
+			t,
+			[]Route{{Name: "all", Prefix: "/", Hosts: []string{"*"}, Attempts: 1}},
+			http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				close(begun)
+				<-finish
+				_, _ = io.WriteString(w, "whole")
+			}),
+		)
 		go func() {
-			resp, err := http.Post("http://"+address, "text/plain", strings.NewReader("body")) //nolint:noctx // ends with the handler
+			resp, err := http.Post("http://"+address, "text/plain", strings.NewReader("body")) // ends with the handler
 			if err != nil {
 				result <- err.Error()
 				return
@@ -182,13 +195,15 @@ func TestAnotherEnvoysReadinessIsNotTakenForOurs(t *testing.T) {
 func TestABootstrapThatEnvoyRefusesFailsStartWithItsWords(t *testing.T) {
 	cfg, _ := childConfig(t)
 	cfg.Bootstrap = []byte("no_such_field: 1\n")
-	if err := NewChild(cfg, zap.NewNop()).Start(t.Context()); err == nil || !strings.Contains(err.Error(), "no_such_field") {
+	if err := NewChild(cfg, zap.NewNop()).Start(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), "no_such_field") {
 		t.Errorf("got %v, want Envoy's own words", err)
 	}
 }
 
 func TestABinaryThatIsMissingFailsStart(t *testing.T) {
-	child := NewChild(ChildConfig{Path: filepath.Join(t.TempDir(), "envoy"), RunFolder: t.TempDir(), Admin: "127.0.0.1:1"}, zap.NewNop())
+	child := NewChild(ChildConfig{Path: filepath.Join(t.TempDir(), "envoy"), RunFolder: t.TempDir(), Admin: "127.0.0.1:1"},
+		zap.NewNop())
 	if err := child.Start(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
@@ -200,10 +215,11 @@ func TestABinaryThatIsMissingFailsStart(t *testing.T) {
 // TestAStartThatIsCanceledLeavesNoEnvoy uses a stand-in that is never ready.
 func TestAStartThatIsCanceledLeavesNoEnvoy(t *testing.T) {
 	sleeper := filepath.Join(t.TempDir(), "envoy")
-	if err := os.WriteFile(sleeper, []byte("#!/bin/sh\nexec sleep 60\n"), 0o700); err != nil { //nolint:gosec // it must be executable
+	if err := os.WriteFile(sleeper, []byte("#!/bin/sh\nexec sleep 60\n"), 0o700); err != nil { // it must be executable
 		t.Fatal(err)
 	}
-	child := NewChild(ChildConfig{Path: sleeper, RunFolder: t.TempDir(), Admin: "127.0.0.1:1", Output: io.Discard}, zap.NewNop())
+	child := NewChild(ChildConfig{Path: sleeper, RunFolder: t.TempDir(), Admin: "127.0.0.1:1", Output: io.Discard},
+		zap.NewNop())
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- child.Start(ctx) }()
@@ -230,11 +246,14 @@ func TestStopBeforeStartDoesNothing(t *testing.T) {
 
 func TestAnEnvoyThatIgnoresTheSignalIsKilled(t *testing.T) {
 	deaf := filepath.Join(t.TempDir(), "envoy")
-	if err := os.WriteFile(deaf, []byte("#!/bin/sh\ntrap '' TERM\necho deaf >&2\nwhile :; do sleep 0.1; done\n"), 0o700); err != nil { //nolint:gosec // it must be executable
+	// it must be executable
+	if err := os.WriteFile(deaf, []byte("#!/bin/sh\ntrap '' TERM\necho deaf >&2\nwhile :; do sleep 0.1; done\n"),
+		0o700); err != nil {
 		t.Fatal(err)
 	}
 	core, logs := observer.New(zap.InfoLevel)
-	child := NewChild(ChildConfig{Path: deaf, RunFolder: t.TempDir(), Admin: "127.0.0.1:1", Output: io.Discard}, zap.New(core))
+	child := NewChild(ChildConfig{Path: deaf, RunFolder: t.TempDir(), Admin: "127.0.0.1:1", Output: io.Discard},
+		zap.New(core))
 	child.up = true // as after Start
 	go child.supervise(make(chan error, 1))
 	within(t, 5*time.Second, "its log is passed on", func() bool { return logs.FilterMessage("deaf").Len() == 1 })
@@ -255,13 +274,22 @@ func TestMain(m *testing.M) {
 	if os.Getenv(helper) != "" {
 		own()
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // own starts the Envoy that the environment describes, prints its pid, and waits for its own end.
 func own() {
 	boot, err := os.ReadFile(filepath.Join(os.Getenv(helper), "bootstrap.yaml"))
-	child := NewChild(ChildConfig{Path: os.Getenv("OWNER_ENVOY"), Bootstrap: boot, RunFolder: os.Getenv(helper), Admin: os.Getenv("OWNER_ADMIN"), Output: io.Discard}, zap.NewNop())
+	child := NewChild(
+		ChildConfig{
+			Path:      os.Getenv("OWNER_ENVOY"),
+			Bootstrap: boot,
+			RunFolder: os.Getenv(helper),
+			Admin:     os.Getenv("OWNER_ADMIN"),
+			Output:    io.Discard,
+		},
+		zap.NewNop(),
+	)
 	if err == nil {
 		err = child.Start(context.Background())
 	}
@@ -279,7 +307,7 @@ func TestAKilledServiceLeavesNoOrphan(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, "bootstrap.yaml"), cfg.Bootstrap, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	owner := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this test's own binary
+	owner := exec.CommandContext(t.Context(), os.Args[0]) // this test's own binary
 	owner.Env = append(os.Environ(), helper+"="+folder, "OWNER_ENVOY="+cfg.Path, "OWNER_ADMIN="+cfg.Admin)
 	owner.Stderr = os.Stderr
 	out, err := owner.StdoutPipe()

@@ -63,7 +63,8 @@ func TestAnUpstreamsURLDecidesItsCluster(t *testing.T) {
 			if got := kindOf(t, cluster); got != tt.speaks {
 				t.Errorf("speaks %s, want %s", got, tt.speaks)
 			}
-			if got := cluster.GetLoadAssignment().GetEndpoints()[0].GetLbEndpoints()[0].GetEndpoint().GetHostname(); got != tt.authority {
+			if got := cluster.GetLoadAssignment().GetEndpoints()[0].GetLbEndpoints()[0].GetEndpoint().
+				GetHostname(); got != tt.authority {
 				t.Errorf("the provider is called %q, want %q", got, tt.authority)
 			}
 			if tt.san == "" {
@@ -80,7 +81,8 @@ func TestAnUpstreamsURLDecidesItsCluster(t *testing.T) {
 				t.Errorf("names accepted: %v, want %s alone", sans, tt.san)
 			}
 			if tls.GetSni() != tt.sni || !slices.Equal(tls.GetCommonTlsContext().GetAlpnProtocols(), tt.alpn) {
-				t.Errorf("SNI %q, ALPN %v; want %q, %v", tls.GetSni(), tls.GetCommonTlsContext().GetAlpnProtocols(), tt.sni, tt.alpn)
+				t.Errorf("SNI %q, ALPN %v; want %q, %v", tls.GetSni(), tls.GetCommonTlsContext().GetAlpnProtocols(), tt.sni,
+					tt.alpn)
 			}
 			if check.GetTrustedCa().GetFilename() != c.SystemCAFile {
 				t.Errorf("trusts %v, want the system's bundle", check.GetTrustedCa())
@@ -92,7 +94,10 @@ func TestAnUpstreamsURLDecidesItsCluster(t *testing.T) {
 func TestAnUpstreamsOwnCAReplacesTheSystems(t *testing.T) {
 	tls := &tlsv3.UpstreamTlsContext{}
 	unpack(t, clusterNamed(t, samples()["everything"], "own-ca").GetTransportSocket().GetTypedConfig(), tls)
-	if got := tls.GetCommonTlsContext().GetValidationContext().GetTrustedCa().GetFilename(); got != "/etc/tokenward/llm-ca.crt" {
+	if got := tls.GetCommonTlsContext().
+		GetValidationContext().
+		GetTrustedCa().
+		GetFilename(); got != "/etc/tokenward/llm-ca.crt" {
 		t.Errorf("trusts %s", got)
 	}
 }
@@ -131,14 +136,19 @@ func TestTheServiceIsReachedWhereItListens(t *testing.T) {
 				got = authority(endpoint{host: s.GetAddress(), port: s.GetPortValue()})
 			}
 			if got != tt.want || cluster.GetType().String() != tt.kind || kindOf(t, cluster) != "h2" {
-				t.Errorf("%s cluster to %s over %s, want %s to %s over h2", cluster.GetType(), got, kindOf(t, cluster), tt.kind, tt.want)
+				t.Errorf("%s cluster to %s over %s, want %s to %s over h2", cluster.GetType(), got, kindOf(t, cluster), tt.kind,
+					tt.want)
 			}
 			if tt.san == "" {
 				return
 			}
 			tls := &tlsv3.UpstreamTlsContext{}
 			unpack(t, cluster.GetTransportSocket().GetTypedConfig(), tls)
-			if s := tls.GetCommonTlsContext().GetValidationContext().GetMatchTypedSubjectAltNames()[0]; s.GetSanType().String()+":"+s.GetMatcher().GetExact() != tt.san {
+			if s := tls.GetCommonTlsContext().GetValidationContext().GetMatchTypedSubjectAltNames()[0]; s.GetSanType().
+				String()+
+				":"+s.GetMatcher().
+				GetExact() !=
+				tt.san {
 				t.Errorf("accepts the name %v, want %s", s, tt.san)
 			}
 		})

@@ -2,8 +2,8 @@ package envoy
 
 import "os"
 
-// passedOn are the variables that an Envoy gets: those by which programs find their files, their time and names of hosts.
-// Ours may hold secrets, which Envoy has no use for.
+// passedOn are the variables that an Envoy gets: those by which programs find their files, their time and names of
+// hosts. Ours may hold secrets, which Envoy has no use for.
 var passedOn = []string{
 	"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH",
 	"TZ", "LANG", "LC_ALL",

@@ -37,14 +37,17 @@ func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 		GrpcService: &corev3.GrpcService{
 			// The service may ask this Envoy for answers of unknown length. With an older configuration it must not.
 			InitialMetadata: []*corev3.HeaderValue{{Key: "x-tokenward-peek", Value: "partial"}},
-			TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: clusterService}},
-			RetryPolicy:     b.reconnect(),
+			TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
+				EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: clusterService},
+			},
+			RetryPolicy: b.reconnect(),
 		},
-		// Safe here and only here: without the service's reply the cluster header is missing and the request cannot leave. And a
-		// death of the service does not kill an answer that a provider is already giving.
-		FailureModeAllow:  true,
-		MessageTimeout:    durationpb.New(b.cfg.ServiceWait),
-		MaxMessageTimeout: durationpb.New(max(b.cfg.LongestHold+5*time.Second, b.cfg.ServiceWait)), // an override above it would be ignored
+		// Safe here and only here: without the service's reply the cluster header is missing and the request cannot leave.
+		// And a death of the service does not kill an answer that a provider is already giving.
+		FailureModeAllow: true,
+		MessageTimeout:   durationpb.New(b.cfg.ServiceWait),
+		// an override above it would be ignored
+		MaxMessageTimeout: durationpb.New(max(b.cfg.LongestHold+5*time.Second, b.cfg.ServiceWait)),
 		ProcessingMode: &extprocv3.ProcessingMode{
 			RequestHeaderMode: extprocv3.ProcessingMode_SEND, ResponseHeaderMode: extprocv3.ProcessingMode_SEND,
 			RequestTrailerMode: extprocv3.ProcessingMode_SKIP, ResponseTrailerMode: extprocv3.ProcessingMode_SKIP,
@@ -60,7 +63,9 @@ func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 		},
 		ForwardRules:       &extprocv3.HeaderForwardingRules{AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: forward}},
 		ResponseAttributes: []string{"response.code_details", "response.flags"},
-		MetadataOptions:    &extprocv3.MetadataOptions{ReceivingNamespaces: &extprocv3.MetadataOptions_MetadataNamespaces{Untyped: []string{"tokenward"}}},
+		MetadataOptions: &extprocv3.MetadataOptions{
+			ReceivingNamespaces: &extprocv3.MetadataOptions_MetadataNamespaces{Untyped: []string{"tokenward"}},
+		},
 	})
 }
 
@@ -69,8 +74,12 @@ func (b *builder) attemptFilter() *hcmv3.HttpFilter {
 func (b *builder) reconnect() *corev3.RetryPolicy {
 	const longest = 400 * time.Millisecond
 	return &corev3.RetryPolicy{
-		RetryOn: "connect-failure,refused-stream", NumRetries: u32(uint32(10 + 4*b.cfg.ServiceWait/longest)), //nolint:gosec // minutes at most
-		RetryBackOff: &corev3.BackoffStrategy{BaseInterval: durationpb.New(longest / 4), MaxInterval: durationpb.New(longest)},
+		RetryOn:    "connect-failure,refused-stream",
+		NumRetries: u32(uint32(10 + 4*b.cfg.ServiceWait/longest)), //nolint:gosec // minutes at most
+		RetryBackOff: &corev3.BackoffStrategy{
+			BaseInterval: durationpb.New(longest / 4),
+			MaxInterval:  durationpb.New(longest),
+		},
 	}
 }
 

@@ -25,7 +25,8 @@ func TestEveryWayInNamesItsMethodsAndHidesItsHeaders(t *testing.T) {
 						t.Errorf("route %s forwards %q", r.GetName(), method)
 					}
 				}
-				if !lets(r, ":method", "POST") || !lets(r, "x-http-method-override", "") || lets(r, "x-http-method-override", "TRACE") {
+				if !lets(r, ":method", "POST") || !lets(r, "x-http-method-override", "") ||
+					lets(r, "x-http-method-override", "TRACE") {
 					t.Errorf("route %s: %v", r.GetName(), r.GetMatch().GetHeaders())
 				}
 				if !slices.Contains(r.GetResponseHeadersToRemove(), "openai-organization") {
@@ -65,11 +66,13 @@ func TestOneRouteThatKeepsEscapedSlashesLeavesTheOthersStrict(t *testing.T) {
 		return n
 	}
 	small, all := decode(t, samples()["small"]), decode(t, samples()["everything"])
-	if got := small.outer.GetPathWithEscapedSlashesAction(); got != hcmv3.HttpConnectionManager_REJECT_REQUEST || refusing(small) != 0 {
+	if got := small.outer.GetPathWithEscapedSlashesAction(); got != hcmv3.HttpConnectionManager_REJECT_REQUEST ||
+		refusing(small) != 0 {
 		t.Errorf("no route keeps them: %s, %d routes refuse", got, refusing(small))
 	}
 	// all and batches at *, batches at team-b.example
-	if got := all.outer.GetPathWithEscapedSlashesAction(); got != hcmv3.HttpConnectionManager_KEEP_UNCHANGED || refusing(all) != 3 {
+	if got := all.outer.GetPathWithEscapedSlashesAction(); got != hcmv3.HttpConnectionManager_KEEP_UNCHANGED ||
+		refusing(all) != 3 {
 		t.Errorf("one route keeps them: %s, %d routes refuse, want 3", got, refusing(all))
 	}
 }

@@ -65,7 +65,7 @@ func TestTheGeneratedConfigurationIsTheGoldenOne(t *testing.T) {
 			file := filepath.Join("testdata", name+".golden.yaml")
 			got := bootstrapYAML(t, c)
 			if *update {
-				if err := os.WriteFile(file, got, 0o644); err != nil { //nolint:gosec // holds no secrets
+				if err := os.WriteFile(file, got, 0o644); err != nil { // holds no secrets
 					t.Fatal(err)
 				}
 			}

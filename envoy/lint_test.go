@@ -33,7 +33,12 @@ func decode(t *testing.T, c Config) built {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := built{boot: boot, outer: &hcmv3.HttpConnectionManager{}, inner: &hcmv3.HttpConnectionManager{}, filter: &extprocv3.ExternalProcessor{}}
+	b := built{
+		boot:   boot,
+		outer:  &hcmv3.HttpConnectionManager{},
+		inner:  &hcmv3.HttpConnectionManager{},
+		filter: &extprocv3.ExternalProcessor{},
+	}
 	into := map[string]*hcmv3.HttpConnectionManager{ListenerIn: b.outer, ListenerAttempt: b.inner}
 	if c.AdminSocket != "" {
 		into[ListenerAdmin] = &hcmv3.HttpConnectionManager{}
@@ -144,7 +149,8 @@ func TestAProvidersOwnMarkerIsRemovedBeforeTheServiceSeesTheAnswer(t *testing.T)
 				}
 			}
 			status := vh.GetResponseHeadersToAdd()
-			if len(status) != 1 || status[0].GetHeader().GetKey() != "x-tokenward-status" || status[0].GetAppendAction().String() != "OVERWRITE_IF_EXISTS_OR_ADD" {
+			if len(status) != 1 || status[0].GetHeader().GetKey() != "x-tokenward-status" ||
+				status[0].GetAppendAction().String() != "OVERWRITE_IF_EXISTS_OR_ADD" {
 				t.Errorf("the provider's status is not noted, or a provider can forge it: %v", status)
 			}
 		}
@@ -163,7 +169,8 @@ func TestAProvidersOwnMarkerIsRemovedBeforeTheServiceSeesTheAnswer(t *testing.T)
 	})
 }
 
-// TestFailingOpenIsSafe: failure_mode_allow may be set only where a request without the service's answer has no way out.
+// TestFailingOpenIsSafe: failure_mode_allow may be set only where a request without the service's answer has no way
+// out.
 func TestFailingOpenIsSafe(t *testing.T) {
 	eachSample(t, func(t *testing.T, b built) {
 		if !b.filter.GetFailureModeAllow() {
@@ -176,7 +183,8 @@ func TestFailingOpenIsSafe(t *testing.T) {
 				if r.GetRoute().GetClusterHeader() != "x-tokenward-cluster" {
 					t.Errorf("route %s can leave without the service's answer: %v", r.GetName(), r.GetRoute().GetClusterSpecifier())
 				}
-				if r.GetDirectResponse() != nil || r.GetRedirect() != nil || r.GetRoute().GetRetryPolicy() != nil || len(r.GetTypedPerFilterConfig()) > 0 {
+				if r.GetDirectResponse() != nil || r.GetRedirect() != nil || r.GetRoute().GetRetryPolicy() != nil ||
+					len(r.GetTypedPerFilterConfig()) > 0 {
 					t.Errorf("route %s does more than following the cluster header", r.GetName())
 				}
 			}
@@ -189,15 +197,18 @@ func TestFailingOpenIsSafe(t *testing.T) {
 
 func TestTheServiceSeesEveryAttemptAndEveryAnswer(t *testing.T) {
 	eachSample(t, func(t *testing.T, b built) {
-		if got := b.inner.GetHttpFilters(); len(got) != 2 || got[0].GetName() != FilterAttempt || got[1].GetName() != "envoy.filters.http.router" {
+		if got := b.inner.GetHttpFilters(); len(got) != 2 || got[0].GetName() != FilterAttempt ||
+			got[1].GetName() != "envoy.filters.http.router" {
 			t.Errorf("inner filters: %v", got)
 		}
 		modes := append([]*extprocv3.ProcessingMode{b.filter.GetProcessingMode()}, b.filter.GetAllowedOverrideModes()...)
 		for _, m := range modes {
-			if m.GetResponseHeaderMode() != extprocv3.ProcessingMode_SEND || m.GetRequestHeaderMode() == extprocv3.ProcessingMode_SKIP {
+			if m.GetResponseHeaderMode() != extprocv3.ProcessingMode_SEND ||
+				m.GetRequestHeaderMode() == extprocv3.ProcessingMode_SKIP {
 				t.Errorf("a header phase can be skipped: %v", m)
 			}
-			if m.GetRequestBodyMode() != extprocv3.ProcessingMode_NONE || m.GetResponseBodyMode() == extprocv3.ProcessingMode_STREAMED {
+			if m.GetRequestBodyMode() != extprocv3.ProcessingMode_NONE ||
+				m.GetResponseBodyMode() == extprocv3.ProcessingMode_STREAMED {
 				t.Errorf("a body mode that cannot serve: %v", m)
 			}
 		}
@@ -209,7 +220,8 @@ func TestTheServiceSeesEveryAttemptAndEveryAnswer(t *testing.T) {
 		if !slices.Contains(b.filter.GetResponseAttributes(), "response.code_details") {
 			t.Error("the service cannot tell a provider's answer from Envoy's own")
 		}
-		if r := b.filter.GetMutationRules(); r.GetAllowAllRouting().GetValue() || r.GetAllowEnvoy().GetValue() || !r.GetDisallowSystem().GetValue() {
+		if r := b.filter.GetMutationRules(); r.GetAllowAllRouting().GetValue() || r.GetAllowEnvoy().GetValue() ||
+			!r.GetDisallowSystem().GetValue() {
 			t.Errorf("the service may change what it must not: %v", r)
 		}
 	})
@@ -270,7 +282,12 @@ func TestNobodyUsesUpOrEndsASharedConnection(t *testing.T) {
 			if h2 == nil || c.GetName() == clusterService { // HTTP/1.1 shares nothing; the service gets headers only
 				continue
 			}
-			streams, window, all := h2.GetMaxConcurrentStreams().GetValue(), h2.GetInitialStreamWindowSize().GetValue(), h2.GetInitialConnectionWindowSize().GetValue()
+			streams, window, all := h2.GetMaxConcurrentStreams().
+				GetValue(),
+				h2.GetInitialStreamWindowSize().
+					GetValue(),
+				h2.GetInitialConnectionWindowSize().
+					GetValue()
 			if streams == 0 || window == 0 || uint64(streams)*uint64(window) >= uint64(all) {
 				t.Errorf("cluster %s: %d streams of %d bytes fill a connection of %d", c.GetName(), streams, window, all)
 			}
@@ -278,7 +295,8 @@ func TestNobodyUsesUpOrEndsASharedConnection(t *testing.T) {
 				t.Errorf("cluster %s: one bad answer ends what else its connection carries", c.GetName())
 			}
 			th := c.GetCircuitBreakers().GetThresholds()
-			if len(th) == 0 || th[0].GetMaxRequests().GetValue() < 16384 || th[0].GetMaxRetries().GetValue() < 16384 || th[0].GetMaxPendingRequests().GetValue() < 16384 {
+			if len(th) == 0 || th[0].GetMaxRequests().GetValue() < 16384 || th[0].GetMaxRetries().GetValue() < 16384 ||
+				th[0].GetMaxPendingRequests().GetValue() < 16384 {
 				t.Errorf("cluster %s: held requests would overflow %v", c.GetName(), th)
 			}
 		}

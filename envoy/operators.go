@@ -17,8 +17,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// Envoy's admin interface asks nobody who he is: it changes log levels, so that tokens are printed, and ends Envoy. What
-// every process and web page of this machine can reach is therefore only what can be read without harm.
+// Envoy's admin interface asks nobody who he is: it changes log levels, so that tokens are printed, and ends Envoy.
+// What every process and web page of this machine can reach is therefore only what can be read without harm.
 
 // readable are the paths of the admin interface that everybody may read.
 var readable = []string{"/ready", "/stats", "/stats/prometheus"}
@@ -26,8 +26,8 @@ var readable = []string{"/ready", "/stats", "/stats/prometheus"}
 // mostReaders is how many connections to the readable part there may be.
 const mostReaders = 64
 
-// operators adds the admin interface: on its own address with what is readable alone, or on a Unix socket of this user, with
-// a listener that leads to what is readable.
+// operators adds the admin interface: on its own address with what is readable alone, or on a Unix socket of this user,
+// with a listener that leads to what is readable.
 func (b *builder) operators(boot *bootstrapv3.Bootstrap) error {
 	host, port, err := splitAddress(b.cfg.Admin)
 	if err != nil {

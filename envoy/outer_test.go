@@ -16,11 +16,15 @@ import (
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/integration/port"
 )
 
 // startOuter runs a real Envoy whose hop leads to the given handler instead of the inner listener, so that the outer
 // half is seen alone: what it tells the inner half, and when it retries.
-func startOuter(t *testing.T, routes []Route, inner http.Handler, change ...func(*bootstrapv3.Bootstrap)) (address string) {
+func startOuter(
+	t *testing.T, routes []Route, inner http.Handler, change ...func(*bootstrapv3.Bootstrap),
+) (address string) {
 	t.Helper()
 	return startOuterWith(t, func(c *Config) {
 		c.Routes, c.LoopbackOnly, c.TrustedProxies = routes, false, []string{"127.0.0.1/32"}
@@ -28,7 +32,9 @@ func startOuter(t *testing.T, routes []Route, inner http.Handler, change ...func
 }
 
 // startOuterWith does so with the smallest sample, changed, as is what was built from it.
-func startOuterWith(t *testing.T, change func(c *Config), inner http.Handler, built ...func(*bootstrapv3.Bootstrap)) (address string) {
+func startOuterWith(
+	t *testing.T, change func(c *Config), inner http.Handler, built ...func(*bootstrapv3.Bootstrap),
+) (address string) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(inner)
 	server.Config.Protocols = new(http.Protocols)
@@ -37,7 +43,7 @@ func startOuterWith(t *testing.T, change func(c *Config), inner http.Handler, bu
 	t.Cleanup(server.Close)
 
 	c := samples()["small"]
-	c.Listen, c.Admin, c.AdminSocket = freeAddress(t), freeAddress(t), filepath.Join(t.TempDir(), "a.sock")
+	c.Listen, c.Admin, c.AdminSocket = port.Address(), port.Address(), filepath.Join(t.TempDir(), "a.sock")
 	change(&c)
 	for i := range c.Routes {
 		if c.Routes[i].Methods == nil {
@@ -56,7 +62,10 @@ func startOuterWith(t *testing.T, change func(c *Config), inner http.Handler, bu
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := NewChild(ChildConfig{Path: realEnvoy(t), Bootstrap: text, RunFolder: t.TempDir(), Admin: c.AdminSocket, Output: io.Discard}, zap.NewNop())
+	child := NewChild(
+		ChildConfig{Path: realEnvoy(t), Bootstrap: text, RunFolder: t.TempDir(), Admin: c.AdminSocket, Output: io.Discard},
+		zap.NewNop(),
+	)
 	if err := child.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -130,8 +139,15 @@ func TestTheOuterListenerTellsTheInnerOneWhoCallsAndWhere(t *testing.T) {
 		}
 	}))
 	secrets := map[string]string{
-		"authorization": "Bearer c", "x-api-key": "c", "cookie": "c=d", "proxy-authorization": "c", "x-secret": "s",
-		"x-tokenward-tenant": "forged", "x-tokenward-route": "forged", "x-tokenward-client": "6.6.6.6", "x-forwarded-for": "6.6.6.6",
+		"authorization":       "Bearer c",
+		"x-api-key":           "c",
+		"cookie":              "c=d",
+		"proxy-authorization": "c",
+		"x-secret":            "s",
+		"x-tokenward-tenant":  "forged",
+		"x-tokenward-route":   "forged",
+		"x-tokenward-client":  "6.6.6.6",
+		"x-forwarded-for":     "6.6.6.6",
 	}
 	for _, tt := range []struct {
 		name, host, path, team, want string
@@ -169,46 +185,54 @@ func TestAnUnknownRouteIsA404ThatSaysSo(t *testing.T) {
 		if err := json.Unmarshal([]byte(body), &got); err != nil {
 			t.Fatalf("unknown %s: %v: %d %q", name, err, resp.StatusCode, body)
 		}
-		if resp.StatusCode != http.StatusNotFound || resp.Header.Get("tokenward-reason") != "unknown_route" || resp.Header.Get("content-type") != "application/json" ||
-			got.Type != "error" || got.Error.Type != "not_found_error" || got.Error.Code != "unknown_route" || got.Error.Message == "" {
+		if resp.StatusCode != http.StatusNotFound || resp.Header.Get("tokenward-reason") != "unknown_route" ||
+			resp.Header.Get("content-type") != "application/json" ||
+			got.Type != "error" || got.Error.Type != "not_found_error" || got.Error.Code != "unknown_route" ||
+			got.Error.Message == "" {
 			t.Errorf("unknown %s: %d %v %s", name, resp.StatusCode, resp.Header, body)
 		}
 	}
-	if resp, body := call(t, address, "llm.example", "/v1/x", nil); resp.Header.Get("tokenward-reason") != "" || resp.Header.Get("x-provider") != "yes" || body != "" {
+	if resp, body := call(t, address, "llm.example", "/v1/x",
+		nil); resp.Header.Get("tokenward-reason") != "" || resp.Header.Get("x-provider") != "yes" ||
+		body != "" {
 		t.Errorf("a provider's 404 became %v %q", resp.Header, body)
 	}
 }
 
 func TestTheOuterListenerRetriesOnTheMarkerAloneAndHidesIt(t *testing.T) {
 	var attempts atomic.Int32
-	address := startOuter(t, []Route{{Name: "all", Prefix: "/", Hosts: []string{"*"}, Attempts: 2}}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n := int(attempts.Add(1))
-		if got := r.Header.Get("x-envoy-attempt-count"); got != fmt.Sprint(n) {
-			t.Errorf("attempt %d is announced as %s", n, got)
-		}
-		if body, _ := io.ReadAll(r.Body); string(body) != "body" {
-			t.Errorf("attempt %d has the body %q", n, body)
-		}
-		w.Header().Set("x-tokenward-account", "ours")
-		w.Header().Set("tokenward-reason", "for the client")
-		w.Header().Set("retry-after", "7")
-		switch r.URL.Path {
-		case "/marked", "/orphan":
-			if r.URL.Path == "/orphan" {
-				w.Header().Set("x-tokenward-status", "401")
-			} else {
+	address := startOuter(
+		t,
+		[]Route{{Name: "all", Prefix: "/", Hosts: []string{"*"}, Attempts: 2}},
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			n := int(attempts.Add(1))
+			if got := r.Header.Get("x-envoy-attempt-count"); got != fmt.Sprint(n) {
+				t.Errorf("attempt %d is announced as %s", n, got)
+			}
+			if body, _ := io.ReadAll(r.Body); string(body) != "body" {
+				t.Errorf("attempt %d has the body %q", n, body)
+			}
+			w.Header().Set("x-tokenward-account", "ours")
+			w.Header().Set("tokenward-reason", "for the client")
+			w.Header().Set("retry-after", "7")
+			switch r.URL.Path {
+			case "/marked", "/orphan":
+				if r.URL.Path == "/orphan" {
+					w.Header().Set("x-tokenward-status", "401")
+				} else {
+					w.Header().Set("x-tokenward-retry", "1")
+				}
+				if n > 2 {
+					w.Header().Del("x-tokenward-status")
+					w.Header().Del("x-tokenward-retry")
+					return
+				}
+			case "/always":
 				w.Header().Set("x-tokenward-retry", "1")
 			}
-			if n > 2 {
-				w.Header().Del("x-tokenward-status")
-				w.Header().Del("x-tokenward-retry")
-				return
-			}
-		case "/always":
-			w.Header().Set("x-tokenward-retry", "1")
-		}
-		w.WriteHeader(http.StatusUnauthorized)
-	}))
+			w.WriteHeader(http.StatusUnauthorized)
+		}),
+	)
 	for _, tt := range []struct {
 		path             string
 		attempts, status int

@@ -53,8 +53,10 @@ func (v Version) Warning(path string) string {
 	}
 	for _, h := range holes {
 		if first, patched := h.patches[v.Minor]; patched && (v.Patch < first || v.Patch == first && v.Development) {
-			return fmt.Sprintf("%s is Envoy %s, which has known security holes (%s): install 1.%d.%d or later, patched versions are %s",
-				path, v, h.name, v.Minor, leastPatch(v.Minor), Patched())
+			return fmt.Sprintf(
+				"%s is Envoy %s, which has known security holes (%s): install 1.%d.%d or later, patched versions are %s", path, v,
+				h.name, v.Minor, leastPatch(v.Minor), Patched(),
+			)
 		}
 	}
 	return ""

@@ -29,7 +29,8 @@ func TestBuildsWithKnownHolesAreNamedWithTheirPatchedVersion(t *testing.T) {
 		{"2.0.0", "", ""},
 		{"1.37.99999999999999999999", "", ""},
 	} {
-		v, err := parseVersion("/opt/envoy", "/opt/envoy  version: 9e5580933739775e8bce696a57a2e1bc99368f23/"+tt.version+"/Clean/RELEASE/BoringSSL")
+		v, err := parseVersion("/opt/envoy",
+			"/opt/envoy  version: 9e5580933739775e8bce696a57a2e1bc99368f23/"+tt.version+"/Clean/RELEASE/BoringSSL")
 		if err != nil {
 			t.Errorf("%s: %v", tt.version, err)
 			continue
@@ -41,7 +42,9 @@ func TestBuildsWithKnownHolesAreNamedWithTheirPatchedVersion(t *testing.T) {
 			}
 			continue
 		}
-		if !strings.Contains(got, tt.hole) || !strings.Contains(got, "install "+tt.install+" ") || !strings.Contains(got, "/opt/envoy is Envoy 1.") || strings.Contains(got, "\n") {
+		if !strings.Contains(got, tt.hole) || !strings.Contains(got, "install "+tt.install+" ") ||
+			!strings.Contains(got, "/opt/envoy is Envoy 1.") ||
+			strings.Contains(got, "\n") {
 			t.Errorf("%s: %q does not name %s and %s in one line", tt.version, got, tt.hole, tt.install)
 		}
 	}

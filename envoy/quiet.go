@@ -15,8 +15,10 @@ var (
 	// logPrefix begins a message; further lines of it have none.
 	logPrefix = regexp.MustCompile(`^\[[^\]]*\]\[\d+\]\[([a-z]+)\]`)
 	// named is the rest of a line after the name of something secret.
-	named = regexp.MustCompile(`(?i)((?:^|[^\w./-])[\w-]*(?:authorization|auth|cookie2?|key|token|secret|password|passwd|assertion|` +
-		`credentials?|signature|session|jwt|raw_value))(["']?(?:\s*[:=,]|\s+["'])\s*)\S.*`)
+	named = regexp.MustCompile(
+		`(?i)((?:^|[^\w./-])[\w-]*(?:authorization|auth|cookie2?|key|token|secret|password|passwd|assertion|` +
+			`credentials?|signature|session|jwt|raw_value))(["']?(?:\s*[:=,]|\s+["'])\s*)\S.*`,
+	)
 	// scheme is a credential after its scheme (RFC 9110 section 11.4).
 	scheme = regexp.MustCompile(`(?i)\b(bearer|basic|dpop|negotiate)(\s+|%20|\+)[\w.~+/%=-]{6,}`)
 	// shaped begins like the tokens of the known makers, or is a JWT.

@@ -154,8 +154,10 @@ func (b *builder) attemptReplies() *hcmv3.LocalReplyConfig {
 		headers: []*corev3.HeaderValueOption{b.retryAfter(), setHeader("x-tokenward-absent", callStatus)},
 	}
 	unreachable := reply{
-		reason: "upstream_unreachable", kind: "api_error",
-		message: "the gateway could not connect to its upstream: tell whoever runs the gateway to check the upstream's url, " +
+		reason: "upstream_unreachable",
+		kind:   "api_error",
+		message: "the gateway could not connect to its upstream: tell whoever runs the gateway to check the " +
+			"upstream's url, " +
 			"DNS, network and certificate",
 	}
 	own := &hcmv3.ResponseMapper{Filter: b.cel("response.code_details.startsWith('tokenward_')")}

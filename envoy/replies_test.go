@@ -16,7 +16,9 @@ func TestAnswersOfEnvoysOwnAreMadeReadable(t *testing.T) {
 		for side, hcm := range map[string]*hcmv3.HttpConnectionManager{"outer": b.outer, "inner": b.inner} {
 			mappers := hcm.GetLocalReplyConfig().GetMappers()
 			if side == "inner" {
-				if got := expression(t, mappers[0]); got != "response.code_details.startsWith('tokenward_')" || len(mappers[0].GetHeadersToAdd()) > 0 || mappers[0].GetBodyFormatOverride() != nil {
+				if got := expression(t,
+					mappers[0]); got != "response.code_details.startsWith('tokenward_')" || len(mappers[0].GetHeadersToAdd()) > 0 ||
+					mappers[0].GetBodyFormatOverride() != nil {
 					t.Errorf("what the service answers is changed: %v", mappers[0])
 				}
 				mappers = mappers[1:]
@@ -24,11 +26,13 @@ func TestAnswersOfEnvoysOwnAreMadeReadable(t *testing.T) {
 			for _, m := range mappers {
 				h := m.GetHeadersToAdd()[0].GetHeader()
 				body := m.GetBodyFormatOverride().GetJsonFormat().GetFields()
-				if h.GetKey() != "tokenward-reason" || body["tokenward"].GetStructValue().GetFields()["reason"].GetStringValue() != h.GetValue() ||
+				if h.GetKey() != "tokenward-reason" ||
+					body["tokenward"].GetStructValue().GetFields()["reason"].GetStringValue() != h.GetValue() ||
 					body["error"].GetStructValue().GetFields()["code"].GetStringValue() != h.GetValue() {
 					t.Errorf("%s: the reason differs between header and body: %v", side, m)
 				}
-				if text := body["error"].GetStructValue().GetFields()["message"].GetStringValue(); text == "" || strings.Contains(text, "%") {
+				if text := body["error"].GetStructValue().GetFields()["message"].GetStringValue(); text == "" ||
+					strings.Contains(text, "%") {
 					t.Errorf("%s: message %q", side, text)
 				}
 			}
@@ -64,7 +68,8 @@ func TestAServiceThatIsAwayIsWaitedForOnce(t *testing.T) {
 			t.Errorf("%d tries take %s, which is not enough for %s", p.GetNumRetries().GetValue(), usual, wait)
 		}
 		if f.GetMessageTimeout().AsDuration() != wait || f.GetMaxMessageTimeout().AsDuration() < wait {
-			t.Errorf("a wait of %s became %s, at most %s", wait, f.GetMessageTimeout().AsDuration(), f.GetMaxMessageTimeout().AsDuration())
+			t.Errorf("a wait of %s became %s, at most %s", wait, f.GetMessageTimeout().AsDuration(),
+				f.GetMaxMessageTimeout().AsDuration())
 		}
 	}
 }

@@ -33,7 +33,9 @@ func Find(explicit string) (string, error) {
 	}
 	p, err := exec.LookPath("envoy")
 	if err != nil {
-		return "", errors.New("looking for Envoy: there is none on PATH: install Envoy " + Oldest + " or later, or name it with --envoy or $ENVOY")
+		return "", errors.New(
+			"looking for Envoy: there is none on PATH: install Envoy " + Oldest + " or later, or name it with --envoy or $ENVOY",
+		)
 	}
 	return p, nil
 }
@@ -42,7 +44,7 @@ func Find(explicit string) (string, error) {
 func CheckVersion(ctx context.Context, path string) (Version, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd := exec.CommandContext(ctx, path, "--version") //nolint:gosec // the operator names the program
 	cmd.Env = environment()
 	out, err := cmd.Output()
 	if errors.Is(ctx.Err(), context.Canceled) {
@@ -65,7 +67,11 @@ func parseVersion(path, out string) (Version, error) {
 	}
 	v.Development = strings.HasPrefix(m[4], "-dev")
 	if v.Major == 1 && v.Minor < oldestMinor {
-		return Version{}, fmt.Errorf("%s is Envoy %s: tokenward needs %s or later, since older ones do not show us that a provider is dead: install a newer Envoy", path, v, Oldest)
+		return Version{}, fmt.Errorf(
+			"%s is Envoy %s: tokenward needs %s or later, since older ones do not show us that a provider is dead: "+
+				"install a newer Envoy",
+			path, v, Oldest,
+		)
 	}
 	return v, nil
 }

@@ -55,7 +55,7 @@ func TestABinaryThatCannotRunIsNamed(t *testing.T) {
 func TestEnvoyIsFoundByNameThenEnvironmentThenPATH(t *testing.T) {
 	folder := t.TempDir()
 	onPath := filepath.Join(folder, "envoy")
-	if err := os.WriteFile(onPath, []byte("#!/bin/sh\n"), 0o700); err != nil { //nolint:gosec // it must be executable
+	if err := os.WriteFile(onPath, []byte("#!/bin/sh\n"), 0o700); err != nil { // it must be executable
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", folder)

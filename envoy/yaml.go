@@ -39,8 +39,8 @@ var (
 	plainWords = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off|true|false|null)$`)
 )
 
-// blockStyle drops the braces of JSON, and its quotes where no reader could take a text for a number or a boolean: Envoy
-// reads YAML 1.1, our encoder writes 1.2.
+// blockStyle drops the braces of JSON, and its quotes where no reader could take a text for a number or a boolean:
+// Envoy reads YAML 1.1, our encoder writes 1.2.
 func blockStyle(n *yaml.Node) {
 	n.Style = 0
 	if n.ShortTag() == "!!str" && (!plainText.MatchString(n.Value) || plainWords.MatchString(n.Value)) {

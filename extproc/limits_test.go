@@ -53,18 +53,30 @@ func limitedStore(t *testing.T) *tokenstore.Store {
 	t.Helper()
 	m := tokenstoretest.NewMemory()
 	_, err := m.CompareAndSwap(t.Context(), "a", tokenstore.Record{
-		Provider: "p", Kind: tokenstore.KindOAuthRefresh, RefreshToken: tokenstore.NewSecret("rt"), AccessToken: tokenstore.NewSecret("at"),
-		ObtainedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour), Limits: tokenstore.Limits{Concurrency: 1},
+		Provider:     "p",
+		Kind:         tokenstore.KindOAuthRefresh,
+		RefreshToken: tokenstore.NewSecret("rt"),
+		AccessToken:  tokenstore.NewSecret("at"),
+		ObtainedAt:   time.Now(),
+		ExpiresAt:    time.Now().Add(time.Hour),
+		Limits:       tokenstore.Limits{Concurrency: 1},
 	}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s, err := tokenstore.New(tokenstore.Config{
-		Routes:    map[string]tokenstore.RouteConfig{"r": {Upstreams: []string{"u"}, Attempts: 2, RecoveryTimeout: time.Minute, RefreshWait: time.Minute}},
+		Routes: map[string]tokenstore.RouteConfig{
+			"r": {Upstreams: []string{"u"}, Attempts: 2, RecoveryTimeout: time.Minute, RefreshWait: time.Minute},
+		},
 		Upstreams: map[string]tokenstore.UpstreamConfig{"u": {Pool: "p", Cluster: "c"}},
 		Pools:     map[string]tokenstore.PoolConfig{"p": {Provider: "p", Select: tokenstore.LeastLoaded}},
 		Drivers:   map[string]tokenstore.Driver{"p": tokenstoretest.NewDriver()},
-		Renewal:   tokenstore.RenewalConfig{TokenEndpointTimeout: 10 * time.Second, ClaimLease: 45 * time.Second, BackoffMin: time.Second, BackoffMax: time.Minute},
+		Renewal: tokenstore.RenewalConfig{
+			TokenEndpointTimeout: 10 * time.Second,
+			ClaimLease:           45 * time.Second,
+			BackoffMin:           time.Second,
+			BackoffMax:           time.Minute,
+		},
 	}, m, tokenstore.NewMetrics(prometheus.NewRegistry(), "memory", true), zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +107,11 @@ func TestAnAttemptsPlaceIsFreeBeforeEnvoyHearsTheDecision(t *testing.T) {
 			}
 			decided := 0
 			e := &exchange{ctx: t.Context(), in: []*extprocv3.ProcessingRequest{
-				{Request: &extprocv3.ProcessingRequest_RequestHeaders{RequestHeaders: headers("x-tokenward-id", "1", "x-tokenward-route", "r")}},
+				{
+					Request: &extprocv3.ProcessingRequest_RequestHeaders{
+						RequestHeaders: headers("x-tokenward-id", "1", "x-tokenward-route", "r"),
+					},
+				},
 				{Request: &extprocv3.ProcessingRequest_ResponseHeaders{ResponseHeaders: headers(":status", status)}},
 			}}
 			e.sent = func(m *extprocv3.ProcessingResponse) {

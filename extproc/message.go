@@ -55,17 +55,26 @@ func readRequest(h *extprocv3.HttpHeaders) requestFacts {
 	m := headerMap{h.GetHeaders().GetHeaders()}
 	path, _, _ := strings.Cut(m.Get(":path"), "?")
 	return requestFacts{
-		id: m.Get(headerID), request: cmp.Or(m.Get(headerRequest), m.Get(headerID)), route: m.Get(headerRoute), tenant: m.Get(headerTenant), client: m.Get(headerClient), path: path,
-		attempt: m.Get(headerAttempt), headers: m,
+		id:      m.Get(headerID),
+		request: cmp.Or(m.Get(headerRequest), m.Get(headerID)),
+		route:   m.Get(headerRoute),
+		tenant:  m.Get(headerTenant),
+		client:  m.Get(headerClient),
+		path:    path,
+		attempt: m.Get(headerAttempt),
+		headers: m,
 	}
 }
 
 func set(name, value string) *corev3.HeaderValueOption {
-	return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, RawValue: []byte(value)}, AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD}
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: name, RawValue: []byte(value)},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
 }
 
-// pickReply puts the pick's headers on the attempt and names the upstream's cluster, which the inner route follows. What the
-// client sent as credentials is taken out first.
+// pickReply puts the pick's headers on the attempt and names the upstream's cluster, which the inner route follows.
+// What the client sent as credentials is taken out first.
 func pickReply(p tokenstore.Pick, f requestFacts, s *scrub, meta *structpb.Struct) *extprocv3.ProcessingResponse {
 	m := &extprocv3.HeaderMutation{SetHeaders: make([]*corev3.HeaderValueOption, 0, len(p.Headers)+1)}
 	m.SetHeaders = append(m.SetHeaders, set(headerCluster, p.Cluster))
@@ -116,21 +125,27 @@ func final(retry bool, attempts int) *extprocv3.CommonResponse {
 func responseReply(retry bool, attempts int, meta *structpb.Struct) *extprocv3.ProcessingResponse {
 	return &extprocv3.ProcessingResponse{
 		DynamicMetadata: meta,
-		Response:        &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{Response: final(retry, attempts)}},
+		Response: &extprocv3.ProcessingResponse_ResponseHeaders{
+			ResponseHeaders: &extprocv3.HeadersResponse{Response: final(retry, attempts)},
+		},
 	}
 }
 
 func bodyReply(retry bool, attempts int, meta *structpb.Struct) *extprocv3.ProcessingResponse {
 	return &extprocv3.ProcessingResponse{
 		DynamicMetadata: meta,
-		Response:        &extprocv3.ProcessingResponse_ResponseBody{ResponseBody: &extprocv3.BodyResponse{Response: final(retry, attempts)}},
+		Response: &extprocv3.ProcessingResponse_ResponseBody{
+			ResponseBody: &extprocv3.BodyResponse{Response: final(retry, attempts)},
+		},
 	}
 }
 
 // peekReply asks for the buffered body; the headers are decided when it has come.
 func peekReply(mode filterv3.ProcessingMode_BodySendMode) *extprocv3.ProcessingResponse {
 	return &extprocv3.ProcessingResponse{
-		Response: &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{}}},
+		Response: &extprocv3.ProcessingResponse_ResponseHeaders{
+			ResponseHeaders: &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{}},
+		},
 		ModeOverride: &filterv3.ProcessingMode{
 			ResponseHeaderMode: filterv3.ProcessingMode_SEND, ResponseBodyMode: mode,
 			RequestTrailerMode: filterv3.ProcessingMode_SKIP, ResponseTrailerMode: filterv3.ProcessingMode_SKIP,
@@ -157,7 +172,10 @@ func retryReply(meta *structpb.Struct) *extprocv3.ProcessingResponse {
 // needsHuman reports whether the same request would be refused again until somebody has done something.
 func needsHuman(r tokenstore.Reason) bool {
 	switch r {
-	case tokenstore.ReasonCredentialsRefused, tokenstore.ReasonNoHealthyAccount, tokenstore.ReasonUnknownRoute, tokenstore.ReasonTenantDenied:
+	case tokenstore.ReasonCredentialsRefused,
+		tokenstore.ReasonNoHealthyAccount,
+		tokenstore.ReasonUnknownRoute,
+		tokenstore.ReasonTenantDenied:
 		return true
 	case tokenstore.ReasonAllCooling, tokenstore.ReasonStoreUnavailable, tokenstore.ReasonUpstreamUnreachable:
 	}
@@ -167,7 +185,11 @@ func needsHuman(r tokenstore.Reason) bool {
 // refusalReply is an answer of our own. It carries no retry marker: nobody is left to try.
 func refusalReply(ref *tokenstore.Refusal, attempts int, meta *structpb.Struct) *extprocv3.ProcessingResponse {
 	// In the response phase Envoy notes the provider's status on our answer too: a 401 there would be retried.
-	m := &extprocv3.HeaderMutation{SetHeaders: []*corev3.HeaderValueOption{set("content-type", ref.ContentType), set(headerReason, string(ref.Reason)), set(headerStatus, "0")}}
+	m := &extprocv3.HeaderMutation{
+		SetHeaders: []*corev3.HeaderValueOption{
+			set("content-type", ref.ContentType), set(headerReason, string(ref.Reason)), set(headerStatus, "0"),
+		},
+	}
 	if s := ref.RetryAfterSeconds(); s > 0 {
 		m.SetHeaders = append(m.SetHeaders, set("retry-after", strconv.Itoa(s)))
 	} else if needsHuman(ref.Reason) {
@@ -177,8 +199,12 @@ func refusalReply(ref *tokenstore.Refusal, attempts int, meta *structpb.Struct) 
 		m.SetHeaders = append(m.SetHeaders, set(headerAttempts, strconv.Itoa(attempts)))
 	}
 	return &extprocv3.ProcessingResponse{DynamicMetadata: meta, Response: &extprocv3.ProcessingResponse_ImmediateResponse{
-		ImmediateResponse: &extprocv3.ImmediateResponse{Status: &typev3.HttpStatus{Code: typev3.StatusCode(ref.Status)}, //nolint:gosec // 429 or 503
-			Headers: m, Body: ref.Body, Details: "tokenward_" + string(ref.Reason)},
+		ImmediateResponse: &extprocv3.ImmediateResponse{
+			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(ref.Status)}, //nolint:gosec // 429 or 503
+			Headers: m,
+			Body:    ref.Body,
+			Details: "tokenward_" + string(ref.Reason),
+		},
 	}}
 }
 
@@ -211,5 +237,7 @@ func (a *attempt) responseMetadata(d tokenstore.Decision) *structpb.Struct {
 func text(s string) *structpb.Value { return structpb.NewStringValue(strings.ToValidUTF8(s, "\ufffd")) }
 
 func inNamespace(fields map[string]*structpb.Value) *structpb.Struct {
-	return &structpb.Struct{Fields: map[string]*structpb.Value{metadataNamespace: structpb.NewStructValue(&structpb.Struct{Fields: fields})}}
+	return &structpb.Struct{
+		Fields: map[string]*structpb.Value{metadataNamespace: structpb.NewStructValue(&structpb.Struct{Fields: fields})},
+	}
 }

@@ -33,21 +33,50 @@ func newMetrics(reg prometheus.Registerer, held *trails) *metrics {
 	opts := func(name, help string) prometheus.CounterOpts {
 		return prometheus.CounterOpts{Namespace: "tokenward", Name: name, Help: help}
 	}
-	decisions := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tokenward", Name: "decision_seconds", Help: "Our own share of the latency, waiting for refreshes excluded.", Buckets: prometheus.ExponentialBuckets(0.00001, 4, 9)}, []string{"phase"})
+	decisions := prometheus.NewHistogramVec(
+		prometheus.HistogramOpts{
+			Namespace: "tokenward",
+			Name:      "decision_seconds",
+			Help:      "Our own share of the latency, waiting for refreshes excluded.",
+			Buckets:   prometheus.ExponentialBuckets(0.00001, 4, 9),
+		},
+		[]string{"phase"},
+	)
 	m := &metrics{
 		requests: prometheus.NewCounterVec(opts("requests_total", "Requests by their end."), []string{"route", "result"}),
-		attempts: prometheus.NewCounterVec(opts("attempts_total", "Upstream attempts by what the answer meant."), []string{"route", "upstream", "verdict"}),
+		attempts: prometheus.NewCounterVec(opts("attempts_total", "Upstream attempts by what the answer meant."),
+			[]string{"route", "upstream", "verdict"}),
 		unread: prometheus.NewCounterVec(
 			opts("unread_answers_total", "Error answers whose words would have told more, and could not be read."),
 			[]string{"route", "upstream", "reason"},
 		),
-		recovery: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tokenward", Name: "recovery_seconds", Help: "What recovery added to a request.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 13)}, []string{"route", "kind"}),
+		recovery: prometheus.NewHistogramVec(
+			prometheus.HistogramOpts{
+				Namespace: "tokenward",
+				Name:      "recovery_seconds",
+				Help:      "What recovery added to a request.",
+				Buckets:   prometheus.ExponentialBuckets(0.005, 2, 13),
+			},
+			[]string{"route", "kind"},
+		),
 		request:  decisions.WithLabelValues("request"),
 		response: decisions.WithLabelValues("response"),
-		streams:  prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "tokenward", Name: "streams", Help: "ext_proc streams that are open."}),
+		streams: prometheus.NewGauge(
+			prometheus.GaugeOpts{Namespace: "tokenward", Name: "streams", Help: "ext_proc streams that are open."},
+		),
 	}
-	reg.MustRegister(m.requests, m.attempts, m.unread, m.recovery, decisions, m.streams,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "tokenward", Name: "trails", Help: "Requests between two attempts."}, func() float64 { return float64(held.len()) }))
+	reg.MustRegister(
+		m.requests,
+		m.attempts,
+		m.unread,
+		m.recovery,
+		decisions,
+		m.streams,
+		prometheus.NewGaugeFunc(
+			prometheus.GaugeOpts{Namespace: "tokenward", Name: "trails", Help: "Requests between two attempts."},
+			func() float64 { return float64(held.len()) },
+		),
+	)
 	return m
 }
 

@@ -1,6 +1,6 @@
 package extproc
 
-// The wire contract with the generated Envoy configuration (interface, section 5).
+// The wire contract with the Envoy configuration that `tokenward envoy` generates.
 const (
 	headerID      = "x-tokenward-id"
 	headerRoute   = "x-tokenward-route"

@@ -24,7 +24,11 @@ func TestNoTokenGoesWhereTheRequestComesBack(t *testing.T) {
 		in := &extprocv3.ProcessingRequest{Request: &extprocv3.ProcessingRequest_RequestHeaders{
 			RequestHeaders: headers(headerRoute, "r", ":method", method),
 		}}
-		e := &exchange{ctx: t.Context(), in: []*extprocv3.ProcessingRequest{in}, sent: func(m *extprocv3.ProcessingResponse) { got = m }}
+		e := &exchange{
+			ctx:  t.Context(),
+			in:   []*extprocv3.ProcessingRequest{in},
+			sent: func(m *extprocv3.ProcessingResponse) { got = m },
+		}
 		if err := s.Process(e); err != nil {
 			t.Fatal(err)
 		}

@@ -66,7 +66,7 @@ func (s *scrub) secret(pair string) bool {
 		c := name[i]
 		switch {
 		case c == '%' && i+2 < len(name) && hex(name[i+1]) >= 0 && hex(name[i+2]) >= 0:
-			c = byte(hex(name[i+1])<<4 | hex(name[i+2]))
+			c = byte(hex(name[i+1])<<4 | hex(name[i+2])) //nolint:gosec // two hex digits
 			i += 2
 		case c == '+':
 			c = ' '

@@ -52,7 +52,8 @@ func TestAPathWithoutCredentialsCostsNothing(t *testing.T) {
 	}
 }
 
-// FuzzOnlyWholePairsAreCutOut: what stays is a part of what came, a second pass finds nothing, and the path is the same.
+// FuzzOnlyWholePairsAreCutOut: what stays is a part of what came, a second pass finds nothing, and the path is the
+// same.
 func FuzzOnlyWholePairsAreCutOut(f *testing.F) {
 	for _, p := range []string{"/a?b=1&key=S;c", "/?%6bey", "?&;&key", "/a?$api_key=%&x"} {
 		f.Add(p)

@@ -93,7 +93,7 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	s.open()
 	s.serve(l)
-	life, cancel := context.WithCancel(context.Background())
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.unwatch = cancel
 	if s.socket.path != "" {
 		s.watching.Go(func() { s.watch(life) })

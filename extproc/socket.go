@@ -15,13 +15,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// lookEvery is how often a process looks whether the socket's path still leads to it. Envoy repeats unanswered requests for
-// longer than that, so that a path taken back costs none.
+// lookEvery is how often a process looks whether the socket's path still leads to it. Envoy repeats unanswered requests
+// for longer than that, so that a path taken back costs none.
 const lookEvery = 500 * time.Millisecond
 
-// Socket is the path of the Unix socket that Envoy connects to. Whoever starts takes it over, so that a successor can serve
-// before its predecessor stops; whoever still runs takes it back when nobody listens there any more. A TCP address cannot
-// be taken over: then there is nothing to watch.
+// Socket is the path of the Unix socket that Envoy connects to. Whoever starts takes it over, so that a successor can
+// serve before its predecessor stops; whoever still runs takes it back when nobody listens there any more. A TCP
+// address cannot be taken over: then there is nothing to watch.
 type Socket struct {
 	path string // "": TCP
 	gid  *int   // of whom may connect, beside our own user; nil: nobody
@@ -43,7 +43,8 @@ func NewSocket(cfg Config, log *zap.Logger) *Socket {
 
 var notYet = "Envoy cannot reach this process yet"
 
-// Check says why Start could not listen on a Unix socket's Config.Listen; nil: it can. It leaves alone who listens there.
+// Check says why Start could not listen on a Unix socket's Config.Listen; nil: it can. It leaves alone who listens
+// there.
 func Check(ctx context.Context, cfg Config) error {
 	k := NewSocket(cfg, zap.NewNop())
 	if k.path == "" {
@@ -94,7 +95,8 @@ func (k *Socket) warnOfClosedFolder() {
 		return
 	}
 	if owner, ok := st.Sys().(*syscall.Stat_t); ok && (int64(owner.Gid) != int64(*k.gid) || st.Mode()&0o010 == 0) {
-		k.log.Warn(fmt.Sprintf("group %d (extproc.socket_gid) may not pass the folder of the socket: chgrp %d %s && chmod g+x %s",
+		k.log.Warn(fmt.Sprintf(
+			"group %d (extproc.socket_gid) may not pass the folder of the socket: chgrp %d %s && chmod g+x %s",
 			*k.gid, *k.gid, folder, folder))
 	}
 }
@@ -106,7 +108,9 @@ func (k *Socket) bind(ctx context.Context) (l net.Listener, fresh string, err er
 		return nil, "", fmt.Errorf("making the folder of the socket %s: %w", k.path, err)
 	}
 	if st, err := os.Lstat(k.path); err == nil && st.Mode()&os.ModeSocket == 0 {
-		return nil, "", fmt.Errorf("listening for Envoy on %s: the path exists and is no socket: remove it or choose another extproc.listen", k.path)
+		return nil, "", fmt.Errorf(
+			"listening for Envoy on %s: the path exists and is no socket: remove it or choose another extproc.listen", k.path,
+		)
 	}
 	fresh = filepath.Join(folder, fmt.Sprintf(".%d", os.Getpid())) // short: a socket's path has at most 107 bytes
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -141,13 +145,14 @@ func (k *Socket) share(path string, alone, together os.FileMode) error {
 		return os.Chmod(path, alone)
 	}
 	if err := os.Chown(path, -1, *k.gid); err != nil {
-		return fmt.Errorf("giving %s to group %d: %w: add this user to the group, or change extproc.socket_gid", path, *k.gid, err)
+		return fmt.Errorf("giving %s to group %d: %w: add this user to the group, or change extproc.socket_gid", path, *k.gid,
+			err)
 	}
 	return os.Chmod(path, together)
 }
 
-// look finds out whether the path still leads here, and takes it back when it leads nowhere: then it returns what to serve
-// on. Not safe for concurrent use.
+// look finds out whether the path still leads here, and takes it back when it leads nowhere: then it returns what to
+// serve on. Not safe for concurrent use.
 func (k *Socket) look(ctx context.Context) net.Listener {
 	if now, err := os.Lstat(k.path); err == nil && os.SameFile(now, k.ours) {
 		k.note("")
@@ -158,7 +163,8 @@ func (k *Socket) look(ctx context.Context) net.Listener {
 	case ctx.Err() != nil:
 		return nil
 	case err == nil:
-		k.note("another process has taken over the socket " + k.path + ": new connections of Envoy go there; stop this process or that one")
+		k.note("another process has taken over the socket " + k.path + ": new connections of Envoy go there; " +
+			"stop this process or that one")
 		return nil
 	case !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, os.ErrNotExist):
 		k.note("the socket " + k.path + " is another one now, and who listens there cannot be told: " + err.Error())

@@ -73,4 +73,4 @@ func (t *trails) drop(e *list.Element) {
 	t.order.Remove(e)
 }
 
-func of(e *list.Element) *kept { return e.Value.(*kept) } //nolint:forcetypeassert,errcheck // only put fills the list
+func of(e *list.Element) *kept { return e.Value.(*kept) } // only put fills the list

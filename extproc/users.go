@@ -60,7 +60,8 @@ func (u users) match(peer *unix.Ucred, groups []uint32) bool {
 func peerGroups(fd uintptr) []uint32 {
 	groups := make([]uint32, 64)
 	for {
-		size := uint32(len(groups) * 4)
+		size := uint32(len(groups) * 4) //nolint:gosec // the kernel knows 65536 groups at most
+		//nolint:gosec // x/sys/unix has no call for it; both pointers live until the kernel is done
 		_, _, errno := syscall.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
 			uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0)
 		switch {

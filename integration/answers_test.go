@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -62,7 +63,15 @@ func (g *Gateway) scriptAll(s provider.Script, names ...string) {
 
 func TestTheLastRefusedTokenBecomesA503WithTheProvidersMessageInside(t *testing.T) {
 	each(t, nil, three, func(t *testing.T, g *Gateway, sim string) {
-		g.scriptAll(provider.Script{Status: 401, Body: `{"type":"error","error":{"type":"authentication_error","message":"the sky fell"}}`}, "claude-1", "claude-2", "backup-1")
+		g.scriptAll(
+			provider.Script{
+				Status: 401,
+				Body:   `{"type":"error","error":{"type":"authentication_error","message":"the sky fell"}}`,
+			},
+			"claude-1",
+			"claude-2",
+			"backup-1",
+		)
 		r := refused(t, g.post(t, sim), 503, "credentials_refused", "api_error")
 		expect(t, "the provider's status", r.Own.ProviderStatus, 401)
 		if !strings.Contains(r.Error.Message, "the sky fell") {
@@ -80,7 +89,8 @@ func TestTheLastRefusedTokenBecomesA503WithTheProvidersMessageInside(t *testing.
 
 func TestARefusalTooLargeToBePeekedIsA503WithoutTheProvidersMessage(t *testing.T) {
 	g := startWith(t, nil, one)
-	g.Provider.Script("claude-1", provider.Script{Status: 401, Body: `{"error":{"message":"` + strings.Repeat("x", 70<<10) + `"}}`})
+	g.Provider.Script("claude-1",
+		provider.Script{Status: 401, Body: `{"error":{"message":"` + strings.Repeat("x", 70<<10) + `"}}`})
 	r := refused(t, g.post(t, ""), 503, "credentials_refused", "api_error")
 	expect(t, "the provider's status", r.Own.ProviderStatus, 401)
 	if strings.Contains(r.Error.Message, "xxx") || !strings.Contains(r.Error.Message, "401") {
@@ -117,7 +127,11 @@ func TestARouteWithoutAccountsSaysSo(t *testing.T) {
 
 func TestEverythingCoolingIsA429WithRetryAfter(t *testing.T) {
 	each(t, nil, three, func(t *testing.T, g *Gateway, sim string) {
-		limited := provider.Script{Status: 429, Headers: map[string]string{"Retry-After": "30", "x-vendor": "kept", "anthropic-ratelimit-requests-limit": "50"}, Body: "{\"type\":\"error\", \"error\":{\"type\":\"rate_limit_error\",\"message\":\"slow down\"}}\n"}
+		limited := provider.Script{
+			Status:  429,
+			Headers: map[string]string{"Retry-After": "30", "x-vendor": "kept", "anthropic-ratelimit-requests-limit": "50"},
+			Body:    "{\"type\":\"error\", \"error\":{\"type\":\"rate_limit_error\",\"message\":\"slow down\"}}\n",
+		}
 		g.scriptAll(limited, "claude-1", "claude-2", "backup-1")
 		for range 3 { // each passed on, each benches one account
 			verbatim(t, g.post(t, sim), limited)
@@ -155,7 +169,11 @@ func TestARateLimitPassesAndItsAccountIsAvoidedUntilTheReset(t *testing.T) {
 			if name == "retry-after" {
 				reset = time.Now().Add(pause)
 			}
-			limited := provider.Script{Status: 429, Headers: headers(reset), Body: `{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}`}
+			limited := provider.Script{
+				Status:  429,
+				Headers: headers(reset),
+				Body:    `{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}`,
+			}
 			g.scriptAll(limited, "claude-1", "claude-2")
 			verbatim(t, g.post(t, "events=3"), limited)
 			benched := g.attempted(t, t.Name())[0].Account
@@ -181,25 +199,35 @@ func TestARateLimitPassesAndItsAccountIsAvoidedUntilTheReset(t *testing.T) {
 }
 
 func TestOnRateLimitFailoverTakesTheNextAccountInTheSameRequest(t *testing.T) {
-	each(t, func(o *Options) { o.Route = "    on_rate_limit: failover" }, three, func(t *testing.T, g *Gateway, sim string) {
-		a := g.post(t, "status=429; times=1; "+sim)
-		served(t, a, sim)
-		expect(t, "attempts", a.Header.Get("tokenward-attempts"), "2")
-		seen := g.attempted(t, t.Name())
-		if len(seen) != 2 || seen[0].Account == seen[1].Account || seen[1].Account == "backup-1" {
-			t.Errorf("not the pool's two accounts in turn: %v", seen)
-		}
-		g.scriptAll(provider.Script{Status: 429, Headers: map[string]string{"Retry-After": "30"}, Body: "{}"}, "claude-1", "claude-2", "backup-1")
-		a = g.post(t, sim)
-		if a.Status != 429 { // nobody is left: the provider's own answer, or ours when the accounts cool already
-			t.Errorf("status: %d", a.Status)
-		}
-	})
+	each(
+		t,
+		func(o *Options) { o.Route = "    on_rate_limit: failover" },
+		three,
+		func(t *testing.T, g *Gateway, sim string) {
+			a := g.post(t, "status=429; times=1; "+sim)
+			served(t, a, sim)
+			expect(t, "attempts", a.Header.Get("tokenward-attempts"), "2")
+			seen := g.attempted(t, t.Name())
+			if len(seen) != 2 || seen[0].Account == seen[1].Account || seen[1].Account == "backup-1" {
+				t.Errorf("not the pool's two accounts in turn: %v", seen)
+			}
+			g.scriptAll(provider.Script{Status: 429, Headers: map[string]string{"Retry-After": "30"}, Body: "{}"}, "claude-1",
+				"claude-2", "backup-1")
+			a = g.post(t, sim)
+			if a.Status != 429 { // nobody is left: the provider's own answer, or ours when the accounts cool already
+				t.Errorf("status: %d", a.Status)
+			}
+		},
+	)
 }
 
 func TestOnAuthFailurePassGivesTheProvidersAnswer(t *testing.T) {
 	each(t, func(o *Options) { o.Route = "    on_auth_failure: pass" }, three, func(t *testing.T, g *Gateway, sim string) {
-		no := provider.Script{Status: 401, Headers: map[string]string{"x-vendor": "kept", "Www-Authenticate": "Bearer"}, Body: "{\"type\":\"error\", \"error\":{\"type\":\"authentication_error\",\"message\":\"no\"}}\n"}
+		no := provider.Script{
+			Status:  401,
+			Headers: map[string]string{"x-vendor": "kept", "Www-Authenticate": "Bearer"},
+			Body:    "{\"type\":\"error\", \"error\":{\"type\":\"authentication_error\",\"message\":\"no\"}}\n",
+		}
 		g.scriptAll(no, "claude-1", "claude-2", "backup-1")
 		a := g.post(t, sim)
 		expect(t, "status", a.Status, no.Status)
@@ -229,10 +257,13 @@ func TestFaultsOfTheRequestPassVerbatimAndBenchNobody(t *testing.T) {
 			"400 spaced": {Status: 400, Body: "{ \"type\" : \"error\" }\r\n\r\n"},
 		} {
 			t.Run(name, func(t *testing.T) {
-				headers := map[string]string{"Request-Id": "req_" + name, "x-vendor": "kept", "anthropic-ratelimit-requests-remaining": "7", "X-Should-Retry": "false"}
-				for k, v := range s.Headers {
-					headers[k] = v
+				headers := map[string]string{
+					"Request-Id":                             "req_" + name,
+					"x-vendor":                               "kept",
+					"anthropic-ratelimit-requests-remaining": "7",
+					"X-Should-Retry":                         "false",
 				}
+				maps.Copy(headers, s.Headers)
 				s.Headers = headers
 				g.scriptAll(s, "claude-1", "claude-2")
 				verbatim(t, g.post(t, sim), s)
@@ -250,7 +281,16 @@ func TestFaultsOfTheRequestPassVerbatimAndBenchNobody(t *testing.T) {
 
 func TestAProviderThatSendsOurHeadersChangesNothing(t *testing.T) {
 	both(t, nil, func(t *testing.T, g *Gateway, sim string) {
-		hostile := provider.Script{Status: 500, Body: "{}", Headers: map[string]string{"X-Tokenward-Retry": "1", "X-Tokenward-After": "60", "X-Tokenward-Status": "401", "X-Envoy-Ratelimited": "true"}}
+		hostile := provider.Script{
+			Status: 500,
+			Body:   "{}",
+			Headers: map[string]string{
+				"X-Tokenward-Retry":   "1",
+				"X-Tokenward-After":   "60",
+				"X-Tokenward-Status":  "401",
+				"X-Envoy-Ratelimited": "true",
+			},
+		}
 		g.scriptAll(hostile, "claude-1", "claude-2")
 		a := g.post(t, sim)
 		expect(t, "status", a.Status, 500)

@@ -62,7 +62,8 @@ func TestAccountsMoveFromSQLiteToARealVaultAndBackWhileTheServiceRuns(t *testing
 		t.Errorf("printed %s", out)
 	}
 	expect(t, "state in Vault", fmt.Sprint(v.record(t, "claude-1")["state"]), "active")
-	eventually(t, 5*time.Second, "the running service sees its account paused", func() bool { return g.state(t, "claude-1") == "paused" })
+	eventually(t, 5*time.Second, "the running service sees its account paused",
+		func() bool { return g.state(t, "claude-1") == "paused" })
 	redeemed := g.Provider.Account("claude-1").Redemptions
 	if status, _ := g.force(t, "claude-1"); status != 409 {
 		t.Errorf("a refresh at the old owner: status %d", status)
@@ -76,11 +77,13 @@ func TestAccountsMoveFromSQLiteToARealVaultAndBackWhileTheServiceRuns(t *testing
 		t.Errorf("printed %s", out)
 	}
 	expect(t, "state in Vault after the way back", fmt.Sprint(v.record(t, "claude-1")["state"]), "paused")
-	eventually(t, 5*time.Second, "the service has its account again", func() bool { return g.state(t, "claude-1") == "active" })
+	eventually(t, 5*time.Second, "the service has its account again",
+		func() bool { return g.state(t, "claude-1") == "active" })
 	served(t, g.post(t, ""), "")
 
 	v.kv(t, "patch", "claude-1", "state=active") // at the old owner: it must not become a second one
-	if out = g.accountsIn(t, "list", "-c", "other.yaml"); !strings.Contains(out, "paused") || !strings.Contains(out, "its live copy is in sqlite") {
+	if out = g.accountsIn(t, "list", "-c", "other.yaml"); !strings.Contains(out, "paused") ||
+		!strings.Contains(out, "its live copy is in sqlite") {
 		t.Errorf("printed %s", out)
 	}
 }

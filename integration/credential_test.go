@@ -73,22 +73,26 @@ func TestASlipInPlaceOfARefreshTokenIsRefusedByTheCommandLineAndCostsNothing(t *
 	expect(t, "state", g.state(t, "claude-1"), "active")
 	serving(t, g, "claude-1")
 	expect(t, "token endpoint calls", g.Provider.TokenCalls(), 0)
-	_, out := g.code(t, "", "accounts", "add", "claude-1", "--refresh-token-file", file) // a mark is dropped: it is a token, and a bad one
+	// a mark is dropped: it is a token, and a bad one
+	_, out := g.code(t, "", "accounts", "add", "claude-1", "--refresh-token-file", file)
 	if !strings.Contains(out, "updated") || !strings.Contains(out, "others can read "+file) {
 		t.Errorf("with a byte order mark: %s", out)
 	}
-	eventually(t, 5*time.Second, "the bad one is refused", func() bool { return strings.Contains(reason(t, g, "claude-1"), "the former one is in use again") })
+	eventually(t, 5*time.Second, "the bad one is refused",
+		func() bool { return strings.Contains(reason(t, g, "claude-1"), "the former one is in use again") })
 }
 
 func TestABadCredentialOverAHealthyAccountStopsNothingAndTheFormerOneComesBack(t *testing.T) {
 	g := startWith(t, nil, one)
 	wait := g.loadOf(t, 3*time.Second, sound)
-	code, out := g.code(t, "sk-ant-ort-nobodys", "accounts", "add", "claude-1", "--refresh-token-file", "-", "--rpm", "6000")
+	code, out := g.code(t, "sk-ant-ort-nobodys", "accounts", "add", "claude-1", "--refresh-token-file", "-", "--rpm",
+		"6000")
 	expect(t, "exit code", code, 0)
 	if !strings.Contains(out, "former credential is kept") {
 		t.Errorf("it says: %s", out)
 	}
-	eventually(t, 5*time.Second, "the former one is back", func() bool { return strings.Contains(reason(t, g, "claude-1"), "the former one is in use again") })
+	eventually(t, 5*time.Second, "the former one is back",
+		func() bool { return strings.Contains(reason(t, g, "claude-1"), "the former one is in use again") })
 	expect(t, "state", g.state(t, "claude-1"), "active")
 	noneLost(t, wait())
 	a := g.Provider.Account("claude-1")
@@ -134,7 +138,8 @@ func TestAnEditOfLimitsAndLabelsSpendsNothingWhileTheTokenEndpointIsDown(t *test
 		}
 	}
 	g.cli(t, "accounts", "set", "claude-1", "--rpm", "500", "--label", "a=b")
-	eventually(t, 3*time.Second, "the label is there", func() bool { l, _ := g.account(t, "claude-1")["labels"].(map[string]any); return l["a"] == "b" })
+	eventually(t, 3*time.Second, "the label is there",
+		func() bool { l, _ := g.account(t, "claude-1")["labels"].(map[string]any); return l["a"] == "b" })
 	after := g.account(t, "claude-1")
 	for _, key := range []string{"fingerprint", "generation", "state", "expiresAt"} {
 		expect(t, key, after[key], before[key])
@@ -149,7 +154,8 @@ func TestAnEditDuringARefreshIsKeptAndTheRotationToo(t *testing.T) {
 	go func() { _, _ = g.forceQuietly("claude-1") }()
 	eventually(t, 3*time.Second, "it is refreshing", func() bool { return g.Provider.TokenCalls() == 1 })
 	g.cli(t, "accounts", "set", "claude-1", "--rpm", "500", "--tenant", "", "--label", "team=red")
-	eventually(t, 5*time.Second, "the rotation is saved", func() bool { return strings.Contains(g.cli(t, "accounts", "show", "claude-1"), "generation     2") })
+	eventually(t, 5*time.Second, "the rotation is saved",
+		func() bool { return strings.Contains(g.cli(t, "accounts", "show", "claude-1"), "generation     2") })
 	if out := g.cli(t, "accounts", "show", "claude-1"); !strings.Contains(out, "500 rpm") {
 		t.Errorf("the edit is gone: %s", out)
 	}
@@ -166,7 +172,8 @@ func TestRefreshingAnAmbiguousAccountNeedsForceAndSaysWhatItRisks(t *testing.T) 
 	g.Provider.Script("claude-1", provider.Script{})
 	expect(t, "state", g.state(t, "claude-1"), "ambiguous")
 	calls := g.Provider.TokenCalls()
-	status, out := g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", `{"action":"refresh-single","accountId":"claude-1","force":false}`)
+	status, out := g.admin(t, http.MethodPost, "/api/admin/oauth/refresh",
+		`{"action":"refresh-single","accountId":"claude-1","force":false}`)
 	expect(t, "status", status, 200)
 	expect(t, "result", out["result"], any("skipped"))
 	if why, _ := out["error"].(string); !strings.Contains(why, "is tried again shortly before the access token ends") {
@@ -199,7 +206,8 @@ func TestResumingADeadAccountSaysSo(t *testing.T) {
 	g.cli(t, "accounts", "pause", "claude-1")
 	code, out := g.code(t, "", "accounts", "resume", "claude-1")
 	expect(t, "exit code", code, 4)
-	if strings.Contains(out, "is active") || !strings.Contains(out, "needs_reauth") || !strings.Contains(out, "tokenward accounts add claude-1") {
+	if strings.Contains(out, "is active") || !strings.Contains(out, "needs_reauth") ||
+		!strings.Contains(out, "tokenward accounts add claude-1") {
 		t.Errorf("it says: %s", out)
 	}
 }
@@ -221,12 +229,14 @@ func TestOnVaultASlipIsReportedTheAccountServesAndTheFormerTokenIsNotLost(t *tes
 	expect(t, "token endpoint calls", g.Provider.TokenCalls(), 0)
 	v.kv(t, "patch", "claude-1", "refresh_token="+slips["JSON"])
 	eventually(t, 5*time.Second, "it is reported", func() bool { return g.state(t, "claude-1") == "config_error" })
-	g.Provider.Revoke("claude-1") // the provider refuses the token: a refresh is needed, and only the former one can bring it
+	// the provider refuses the token: a refresh is needed, and only the former one can bring it
+	g.Provider.Revoke("claude-1")
 	eventually(t, 10*time.Second, "it serves again", func() bool { return g.post(t, "").Status == 200 })
 	a := g.Provider.Account("claude-1")
 	expect(t, "redemptions", a.Redemptions, 1)
 	expect(t, "reuses", a.Reuses, 0)
-	if why := reason(t, g, "claude-1"); !strings.Contains(why, "is a JSON document") || !strings.Contains(why, "the former one is in use again") {
+	if why := reason(t, g, "claude-1"); !strings.Contains(why, "is a JSON document") ||
+		!strings.Contains(why, "the former one is in use again") {
 		t.Errorf("afterwards: %s", why)
 	}
 }
@@ -243,7 +253,8 @@ func TestOnVaultABadCredentialThatIsPatchedInGivesWayToTheFormerOne(t *testing.T
 		}
 		v.kv(t, verb, "claude-1", args...)
 		eventually(t, 10*time.Second, "it was tried", func() bool { return g.Provider.TokenCalls() > calls })
-		eventually(t, 10*time.Second, "the former one is back", func() bool { return v.record(t, "claude-1")["refresh_token"] == good })
+		eventually(t, 10*time.Second, "the former one is back",
+			func() bool { return v.record(t, "claude-1")["refresh_token"] == good })
 		serving(t, g, "claude-1")
 		eventually(t, 5*time.Second, "it is active", func() bool { return g.state(t, "claude-1") == "active" })
 		expect(t, "tries", g.Provider.TokenCalls()-calls, 1)

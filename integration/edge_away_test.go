@@ -67,7 +67,8 @@ func TestRequestsThatAreInTheServicesHandsWhenItDiesAreToldInTimeToo(t *testing.
 			answered <- time.Now()
 		})
 	}
-	eventually(t, 3*time.Second, "a refresh is held", func() bool { return g.Provider.TokenCalls() > 0 && len(g.Provider.Seen(t.Name())) == 20 })
+	eventually(t, 3*time.Second, "a refresh is held",
+		func() bool { return g.Provider.TokenCalls() > 0 && len(g.Provider.Seen(t.Name())) == 20 })
 	time.Sleep(500 * time.Millisecond) // the answers are held
 	g.killService(t)
 	died := time.Now()

@@ -40,7 +40,8 @@ func TestNoCredentialOfAClientReachesTheProvider(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		t.Run(map[bool]string{false: "http1", true: "http2"}[h2], func(t *testing.T) {
 			g := startWith(t, func(o *Options) { o.HTTP2 = h2 }, one)
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+"/v1/messages?key="+clientSecret+"&a=1", strings.NewReader("{}"))
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+"/v1/messages?key="+clientSecret+"&a=1",
+				strings.NewReader("{}"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -109,7 +110,8 @@ func TestTheQueryReachesTheProviderByteForByteButForCredentials(t *testing.T) {
 
 func TestEveryAttemptOfARetriedRequestIsClean(t *testing.T) {
 	g := start(t, nil)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+"/v1/messages?a=1&key="+clientSecret, strings.NewReader("{}"))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+"/v1/messages?a=1&key="+clientSecret,
+		strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}

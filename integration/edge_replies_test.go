@@ -206,14 +206,19 @@ func TestABrokenConnectionToTheProviderIsToldAsOne(t *testing.T) {
 }
 
 func TestAWebSocketThatTheConnectionCannotCarryIsToldSo(t *testing.T) {
-	g := startWith(t, func(o *Options) { sockets(o); o.HTTP2 = true }, one) // the simulated provider knows no extended CONNECT
+	// the simulated provider knows no extended CONNECT
+	g := startWith(t, func(o *Options) { sockets(o); o.HTTP2 = true }, one)
 	ownAnswer(t, g.askUpgrade(t, t.Name()), 502, "upstream_failed")
 }
 
 func TestAProvidersOwnAnswersAreNeverTouched(t *testing.T) {
 	g := startWith(t, nil, one)
 	for _, status := range []int{400, 403, 404, 408, 413, 426, 431, 500, 501, 502, 504} {
-		s := provider.Script{Status: status, Headers: map[string]string{"Content-Type": "text/plain", "x-vendor": "kept"}, Body: "upstream connect error or disconnect/reset before headers"}
+		s := provider.Script{
+			Status:  status,
+			Headers: map[string]string{"Content-Type": "text/plain", "x-vendor": "kept"},
+			Body:    "upstream connect error or disconnect/reset before headers",
+		}
 		g.Provider.Script("claude-1", s)
 		verbatim(t, g.post(t, ""), s)
 	}

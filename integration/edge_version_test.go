@@ -14,8 +14,13 @@ func pretending(t *testing.T, version string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "envoy")
 	script := "#!/bin/sh\n" + `[ "$1" = --version ] && echo "envoy  version: 9e5580933739775e8bce696a57a2e1bc99368f23/` + version + `/Clean/RELEASE/BoringSSL" && exit` + "\n" +
-		`exec ` + tool(t, "ENVOY", "../.tools/envoy/bin/envoy", "make tools") + ` "$@"` + "\n"
-	if err := os.WriteFile(path, []byte(script), 0o700); err != nil { //nolint:gosec // it must be executable
+		`exec ` + tool(
+		t,
+		"ENVOY",
+		"../.tools/envoy/bin/envoy",
+		"make tools",
+	) + ` "$@"` + "\n"
+	if err := os.WriteFile(path, []byte(script), 0o700); err != nil { // it must be executable
 		t.Fatal(err)
 	}
 	return path
@@ -37,7 +42,8 @@ func TestCheckAndRunWarnOfAnEnvoyWithKnownHoles(t *testing.T) {
 		if err := cmd.Run(); err != nil {
 			t.Errorf("check: %v", err)
 		}
-		if !strings.HasPrefix(out.String(), "the configuration is valid\nEnvoy: at most 8192 connections and 16384 requests at once") {
+		if !strings.HasPrefix(out.String(),
+			"the configuration is valid\nEnvoy: at most 8192 connections and 16384 requests at once") {
 			t.Errorf("output: %q", out.String())
 		}
 		if warning == "" {

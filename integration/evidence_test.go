@@ -47,7 +47,8 @@ func TestBadRequestsOfOneClientDisturbNobody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := startWith(t, func(o *Options) { o.Route = "    attempts: 4" }, map[string]string{"claude-1": "claude", "claude-2": "claude", "claude-3": "claude"})
+			g := startWith(t, func(o *Options) { o.Route = "    attempts: 4" },
+				map[string]string{"claude-1": "claude", "claude-2": "claude", "claude-3": "claude"})
 			for range 12 {
 				served(t, g.ask(t, "/v1/messages", ""), "")
 			}
@@ -81,7 +82,8 @@ func TestARequestThatEveryAccountRefusesTakesNoAccountFromTheNext(t *testing.T) 
 	for range 5 {
 		served(t, g.ask(t, "/v1/messages", ""), "")
 	}
-	for _, n := range []string{"claude-1", "claude-2"} { // benched at most: two paths were refused, and it serves all the same
+	// benched at most: two paths were refused, and it serves all the same
+	for _, n := range []string{"claude-1", "claude-2"} {
 		if s := g.state(t, n); s != "active" && s != "cooling" {
 			t.Errorf("%s is %s", n, s)
 		}
@@ -89,7 +91,8 @@ func TestARequestThatEveryAccountRefusesTakesNoAccountFromTheNext(t *testing.T) 
 }
 
 func TestATokenRefusedOnARouteWithOneAttemptIsRefreshedWithoutAnotherRequest(t *testing.T) {
-	g := startWith(t, func(o *Options) { o.Route = "    attempts: 1" }, map[string]string{"claude-1": "claude", "claude-2": "claude"})
+	g := startWith(t, func(o *Options) { o.Route = "    attempts: 1" },
+		map[string]string{"claude-1": "claude", "claude-2": "claude"})
 	g.Provider.Revoke("claude-1")
 	g.Provider.Revoke("claude-2")
 	expect(t, "status", g.post(t, "").Status, 503)
@@ -99,11 +102,13 @@ func TestATokenRefusedOnARouteWithOneAttemptIsRefreshedWithoutAnotherRequest(t *
 func TestAnAmbiguousAccountIsRefreshedWhenItsLivingTokenIsRefused(t *testing.T) {
 	g := startWith(t, nil, one)
 	g.Provider.Script("claude-1", provider.Script{TokenError: 502})
-	g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", `{"action":"refresh-single","accountId":"claude-1","force":true}`)
+	g.admin(t, http.MethodPost, "/api/admin/oauth/refresh",
+		`{"action":"refresh-single","accountId":"claude-1","force":true}`)
 	expect(t, "state", g.state(t, "claude-1"), "ambiguous")
 	g.Provider.Script("claude-1", provider.Script{})
 	g.Provider.Revoke("claude-1")
-	eventually(t, 5*time.Second, "the old refresh token is presented", func() bool { // its first pause after a failure is over in a moment
+	// its first pause after a failure is over in a moment
+	eventually(t, 5*time.Second, "the old refresh token is presented", func() bool {
 		return g.post(t, "").Status == 200
 	})
 	expect(t, "state", g.state(t, "claude-1"), "active")
@@ -111,7 +116,14 @@ func TestAnAmbiguousAccountIsRefreshedWhenItsLivingTokenIsRefused(t *testing.T) 
 
 func TestAResumedAccountServesAtOnceThoughItsLimitEndsInAWeek(t *testing.T) {
 	g := startWith(t, nil, one)
-	g.Provider.Script("claude-1", provider.Script{Status: 429, Headers: map[string]string{"Retry-After": "600000"}, Body: `{"type":"error","error":{"type":"rate_limit_error","message":"weekly"}}`})
+	g.Provider.Script(
+		"claude-1",
+		provider.Script{
+			Status:  429,
+			Headers: map[string]string{"Retry-After": "600000"},
+			Body:    `{"type":"error","error":{"type":"rate_limit_error","message":"weekly"}}`,
+		},
+	)
 	expect(t, "status", g.post(t, "").Status, 429)
 	g.Provider.Script("claude-1", provider.Script{})
 	refused(t, g.post(t, ""), 429, "all_cooling", "rate_limit_error")
@@ -122,7 +134,12 @@ func TestAResumedAccountServesAtOnceThoughItsLimitEndsInAWeek(t *testing.T) {
 
 func TestUnderLoadBadRequestsCostTheGoodOnesNothing(t *testing.T) {
 	g := startWith(t, func(o *Options) { o.Route = "    attempts: 4" }, map[string]string{
-		"claude-1": "claude", "claude-2": "claude", "claude-3": "claude", "claude-4": "claude", "claude-5": "claude", "claude-6": "claude",
+		"claude-1": "claude",
+		"claude-2": "claude",
+		"claude-3": "claude",
+		"claude-4": "claude",
+		"claude-5": "claude",
+		"claude-6": "claude",
 	})
 	var wg sync.WaitGroup
 	var mu sync.Mutex

@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tokenward/tokenward/integration/port"
 	"github.com/tokenward/tokenward/integration/provider"
 )
 
@@ -84,8 +85,8 @@ func (o *Output) String() string {
 	return o.buf.String()
 }
 
-// Tool returns the absolute path of a program that tests run: what the environment variable names, else path. remedy is the
-// command that makes it.
+// Tool returns the absolute path of a program that tests run: what the environment variable names, else path. remedy is
+// the command that makes it.
 func Tool(variable, path, remedy string) (string, error) {
 	if p := os.Getenv(variable); p != "" {
 		path = p
@@ -98,15 +99,6 @@ func Tool(variable, path, remedy string) (string, error) {
 		return "", fmt.Errorf("%w: run %s, or set %s", err, remedy, variable)
 	}
 	return abs, nil
-}
-
-func freePort() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // Prepare starts the provider and writes the configuration.
@@ -122,7 +114,7 @@ func Prepare(o Options) (*Gateway, error) {
 		}
 	}
 	if o.Gateway == "" {
-		o.Gateway, o.Admin = freePort(), freePort()
+		o.Gateway, o.Admin = port.Address(), port.Address()
 	}
 	if o.Limit == "" {
 		o.Limit = "32MiB"
@@ -135,10 +127,10 @@ func Prepare(o Options) (*Gateway, error) {
 		first = o.First
 	}
 	if o.EnvoyAdmin == "" {
-		o.EnvoyAdmin = freePort()
+		o.EnvoyAdmin = port.Address()
 	}
 	if o.Dead {
-		first = "http://" + freePort()
+		first = "http://" + port.Address()
 	}
 	yaml := fmt.Sprintf(`envoy: { listen: %q, admin: %q, retry_body_limit: %s%s }
 admin: { listen: %q }
@@ -161,7 +153,8 @@ routes:
     upstreams: [claude, backup]
     reveal_attempts: true
 %s
-`, o.Gateway, o.EnvoyAdmin, o.Limit, o.EnvoyKeys, o.Admin, p.URL()+"/v1/oauth/token", cmp.Or(o.Headers, "{}"), first, protocol, p.URL(), protocol, o.Renewal, o.Store, cmp.Or(o.Prefix, "/"), o.Route)
+`, o.Gateway, o.EnvoyAdmin, o.Limit, o.EnvoyKeys, o.Admin, p.URL()+"/v1/oauth/token",
+		cmp.Or(o.Headers, "{}"), first, protocol, p.URL(), protocol, o.Renewal, o.Store, cmp.Or(o.Prefix, "/"), o.Route)
 	g := &Gateway{Opts: o, Provider: p, URL: "http://" + o.Gateway, AdminURL: "http://" + o.Admin, Log: &Output{}}
 	if err := os.MkdirAll(o.Folder, 0o700); err != nil {
 		return nil, err
@@ -193,8 +186,14 @@ func (g *Gateway) AddCredential(name, pool string, c provider.Credential) error 
 	g.accounts++
 	if g.Opts.Put != nil {
 		return g.Opts.Put(name, map[string]any{
-			"provider": "sim", "type": "ANTHROPIC_OAUTH", "pools": pool, "client_id": c.ClientID, "refresh_token": c.RefreshToken,
-			"access_token": c.AccessToken, "expires_at": c.ExpiresAt.Format(time.RFC3339), "obtained_at": time.Now().UTC().Format(time.RFC3339),
+			"provider":      "sim",
+			"type":          "ANTHROPIC_OAUTH",
+			"pools":         pool,
+			"client_id":     c.ClientID,
+			"refresh_token": c.RefreshToken,
+			"access_token":  c.AccessToken,
+			"expires_at":    c.ExpiresAt.Format(time.RFC3339),
+			"obtained_at":   time.Now().UTC().Format(time.RFC3339),
 		})
 	}
 	access := filepath.Join(g.Opts.Folder, name+".access")
@@ -202,8 +201,9 @@ func (g *Gateway) AddCredential(name, pool string, c provider.Credential) error 
 		return err
 	}
 	defer func() { _ = os.Remove(access) }()
-	_, err := g.CLI(c.RefreshToken, "accounts", "add", name, "--provider", "sim", "--type", "ANTHROPIC_OAUTH", "--pool", pool, "--client-id", c.ClientID,
-		"--refresh-token-file", "-", "--access-token-file", access, "--expires-at", c.ExpiresAt.Format(time.RFC3339))
+	_, err := g.CLI(c.RefreshToken, "accounts", "add", name, "--provider", "sim", "--type", "ANTHROPIC_OAUTH", "--pool",
+		pool, "--client-id", c.ClientID, "--refresh-token-file", "-", "--access-token-file", access, "--expires-at",
+		c.ExpiresAt.Format(time.RFC3339))
 	return err
 }
 

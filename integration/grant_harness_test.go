@@ -98,9 +98,15 @@ func (f *front) redeem(kind string, grant []byte) (contentType, body string, sta
 
 // fronted runs a gateway whose token endpoint is behind the front, with accounts in the first pool. edit may change the
 // configuration; with the driver oauth2 the accounts are of that kind.
-func fronted(t *testing.T, f *front, change func(o *Options), edit func(yaml string) string, accounts ...string) *Gateway {
+func fronted(
+	t *testing.T, f *front, change func(o *Options), edit func(yaml string) string, accounts ...string,
+) *Gateway {
 	t.Helper()
-	o := Options{Binary: tool(t, "TOKENWARD", "../bin/tokenward", "make build"), Envoy: tool(t, "ENVOY", "../.tools/envoy/bin/envoy", "make tools"), Folder: t.TempDir()}
+	o := Options{
+		Binary: tool(t, "TOKENWARD", "../bin/tokenward", "make build"),
+		Envoy:  tool(t, "ENVOY", "../.tools/envoy/bin/envoy", "make tools"),
+		Folder: t.TempDir(),
+	}
 	if change != nil {
 		change(&o)
 	}
@@ -154,8 +160,8 @@ func (g *Gateway) addPlain(name string, c provider.Credential) error {
 		return err
 	}
 	defer func() { _ = os.Remove(access) }()
-	_, err := g.CLI(c.RefreshToken, "accounts", "add", name, "--provider", "sim", "--type", "oauth_refresh", "--pool", "claude", "--client-id", c.ClientID,
-		"--refresh-token-file", "-", "--access-token-file", access)
+	_, err := g.CLI(c.RefreshToken, "accounts", "add", name, "--provider", "sim", "--type", "oauth_refresh", "--pool",
+		"claude", "--client-id", c.ClientID, "--refresh-token-file", "-", "--access-token-file", access)
 	return err
 }
 

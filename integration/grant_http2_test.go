@@ -22,11 +22,14 @@ import (
 
 // listenHTTP2 puts the front behind a server that speaks HTTP/2 alone. turnAway may end a grant's stream instead, by
 // the number of the connection and the stream on it. It returns the server's certificate.
-func (f *front) listenHTTP2(t *testing.T, connections *atomic.Int32, turnAway func(w *http2.Framer, connection int32, stream uint32) bool) (ca string) {
+func (f *front) listenHTTP2(
+	t *testing.T, connections *atomic.Int32, turnAway func(w *http2.Framer, connection int32, stream uint32) bool,
+) (ca string) {
 	t.Helper()
 	lent := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate
 	lent.Close()
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: lent.TLS.Certificates, NextProtos: []string{"h2"}})
+	l, err := tls.Listen("tcp", "127.0.0.1:0",
+		&tls.Config{Certificates: lent.TLS.Certificates, NextProtos: []string{"h2"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +46,8 @@ func (f *front) listenHTTP2(t *testing.T, connections *atomic.Int32, turnAway fu
 	}()
 	f.url = "https://" + l.Addr().String() + "/token"
 	ca = filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: lent.Certificate().Raw}), 0o600); err != nil {
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: lent.Certificate().Raw}),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	return ca
@@ -119,13 +123,15 @@ func TestAGrantThatHTTP2SurelyTurnedAwayIsMadeAtOnceOnAFreshConnection(t *testin
 func TestAServerThatTurnsEveryGrantAwaySaysSoInPlainWords(t *testing.T) {
 	f := newFront(t)
 	var connections atomic.Int32
-	ca := f.listenHTTP2(t, &connections, func(w *http2.Framer, _ int32, _ uint32) bool { return w.WriteGoAway(0, http2.ErrCodeNo, nil) == nil })
+	ca := f.listenHTTP2(t, &connections,
+		func(w *http2.Framer, _ int32, _ uint32) bool { return w.WriteGoAway(0, http2.ErrCodeNo, nil) == nil })
 	g := fronted(t, f, nil, func(yaml string) string {
 		return strings.Replace(yaml, "driver: anthropic,", "driver: anthropic, ca_file: "+ca+",", 1)
 	}, "a")
 	_, out := g.force(t, "a")
 	expect(t, "class", out["class"], any("not_sent"))
-	if e, _ := out["detail"].(string); !strings.Contains(e, "turned the request away unread") || strings.Contains(e, "http2:") {
+	if e, _ := out["detail"].(string); !strings.Contains(e, "turned the request away unread") ||
+		strings.Contains(e, "http2:") {
 		t.Errorf("error %q", e)
 	}
 	eventually(t, 3*time.Second, "the account says so too", func() bool {

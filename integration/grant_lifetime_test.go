@@ -46,7 +46,8 @@ func TestATokenWhoseAnswerNamesNoEndIsRenewedByWhatItsJWTSays(t *testing.T) {
 	f := newFront(t)
 	const life = 20 * time.Second
 	g := fronted(t, f, nil, plain, "access", "identity", "opaque")
-	f.says("access", reply{change: rewritten(t, func(a map[string]any) { a["access_token"], a["id_token"] = jwtFor(life), "opaque" })})
+	f.says("access",
+		reply{change: rewritten(t, func(a map[string]any) { a["access_token"], a["id_token"] = jwtFor(life), "opaque" })})
 	f.says("identity", reply{change: rewritten(t, func(a map[string]any) { a["id_token"] = jwtFor(life) })})
 	f.says("opaque", reply{change: rewritten(t, func(map[string]any) {})})
 	for _, name := range []string{"access", "identity", "opaque"} {
@@ -62,7 +63,8 @@ func TestATokenWhoseAnswerNamesNoEndIsRenewedByWhatItsJWTSays(t *testing.T) {
 		}
 		expect(t, "state of "+name, g.state(t, name), "active")
 	}
-	eventually(t, life, "both are renewed without a request", func() bool { return f.got("access") > 1 && f.got("identity") > 1 })
+	eventually(t, life, "both are renewed without a request",
+		func() bool { return f.got("access") > 1 && f.got("identity") > 1 })
 	expect(t, "grants of the opaque one", f.got("opaque"), 1)
 	for line := range strings.Lines(g.Log.String()) {
 		if strings.Contains(line, `"refresh_succeeded"`) && strings.Contains(line, "expires_at") {
@@ -73,7 +75,14 @@ func TestATokenWhoseAnswerNamesNoEndIsRenewedByWhatItsJWTSays(t *testing.T) {
 
 func TestALifetimeThatIsNoneIsUnknownAndTheAccountServes(t *testing.T) {
 	f := newFront(t)
-	lives := map[string]string{"negative": `-5`, "none": `0`, "words": `"abc"`, "endless": `1e999`, "list": `[3600]`, "tiny": `1e-9`}
+	lives := map[string]string{
+		"negative": `-5`,
+		"none":     `0`,
+		"words":    `"abc"`,
+		"endless":  `1e999`,
+		"list":     `[3600]`,
+		"tiny":     `1e-9`,
+	}
 	var names []string
 	for name := range lives {
 		names = append(names, name)

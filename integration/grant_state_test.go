@@ -12,7 +12,8 @@ import (
 
 func TestADeadCredentialIsNotRevivedByALimitNorByARestart(t *testing.T) {
 	g := startWith(t, nil, three)
-	g.Provider.Script("claude-1", provider.Script{TokenError: 400, TokenBody: `{"error":"invalid_grant","error_description":"gone"}`})
+	g.Provider.Script("claude-1",
+		provider.Script{TokenError: 400, TokenBody: `{"error":"invalid_grant","error_description":"gone"}`})
 	g.force(t, "claude-1")
 	dead := func(when string) {
 		t.Helper()
@@ -20,7 +21,8 @@ func TestADeadCredentialIsNotRevivedByALimitNorByARestart(t *testing.T) {
 		if why := g.text(t, "claude-1", "reason"); !strings.Contains(why, "gone") {
 			t.Errorf("%s the reason is %q", when, why)
 		}
-		if m := g.metrics(t); !strings.Contains(m, `tokenward_account_state{account="claude-1",state="needs_reauth"} 1`) || strings.Contains(m, `tokenward_account_state{account="claude-1",state="active"} 1`) {
+		if m := g.metrics(t); !strings.Contains(m, `tokenward_account_state{account="claude-1",state="needs_reauth"} 1`) ||
+			strings.Contains(m, `tokenward_account_state{account="claude-1",state="active"} 1`) {
 			t.Errorf("%s the metrics say something else", when)
 		}
 		if list := g.cli(t, "accounts", "list"); !strings.Contains(list, "needs_reauth") {
@@ -37,7 +39,9 @@ func TestADeadCredentialIsNotRevivedByALimitNorByARestart(t *testing.T) {
 		g.Provider.Script("claude-1", s)
 		status, _ := g.force(t, "claude-1")
 		expect(t, "status of forcing it", status, 502)
-		time.Sleep(200 * time.Millisecond) // saved
+		staysTrueFor(t, 200*time.Millisecond, "it needs a human", func() bool { // until the outcome is saved
+			return g.state(t, "claude-1") == "needs_reauth"
+		})
 		dead("after another failure")
 	}
 	g.restart(t)
@@ -52,7 +56,8 @@ func TestADeadCredentialIsNotRevivedByALimitNorByARestart(t *testing.T) {
 
 func TestARenewalThatFailsIsToldWhileTheAccountServes(t *testing.T) {
 	g := startWith(t, nil, map[string]string{"claude-2": "claude"})
-	g.Provider.Script("claude-2", provider.Script{TokenError: 401, TokenBody: `{"error":"invalid_client","error_description":"who are you"}`})
+	g.Provider.Script("claude-2",
+		provider.Script{TokenError: 401, TokenBody: `{"error":"invalid_client","error_description":"who are you"}`})
 	g.force(t, "claude-2")
 	told := func(what, in string) {
 		t.Helper()
@@ -60,7 +65,7 @@ func TestARenewalThatFailsIsToldWhileTheAccountServes(t *testing.T) {
 			t.Errorf("%s does not tell what the endpoint said: %s", what, in)
 		}
 	}
-	time.Sleep(200 * time.Millisecond)
+	eventually(t, 3*time.Second, "the reason is told", func() bool { return g.text(t, "claude-2", "reason") != "" })
 	served(t, g.post(t, ""), "")
 	expect(t, "state", g.state(t, "claude-2"), "active")
 	told("the API", g.text(t, "claude-2", "reason"))
@@ -80,8 +85,16 @@ func bookkeeping(account string, c provider.Credential, since time.Time, dead ma
 	fingerprint := tokenstore.Fingerprint(tokenstore.AccountID(account), tokenstore.NewSecret(c.RefreshToken))
 	rotation := map[string]any{
 		"format": 1, "incarnation": "x", "generation": 1, "last": map[string]any{
-			"at": stamp, "trigger": "schedule", "result": "failed", "class": "refused_transient", "upstream_status": 400, "error": "not_in_the_mood",
-			"fingerprint": fingerprint, "failing_since": stamp, "refusals": 2, "refused_since": stamp,
+			"at":              stamp,
+			"trigger":         "schedule",
+			"result":          "failed",
+			"class":           "refused_transient",
+			"upstream_status": 400,
+			"error":           "not_in_the_mood",
+			"fingerprint":     fingerprint,
+			"failing_since":   stamp,
+			"refusals":        2,
+			"refused_since":   stamp,
 		},
 	}
 	if dead != nil {
@@ -89,8 +102,15 @@ func bookkeeping(account string, c provider.Credential, since time.Time, dead ma
 		rotation["dead"] = dead
 	}
 	return map[string]any{
-		"provider": "sim", "type": "ANTHROPIC_OAUTH", "pools": "claude", "client_id": c.ClientID, "refresh_token": c.RefreshToken,
-		"access_token": c.AccessToken, "expires_at": stamp, "obtained_at": since.Add(-time.Hour).Format(time.RFC3339), "rotation": rotation,
+		"provider":      "sim",
+		"type":          "ANTHROPIC_OAUTH",
+		"pools":         "claude",
+		"client_id":     c.ClientID,
+		"refresh_token": c.RefreshToken,
+		"access_token":  c.AccessToken,
+		"expires_at":    stamp,
+		"obtained_at":   since.Add(-time.Hour).Format(time.RFC3339),
+		"rotation":      rotation,
 	}
 }
 
@@ -100,8 +120,10 @@ func TestRefusalsOverHoursCallForAHumanAndEndByThemselves(t *testing.T) {
 	long := time.Now().Add(-3 * time.Hour).UTC()
 
 	g.Provider.Create("claude-1", time.Hour)
-	g.Provider.Script("claude-1", provider.Script{TokenError: 400, TokenBody: `{"error":"not_in_the_mood","error_description":"come back never"}`})
-	if err := g.Opts.Put("claude-1", bookkeeping("claude-1", g.Provider.Create("claude-1", time.Hour), long, nil)); err != nil {
+	g.Provider.Script("claude-1",
+		provider.Script{TokenError: 400, TokenBody: `{"error":"not_in_the_mood","error_description":"come back never"}`})
+	if err := g.Opts.Put("claude-1",
+		bookkeeping("claude-1", g.Provider.Create("claude-1", time.Hour), long, nil)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, "it needs a human", func() bool { return g.state(t, "claude-1") == "needs_reauth" })
@@ -112,16 +134,21 @@ func TestRefusalsOverHoursCallForAHumanAndEndByThemselves(t *testing.T) {
 	if left := time.Until(next); err != nil || left < 50*time.Minute || left > 61*time.Minute {
 		t.Errorf("it is tried again in %v, %v", left, err)
 	}
-	versions := v.record(t, "claude-1")["rotation"].(map[string]any)["write_id"]
-	time.Sleep(5 * time.Second)
-	expect(t, "the record is left alone", v.record(t, "claude-1")["rotation"].(map[string]any)["write_id"], versions)
+	written := func() any { return v.record(t, "claude-1")["rotation"].(map[string]any)["write_id"] }
+	last := written()
+	staysTrueFor(t, 5*time.Second, "the record is left alone", func() bool { return written() == last })
 
 	stamp := long.Format(time.RFC3339) // the endpoint has changed its mind since
-	err = g.Opts.Put("claude-3", bookkeeping("claude-3", g.Provider.Create("claude-3", time.Hour), long, map[string]any{"at": stamp, "error": "not_in_the_mood", "guessed": true}))
+	err = g.Opts.Put(
+		"claude-3",
+		bookkeeping("claude-3", g.Provider.Create("claude-3", time.Hour), long,
+			map[string]any{"at": stamp, "error": "not_in_the_mood", "guessed": true}),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "it is tried again by itself, and serves", func() bool { return g.state(t, "claude-3") == "active" })
+	eventually(t, 10*time.Second, "it is tried again by itself, and serves",
+		func() bool { return g.state(t, "claude-3") == "active" })
 	eventually(t, 3*time.Second, "its record is clean", func() bool {
 		return v.record(t, "claude-3")["rotation"].(map[string]any)["dead"] == nil
 	})
@@ -140,8 +167,9 @@ func TestACredentialThatMayBeSpentIsLeftAloneWhateverAForcedRefreshMeets(t *test
 		g.force(t, "claude-1")
 	}
 	g.Provider.Script("claude-1", provider.Script{})
-	time.Sleep(6 * time.Second) // a refusal for now would be tried again after 2 to 4
-	expect(t, "state", g.state(t, "claude-1"), "ambiguous")
+	staysTrueFor(t, 6*time.Second, "it is in doubt", func() bool { // a refusal for now would be tried again after 2 to 4
+		return g.state(t, "claude-1") == "ambiguous"
+	})
 	served(t, g.post(t, ""), "")
 	a := g.Provider.Account("claude-1")
 	if a.Redemptions != 1 || a.Reuses != 0 || a.Dead {

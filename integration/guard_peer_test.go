@@ -124,7 +124,7 @@ func lent(t *testing.T, folder, name, program string) string {
 	}
 	data, err := os.ReadFile(program)
 	if err == nil {
-		err = os.WriteFile(to, data, 0o755) //nolint:gosec // another user runs it
+		err = os.WriteFile(to, data, 0o755) // another user runs it
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +204,7 @@ func TestAnEnvoyOfAnotherUserServesWhenItsGroupIsNamed(t *testing.T) {
 	}
 	data, err := os.ReadFile(filepath.Join(g.Opts.Folder, "envoy.yaml"))
 	if err == nil {
-		err = os.WriteFile(boot, data, 0o644) //nolint:gosec // another user reads it
+		err = os.WriteFile(boot, data, 0o644) // another user reads it
 	}
 	if err != nil {
 		t.Fatal(err)

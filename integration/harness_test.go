@@ -25,7 +25,11 @@ func start(t *testing.T, change func(o *Options)) *Gateway {
 // startWith runs a gateway with the given accounts, by pool, whose tokens live an hour.
 func startWith(t *testing.T, change func(o *Options), accounts map[string]string) *Gateway {
 	t.Helper()
-	o := Options{Binary: tool(t, "TOKENWARD", "../bin/tokenward", "make build"), Envoy: tool(t, "ENVOY", "../.tools/envoy/bin/envoy", "make tools"), Folder: t.TempDir()}
+	o := Options{
+		Binary: tool(t, "TOKENWARD", "../bin/tokenward", "make build"),
+		Envoy:  tool(t, "ENVOY", "../.tools/envoy/bin/envoy", "make tools"),
+		Folder: t.TempDir(),
+	}
 	if change != nil {
 		change(&o)
 	}
@@ -57,9 +61,11 @@ func startWith(t *testing.T, change func(o *Options), accounts map[string]string
 	return g
 }
 
-// each runs a scenario on a gateway of its own for JSON and SSE, over HTTP/1.1 and HTTP/2 towards the provider. sim asks
-// the provider for the kind of answer; it ends what else x-sim says.
-func each(t *testing.T, change func(o *Options), accounts map[string]string, f func(t *testing.T, g *Gateway, sim string)) {
+// each runs a scenario on a gateway of its own for JSON and SSE, over HTTP/1.1 and HTTP/2 towards the provider. sim
+// asks the provider for the kind of answer; it ends what else x-sim says.
+func each(
+	t *testing.T, change func(o *Options), accounts map[string]string, f func(t *testing.T, g *Gateway, sim string),
+) {
 	for _, h2 := range []bool{false, true} {
 		for kind, sim := range map[string]string{"json": "", "sse": "events=3"} {
 			t.Run(map[bool]string{false: "http1", true: "http2"}[h2]+" "+kind, func(t *testing.T) {
@@ -89,8 +95,8 @@ func served(t *testing.T, a Answer, sim string) {
 	}
 }
 
-// attempted returns what reached the provider for a test, and checks that every attempt was made over the right protocol
-// with exactly one token, its own account's. An attempt whose token is no longer valid has no account.
+// attempted returns what reached the provider for a test, and checks that every attempt was made over the right
+// protocol with exactly one token, its own account's. An attempt whose token is no longer valid has no account.
 func (g *Gateway) attempted(t *testing.T, test string) []provider.Seen {
 	t.Helper()
 	seen := g.Provider.Seen(test)
@@ -146,6 +152,20 @@ func eventually(t *testing.T, within time.Duration, what string, ok func() bool)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// staysTrueFor watches a condition that must go on holding, and ends the test when it does not. That something never
+// happens cannot be awaited: d is longer than it would take to happen.
+func staysTrueFor(t *testing.T, d time.Duration, what string, ok func() bool) {
+	t.Helper()
+	began := time.Now()
+	for ok() {
+		if time.Since(began) >= d {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("no longer after %s: %s", time.Since(began).Round(time.Millisecond), what)
 }
 
 func expect[T comparable](t *testing.T, what string, got, want T) {

@@ -60,7 +60,11 @@ func TestAProvidersManyHeadersReachTheClient(t *testing.T) {
 
 func TestAProviderCannotSpeakInOurName(t *testing.T) {
 	g := startWith(t, nil, one)
-	forged := provider.Script{Status: 404, Body: "{}", Headers: map[string]string{"tokenward-reason": "credentials_refused", "tokenward-attempts": "9"}}
+	forged := provider.Script{
+		Status:  404,
+		Body:    "{}",
+		Headers: map[string]string{"tokenward-reason": "credentials_refused", "tokenward-attempts": "9"},
+	}
 	g.Provider.Script("claude-1", forged)
 	a := g.post(t, "")
 	expect(t, "status", a.Status, 404)

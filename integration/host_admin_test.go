@@ -40,7 +40,8 @@ func certified(t *testing.T, folder string) *x509.CertPool {
 	}
 	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	put(t, filepath.Join(folder, "admin.pem"), string(cert))
-	put(t, filepath.Join(folder, "admin-key.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
+	put(t, filepath.Join(folder, "admin-key.pem"),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(cert)
 	return pool
@@ -65,7 +66,9 @@ func TestOffLoopbackStrangersSeeNeitherMetricsNorReasons(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = g.Stop() })
-			client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS12}}}
+			client := &http.Client{
+				Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS12}},
+			}
 			defer client.CloseIdleConnections()
 			ask := func(path, token string) (int, string) {
 				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://127.0.0.1:"+port+path, http.NoBody)
@@ -92,7 +95,8 @@ func TestOffLoopbackStrangersSeeNeitherMetricsNorReasons(t *testing.T) {
 				return token != "" && code == 503 && strings.Contains(body, why)
 			})
 			code, body := ask("/readyz", "")
-			if code != 503 || !strings.Contains(body, "not_ready") || strings.Contains(body, "reasons") || strings.Contains(body, why) {
+			if code != 503 || !strings.Contains(body, "not_ready") || strings.Contains(body, "reasons") ||
+				strings.Contains(body, why) {
 				t.Errorf("readiness for strangers: %d %s", code, body)
 			}
 			code, body = ask("/metrics", "")

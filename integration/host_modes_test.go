@@ -21,7 +21,8 @@ func TestWithoutAnUmaskNothingIsOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	script := filepath.Join(g.Opts.Folder, "open.sh")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\numask 0\nexec "+g.Opts.Binary+" \"$@\"\n"), 0o700); err != nil { //nolint:gosec // it is run
+	// it is run
+	if err := os.WriteFile(script, []byte("#!/bin/sh\numask 0\nexec "+g.Opts.Binary+" \"$@\"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	g.Opts.Binary = script
@@ -90,8 +91,10 @@ func TestHostileConfigurationsAreRefusedAtOnce(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "tokenward.yaml")
 			put(t, file, text)
 			began := time.Now()
-			out, err := exec.Command(tool(t, "TOKENWARD", "../bin/tokenward", "make build"), "check", "-c", file).CombinedOutput()
-			if err == nil || len(out) == 0 || strings.Contains(string(out), "planted-secret") || strings.Contains(string(out), "goroutine ") {
+			out, err := exec.Command(tool(t, "TOKENWARD", "../bin/tokenward", "make build"), "check", "-c", file).
+				CombinedOutput()
+			if err == nil || len(out) == 0 || strings.Contains(string(out), "planted-secret") ||
+				strings.Contains(string(out), "goroutine ") {
 				t.Errorf("%v: %.2000s", err, out)
 			}
 			if took := time.Since(began); took > 10*time.Second {

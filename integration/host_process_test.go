@@ -64,7 +64,7 @@ func TestNoProcessLeavesItsMemoryOnTheDisk(t *testing.T) {
 				pids = append(pids, g.child(t))
 			}
 			for _, pid := range pids {
-				for _, line := range strings.Split(proc(t, pid, "limits"), "\n") {
+				for line := range strings.SplitSeq(proc(t, pid, "limits"), "\n") {
 					if strings.HasPrefix(line, "Max core file size") {
 						expect(t, "core limits of "+proc(t, pid, "comm"), strings.Join(strings.Fields(line)[4:6], " "), "0 0")
 					}

@@ -83,7 +83,8 @@ func TestWhatOthersCouldChangeIsNotUsed(t *testing.T) {
 					t.Errorf("%v: got %v, want an error about %s: %s", args, err, c.key, out)
 				}
 			}
-			if out, err := g.brief(t, "check"); err != nil || !strings.Contains(out, "warning: ") || !strings.Contains(out, c.key) {
+			if out, err := g.brief(t, "check"); err != nil || !strings.Contains(out, "warning: ") ||
+				!strings.Contains(out, c.key) {
 				t.Errorf("check: got %v, want a warning about %s: %s", err, c.key, out)
 			}
 			if _, err := os.Stat(filepath.Join(folder, "run", "envoy.yaml")); err == nil {
@@ -111,7 +112,8 @@ func put(t *testing.T, path, content string) {
 func prepared(t *testing.T) *Gateway {
 	t.Helper()
 	g, err := Prepare(Options{
-		Binary: tool(t, "TOKENWARD", "../bin/tokenward", "make build"), Envoy: tool(t, "ENVOY", "../.tools/envoy/bin/envoy", "make tools"),
+		Binary: tool(t, "TOKENWARD", "../bin/tokenward", "make build"),
+		Envoy:  tool(t, "ENVOY", "../.tools/envoy/bin/envoy", "make tools"),
 		Folder: t.TempDir(),
 	})
 	if err != nil {

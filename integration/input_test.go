@@ -17,8 +17,10 @@ import (
 
 func TestRefreshingOneAndAllWhileRequestsFlowFailsNoneAndRedeemsOnce(t *testing.T) {
 	g := start(t, nil)
-	wait := g.loadOf(t, 4*time.Second, sound)                                                        // no refusals: every redemption is the operator's
-	g.scriptAll(provider.Script{Before: 600 * time.Millisecond}, "claude-1", "claude-2", "backup-1") // who asks meanwhile joins
+	// no refusals: every redemption is the operator's
+	wait := g.loadOf(t, 4*time.Second, sound)
+	// who asks meanwhile joins
+	g.scriptAll(provider.Script{Before: 600 * time.Millisecond}, "claude-1", "claude-2", "backup-1")
 	for round, body := range []string{`{"action":"refresh-single","accountId":"claude-1","force":true}`, `{"action":"refresh-all","force":true}`} {
 		calls := g.Provider.TokenCalls()
 		var wg sync.WaitGroup
@@ -94,7 +96,8 @@ func TestWrongCallsOfTheAdminAPIAreSaidClearlyAndStopNothing(t *testing.T) {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			status, out := g.admin(t, method, "/api/admin/oauth/refresh", `{"action":"refresh-all","force":true}`)
 			expect(t, "status with the token "+strconv.Quote(token), status, 401)
-			if detail, _ := out["detail"].(string); !strings.Contains(detail, "admin token is missing or wrong") || strings.Contains(detail, right) {
+			if detail, _ := out["detail"].(string); !strings.Contains(detail, "admin token is missing or wrong") ||
+				strings.Contains(detail, right) {
 				t.Errorf("message: %s", detail)
 			}
 			if out["accounts"] != nil {
@@ -127,7 +130,8 @@ func TestWrongInputIsSaidClearlyAndStopsNothing(t *testing.T) {
 		}
 	}
 	broken := filepath.Join(t.TempDir(), "tokenward.yaml")
-	if err := os.WriteFile(broken, []byte("routes: { a: { upstreams: [nope], attempts: 99 } }\nadmn: {}\n"), 0o600); err != nil {
+	if err := os.WriteFile(broken, []byte("routes: { a: { upstreams: [nope], attempts: 99 } }\nadmn: {}\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(g.Opts.Binary, "check", "-c", broken)
@@ -165,7 +169,8 @@ func TestClaudeCodesFileIsImported(t *testing.T) {
 	if err := os.WriteFile(file, []byte(body), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out := g.cli(t, "accounts", "import", "claude-3", "--from", "claude", "--file", file, "--provider", "sim", "--pool", "claude", "--client-id", provider.ClientID)
+	out := g.cli(t, "accounts", "import", "claude-3", "--from", "claude", "--file", file, "--provider", "sim", "--pool",
+		"claude", "--client-id", provider.ClientID)
 	if strings.Contains(out, c.AccessToken) {
 		t.Error("the secret was printed")
 	}

@@ -36,12 +36,12 @@ func (g *Gateway) atAdmin(t *testing.T, method, target string) (status int, body
 // dangerous are what Envoy's /help lists, and some ways around an exact name.
 var dangerous = []string{
 	"/", "/help", "/certs", "/clusters", "/config_dump", "/contention", "/cpuprofiler?enable=y", "/heapprofiler",
-	"/drain_listeners", "/drain_listeners?graceful", "/healthcheck/fail", "/healthcheck/ok", "/heap_dump", "/allocprofiler",
-	"/hot_restart_version", "/init_dump", "/listeners", "/logging?level=debug", "/logging?http=trace", "/memory",
-	"/peak_heap_dump", "/quitquitquit", "/reopen_logs", "/reset_counters", "/runtime", "/runtime_modify?a=b",
-	"/server_info", "/stats/recentlookups", "/stats/recentlookups/enable", "/tap",
-	"/stats/../logging?level=debug", "/ready/../quitquitquit", "/ready/%2e%2e/quitquitquit", "/ready%2f..%2fquitquitquit",
-	"//quitquitquit", "/ready/quitquitquit", "/quitquitquit?/ready", "/quitquitquit#/ready", "/readyquitquitquit",
+	"/drain_listeners", "/drain_listeners?graceful", "/healthcheck/fail", "/healthcheck/ok", "/heap_dump",
+	"/allocprofiler", "/hot_restart_version", "/init_dump", "/listeners", "/logging?level=debug", "/logging?http=trace",
+	"/memory", "/peak_heap_dump", "/quitquitquit", "/reopen_logs", "/reset_counters", "/runtime", "/runtime_modify?a=b",
+	"/server_info", "/stats/recentlookups", "/stats/recentlookups/enable", "/tap", "/stats/../logging?level=debug",
+	"/ready/../quitquitquit", "/ready/%2e%2e/quitquitquit", "/ready%2f..%2fquitquitquit", "//quitquitquit",
+	"/ready/quitquitquit", "/quitquitquit?/ready", "/quitquitquit#/ready", "/readyquitquitquit",
 	"/logging;/stats?level=debug", "/ready%00", "http://localhost/quitquitquit",
 }
 

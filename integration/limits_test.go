@@ -66,7 +66,8 @@ func TestLimitsThatAnOperatorPatchesInVaultAreHonouredWhileTheServiceRuns(t *tes
 	const told = "config_error in key limits.rpm: must be a whole number from 1 to 100000; 0, null or no rpm means no limit; until it is mended its last good value counts"
 	eventually(t, 5*time.Second, "a wrong limit is that key's config_error", func() bool {
 		reason, _ := g.account(t, "claude-1")["reason"].(string)
-		return strings.Contains(reason, told) && strings.Contains(reason, "`tokenward accounts set claude-1 --rpm 0` ends that limit")
+		return strings.Contains(reason, told) &&
+			strings.Contains(reason, "`tokenward accounts set claude-1 --rpm 0` ends that limit")
 	})
 	expect(t, "state", g.state(t, "claude-1"), "active")
 	limit("", 0, 0)

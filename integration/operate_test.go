@@ -83,7 +83,8 @@ func (g *Gateway) gauge(t *testing.T, name string) int {
 
 func TestTheAdminAPIRefreshesOneAndAll(t *testing.T) {
 	g := start(t, nil)
-	status, out := g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", `{"action":"refresh-single","accountId":"claude-1","force":true}`)
+	status, out := g.admin(t, http.MethodPost, "/api/admin/oauth/refresh",
+		`{"action":"refresh-single","accountId":"claude-1","force":true}`)
 	expect(t, "status", status, 200)
 	expect(t, "result", out["result"], any("refreshed"))
 	status, out = g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", `{"action":"refresh-all"}`)
@@ -97,7 +98,8 @@ func TestTheAdminAPIRefreshesOneAndAll(t *testing.T) {
 		expect(t, body, status, want)
 	}
 	g.Provider.Kill("claude-2")
-	status, out = g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", `{"action":"refresh-single","accountId":"claude-2","force":true}`)
+	status, out = g.admin(t, http.MethodPost, "/api/admin/oauth/refresh",
+		`{"action":"refresh-single","accountId":"claude-2","force":true}`)
 	expect(t, "status of a refused refresh", status, 502)
 	expect(t, "class", out["class"], any("refused_permanent"))
 	g.Token = "wrong"

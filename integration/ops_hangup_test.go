@@ -115,7 +115,8 @@ func TestAHangUpDuringACommandsRefreshLosesNoRefreshToken(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "the grant is processed", func() bool { return g.Provider.Account("claude-1").Redemptions == 1 })
+	eventually(t, 5*time.Second, "the grant is processed",
+		func() bool { return g.Provider.Account("claude-1").Redemptions == 1 })
 	_ = cmd.Process.Signal(syscall.SIGHUP)
 	_ = cmd.Wait()
 	g.Provider.Script("claude-1", provider.Script{})
@@ -128,7 +129,7 @@ func TestAHangUpBeforeTheServiceIsUpEndsNothing(t *testing.T) {
 	g := start(t, nil)
 	slow := filepath.Join(t.TempDir(), "envoy")
 	script := "#!/bin/sh\ntouch \"$0.asked\"\nsleep 1\n"
-	if err := os.WriteFile(slow, []byte(script), 0o700); err != nil { //nolint:gosec // it is a program
+	if err := os.WriteFile(slow, []byte(script), 0o700); err != nil { // it is a program
 		t.Fatal(err)
 	}
 	cmd := exec.Command(g.Opts.Binary, "run", "--envoy", slow, "-c", g.config())

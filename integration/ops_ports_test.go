@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tokenward/tokenward/integration/port"
 )
 
 // second prepares another gateway in a folder of its own, at the first one's provider, with an account whose token has
@@ -103,7 +105,7 @@ func quoted(t *testing.T, text, after, mark string) string {
 
 func TestOfTwoGatewaysThatStartTogetherOnOnePortOneServesAndTheOtherSpendsNothing(t *testing.T) {
 	g := start(t, nil) // for its provider
-	address := freePort()
+	address := port.Address()
 	both := [2]*Gateway{}
 	for i := range both {
 		both[i] = g.second(t, func(yaml string) string {

@@ -26,8 +26,9 @@ func dom(t *testing.T, url string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, browser(t), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--user-data-dir="+t.TempDir(), "--virtual-time-budget=3000", "--dump-dom", url)
+	cmd := exec.CommandContext(ctx, browser(t), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+		"--user-data-dir="+t.TempDir(), "--virtual-time-budget=3000", "--dump-dom", url)
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.Output()
 	if err != nil {
@@ -39,7 +40,8 @@ func dom(t *testing.T, url string) string {
 func TestThePageShowsTheAccountsAfterSignInAndNothingBefore(t *testing.T) {
 	g := start(t, nil)
 	g.Provider.Kill("claude-2")
-	_, _ = g.admin(t, "POST", "/api/admin/oauth/refresh", `{"action":"refresh-single","accountId":"claude-2","force":true}`)
+	_, _ = g.admin(t, "POST", "/api/admin/oauth/refresh",
+		`{"action":"refresh-single","accountId":"claude-2","force":true}`)
 	shown := dom(t, g.AdminURL+"/#token="+g.Token)
 	for _, want := range []string{`data-account="claude-1"`, `data-account="backup-1"`, `class="badge active"`, `class="badge needs_reauth"`, `aria-label="Refresh claude-1"`} {
 		if !strings.Contains(shown, want) {

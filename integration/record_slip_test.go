@@ -21,7 +21,8 @@ func (g *Gateway) refreshing(t *testing.T) (done chan int) {
 	g.Provider.Script("claude-1", provider.Script{After: time.Second})
 	done = make(chan int, 1)
 	go func() { _, _ = g.forceQuietly("claude-1"); done <- 1 }()
-	eventually(t, 5*time.Second, "the grant is processed", func() bool { return g.Provider.Account("claude-1").Redemptions == before+1 })
+	eventually(t, 5*time.Second, "the grant is processed",
+		func() bool { return g.Provider.Account("claude-1").Redemptions == before+1 })
 	return done
 }
 
@@ -46,7 +47,8 @@ func TestOnVaultOneWrongKeyKeepsNoRotationOutAndNoAccountFromServing(t *testing.
 			done := g.refreshing(t)
 			v.kv(t, "patch", "claude-1", c.key+"="+c.wrong)
 			<-done
-			eventually(t, 3*time.Second, "the rotation is in Vault", func() bool { return v.record(t, "claude-1")["refresh_token"] != before["refresh_token"] })
+			eventually(t, 3*time.Second, "the rotation is in Vault",
+				func() bool { return v.record(t, "claude-1")["refresh_token"] != before["refresh_token"] })
 			g.Provider.Script("claude-1", provider.Script{})
 			expect(t, "unsaved rotations", g.gauge(t, "tokenward_unsaved_rotations"), 0)
 			own := c.key == "expires_at"
@@ -111,7 +113,8 @@ func TestOnVaultSIGTERMDoesNotWaitForAWrongLabel(t *testing.T) {
 func TestOnVaultARecordWithAnEndSaysSoBeforeAndIsPausedThen(t *testing.T) {
 	v := startVault(t, vaultserver.StartDev)
 	g := startWith(t, v.on, one)
-	if _, err := v.CLI(t.Context(), "kv", "metadata", "put", "-mount=secret", "-delete-version-after=8s", accountsPath+"claude-1"); err != nil {
+	if _, err := v.CLI(t.Context(), "kv", "metadata", "put", "-mount=secret", "-delete-version-after=8s",
+		accountsPath+"claude-1"); err != nil {
 		t.Fatal(err)
 	}
 	v.kv(t, "patch", "claude-1", "labels=team=red")
@@ -147,7 +150,8 @@ func TestOnVaultCommandsUseTheOperatorsVaultToken(t *testing.T) {
 	if out, err := line(v.Token, "accounts", "remove", "claude-1"); err != nil { // the service's policy forbids it
 		t.Errorf("%v: %s", err, out)
 	}
-	if out, err := line("wrong", "accounts", "list"); err == nil || !strings.Contains(out, "VAULT_TOKEN") || strings.Contains(out, "wrong\n") {
+	if out, err := line("wrong", "accounts", "list"); err == nil || !strings.Contains(out, "VAULT_TOKEN") ||
+		strings.Contains(out, "wrong\n") {
 		t.Errorf("%v: %s", err, out)
 	}
 	if out, err := line("", "accounts", "list"); err != nil {

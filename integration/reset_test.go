@@ -14,7 +14,10 @@ const usedUp = `{"error":{"type":"usage_limit_reached","message":"The usage limi
 var limits = map[string]provider.Script{
 	"usage limit in the body":           {Body: usedUp},
 	"the body in br, of unknown length": {Body: usedUp, Shape: provider.Shape{Chunked: true, Codings: []string{"br"}}},
-	"both":                              {Body: usedUp, Headers: map[string]string{"x-codex-primary-reset-after-seconds": "529498"}},
+	"both": {
+		Body:    usedUp,
+		Headers: map[string]string{"x-codex-primary-reset-after-seconds": "529498"},
+	},
 	"Codex": {Body: `{"error":{"type":"usage_limit_reached"}}`, Headers: map[string]string{
 		"x-codex-primary-used-percent": "100", "x-codex-primary-reset-after-seconds": "529498",
 	}},
@@ -26,7 +29,10 @@ var limits = map[string]provider.Script{
 	"milliseconds": {Body: "{}", Headers: map[string]string{"retry-after-ms": "60000"}},
 	"Azure":        {Body: "{}", Headers: map[string]string{"x-ms-retry-after-ms": "60000"}},
 	"IETF":         {Body: "{}", Headers: map[string]string{"RateLimit-Remaining": "0", "RateLimit-Reset": "60"}},
-	"Copilot":      {Body: "{}", Headers: map[string]string{"x-usage-ratelimit-weekly": "rem=0.0&rst=2999-01-01T00:00:00Z"}},
+	"Copilot": {
+		Body:    "{}",
+		Headers: map[string]string{"x-usage-ratelimit-weekly": "rem=0.0&rst=2999-01-01T00:00:00Z"},
+	},
 	"unified": {Body: "{}", Headers: map[string]string{
 		"anthropic-ratelimit-unified-status": "rejected", "anthropic-ratelimit-unified-7d-status": "rejected",
 		"anthropic-ratelimit-unified-7d-reset": "32503680000",

@@ -24,8 +24,8 @@ func apart(o *Options) { o.Serve = true }
 // sound are the kinds of requests that the provider does not refuse.
 var sound = []string{"", "delay=700ms", "events=4; pause=300ms"}
 
-// revoking makes the provider refuse the first pool's tokens again and again until stop is called: requests that meet one
-// are held and healed.
+// revoking makes the provider refuse the first pool's tokens again and again until stop is called: requests that meet
+// one are held and healed.
 func (g *Gateway) revoking(t *testing.T, every time.Duration) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -117,7 +117,8 @@ func TestAKilledServiceThatComesBackWithinASecondLosesNoRequest(t *testing.T) {
 	_ = g.Service().Process.Kill()
 	_ = g.Service().Wait()
 	g.scriptAll(provider.Script{}, "claude-1", "claude-2")
-	eventually(t, time.Second, "nobody answers", func() bool { _, err := http.Get(g.AdminURL + "/readyz"); return err != nil })
+	eventually(t, time.Second, "nobody answers",
+		func() bool { _, err := http.Get(g.AdminURL + "/readyz"); return err != nil })
 	if err := g.StartService(); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +131,8 @@ func TestAKilledServiceThatComesBackWithinASecondLosesNoRequest(t *testing.T) {
 		last := len(seen) - 1
 		for i, s := range seen {
 			if refused := s.Status == 401; refused != (i < last) {
-				t.Errorf("attempt %d of %d of %s was answered %d: only what was refused may be repeated", i+1, last+1, test, s.Status)
+				t.Errorf("attempt %d of %d of %s was answered %d: only what was refused may be repeated", i+1, last+1, test,
+					s.Status)
 			}
 		}
 	}
@@ -161,13 +163,15 @@ func TestASuccessorTakesTheSocketOverWithoutALostRequest(t *testing.T) {
 	if err := g.StartService(); err != nil { // the same configuration: socket, store and admin address
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the successor waits for the admin address", func() bool { return strings.Contains(g.Log.String(), "waiting for it to stop") })
+	eventually(t, 10*time.Second, "the successor waits for the admin address",
+		func() bool { return strings.Contains(g.Log.String(), "waiting for it to stop") })
 	_ = old.Process.Signal(terminate)
 	if err := old.Wait(); err != nil {
 		t.Errorf("the old process: %v", err)
 	}
 	noneLost(t, wait())
-	eventually(t, 5*time.Second, "the successor serves operators", func() bool { return strings.Contains(g.Log.String(), "admin.listen is free") })
+	eventually(t, 5*time.Second, "the successor serves operators",
+		func() bool { return strings.Contains(g.Log.String(), "admin.listen is free") })
 	served(t, g.post(t, ""), "")
 	if g.gauge(t, `tokenward_attempts_total{route="messages",upstream="claude",verdict="ok"}`) == 0 {
 		t.Error("the successor served nothing")
@@ -223,7 +227,8 @@ func TestWhileTheServiceIsAwayNothingLeavesWithoutAToken(t *testing.T) {
 			}
 			expect(t, "events of the stream that flowed", strings.Count(string(rest), "data:"), 5)
 			var wg sync.WaitGroup
-			for _, sim := range map[bool][]string{false: {"", "events=3"}}[h2] { // they are tried again until the gateway gives up; no upstream plays a part
+			// they are tried again until the gateway gives up; no upstream plays a part
+			for _, sim := range map[bool][]string{false: {"", "events=3"}}[h2] {
 				wg.Go(func() {
 					a, err := g.Post(t.Context(), t.Name(), sim, strings.NewReader("{}"))
 					if err != nil {
@@ -246,13 +251,15 @@ func TestSIGTERMDuringASlowRefreshSavesTheNewRefreshToken(t *testing.T) {
 	g := start(t, apart)
 	g.Provider.Script("claude-1", provider.Script{After: 1500 * time.Millisecond})
 	go func() {
-		req, _ := http.NewRequest(http.MethodPost, g.AdminURL+"/api/admin/oauth/refresh", strings.NewReader(`{"action":"refresh-single","accountId":"claude-1","force":true}`))
+		req, _ := http.NewRequest(http.MethodPost, g.AdminURL+"/api/admin/oauth/refresh",
+			strings.NewReader(`{"action":"refresh-single","accountId":"claude-1","force":true}`))
 		req.Header.Set("Authorization", "Bearer "+g.Token)
 		if resp, err := http.DefaultClient.Do(req); err == nil {
 			_ = resp.Body.Close()
 		}
 	}()
-	eventually(t, 3*time.Second, "the grant is processed", func() bool { return g.Provider.Account("claude-1").Redemptions == 1 })
+	eventually(t, 3*time.Second, "the grant is processed",
+		func() bool { return g.Provider.Account("claude-1").Redemptions == 1 })
 	_ = g.Service().Process.Signal(terminate)
 	if err := g.Service().Wait(); err != nil {
 		t.Errorf("exit: %v", err)

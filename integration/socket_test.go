@@ -10,13 +10,16 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tokenward/tokenward/integration/port"
 )
 
 // beside is a configuration like the gateway's, with its socket and an admin address of its own.
 func (g *Gateway) beside(t *testing.T) (file string) {
 	t.Helper()
 	file = filepath.Join(g.Opts.Folder, "beside.yaml")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(g.yaml(t)), g.Opts.Admin, freePort())), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(g.yaml(t)), g.Opts.Admin, port.Address())),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -63,7 +66,8 @@ func TestTheSocketIsTakenBackWhenTheProcessThatTookItOverEnds(t *testing.T) {
 				if _, why := g.readiness(t); !strings.Contains(why, "another process has taken over the socket") {
 					t.Errorf("readyz: %s", why)
 				}
-				if out, err := g.CLI("", "status", "--ready"); err == nil || !strings.Contains(out, "another process has taken over the socket") {
+				if out, err := g.CLI("", "status", "--ready"); err == nil ||
+					!strings.Contains(out, "another process has taken over the socket") {
 					t.Errorf("status --ready: %v: %s", err, out)
 				}
 				g.restartEnvoy(t)
@@ -78,7 +82,8 @@ func TestTheSocketIsTakenBackWhenTheProcessThatTookItOverEnds(t *testing.T) {
 				eventually(t, 2*time.Second, "the first is ready again", func() bool { return g.isReady(t) })
 				served(t, g.post(t, ""), "")
 				expect(t, "warnings of the take-over", strings.Count(g.Log.String(), `"msg":"another process has taken over`), 1)
-				expect(t, "warnings of the way back", strings.Count(g.Log.String(), `"msg":"the socket's path led nowhere: took it back"`), 1)
+				expect(t, "warnings of the way back",
+					strings.Count(g.Log.String(), `"msg":"the socket's path led nowhere: took it back"`), 1)
 			})
 		}
 	}
@@ -102,8 +107,7 @@ func TestARunBesideARunningServiceLeavesItsSocketAlone(t *testing.T) {
 	if !errors.As(err, &exit) || !strings.Contains(string(out), "another tokenward serves there: stop it first") {
 		t.Errorf("got %v: %s", err, out)
 	}
-	time.Sleep(time.Second)
-	expect(t, "ready", g.isReady(t), true)
+	staysTrueFor(t, time.Second, "the running service is ready", func() bool { return g.isReady(t) })
 	g.restartEnvoy(t)
 	served(t, g.post(t, ""), "")
 	expect(t, "the socket was taken", strings.Contains(g.Log.String(), "taken over"), false)

@@ -14,7 +14,8 @@ import (
 // damage writes a row that no key opens, behind the service's back.
 func (g *Gateway) damage(t *testing.T, id string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(g.Opts.Folder, "data", "tokenward.db")+"?_pragma=busy_timeout(5000)&_txlock=immediate")
+	db, err := sql.Open("sqlite",
+		"file:"+filepath.Join(g.Opts.Folder, "data", "tokenward.db")+"?_pragma=busy_timeout(5000)&_txlock=immediate")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,8 @@ func TestAnUndecodableRecordIsAConfigErrorAndStopsNothingElse(t *testing.T) {
 				t.Errorf("the reason of %s: %q", n, reason)
 			}
 			expect(t, "refreshable", shown["refreshable"], any(false))
-			status, out := g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", `{"action":"refresh-single","accountId":"`+n+`","force":true}`)
+			status, out := g.admin(t, http.MethodPost, "/api/admin/oauth/refresh",
+				`{"action":"refresh-single","accountId":"`+n+`","force":true}`)
 			expect(t, "status of refreshing "+n, status, 502)
 			expect(t, "class", out["class"], any("misconfigured"))
 		}

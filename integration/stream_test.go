@@ -106,7 +106,8 @@ func TestHostileCopiesOfInternalHeadersChangeNothing(t *testing.T) {
 				t.Errorf("the client chose the cluster: %s", s.Account)
 			}
 			for name, values := range s.Headers {
-				if n := strings.ToLower(name); strings.HasPrefix(n, "x-envoy-") || strings.HasPrefix(n, "x-forwarded-") || strings.HasPrefix(n, "x-tokenward-") {
+				if n := strings.ToLower(name); strings.HasPrefix(n, "x-envoy-") || strings.HasPrefix(n, "x-forwarded-") ||
+					strings.HasPrefix(n, "x-tokenward-") {
 					t.Errorf("the provider sees %s: %v", n, values)
 				}
 			}

@@ -30,7 +30,9 @@ func (c *crowd) Statuses() []tokenstore.AccountStatus { return c.accounts }
 func (c *crowd) NotReady() []string                   { return nil }
 func (c *crowd) Degraded() []string                   { return nil }
 
-func (c *crowd) RefreshAccount(_ context.Context, id tokenstore.AccountID, force bool) (tokenstore.RefreshResult, error) {
+func (c *crowd) RefreshAccount(
+	_ context.Context, id tokenstore.AccountID, force bool,
+) (tokenstore.RefreshResult, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.asked = append(c.asked, fmt.Sprintf("%s %t", id, force))
@@ -49,24 +51,44 @@ func crowded(n int) *crowd {
 	c := &crowd{}
 	for i := range n {
 		st := tokenstore.AccountStatus{
-			ID: tokenstore.AccountID(fmt.Sprintf("claude-%d", i+1)), Provider: "anthropic", Kind: tokenstore.KindAnthropicOAuth, Pools: []string{"claude"},
-			State: tokenstore.StateActive, Routable: true, Refreshable: true, ExpiresAt: now.Add(time.Duration(60+i) * time.Minute), NextRefresh: now.Add(time.Duration(40+i) * time.Minute),
-			Generation: 3, Version: 7, Fingerprint: "f", Requests: uint64(i) * 37, Failovers: uint64(i % 5), Labels: map[string]string{"team": []string{"red", "blue"}[i%2]},
-			Last: &tokenstore.Outcome{At: now.Add(-time.Hour), Trigger: tokenstore.TriggerSchedule, Result: "succeeded"},
+			ID:          tokenstore.AccountID(fmt.Sprintf("claude-%d", i+1)),
+			Provider:    "anthropic",
+			Kind:        tokenstore.KindAnthropicOAuth,
+			Pools:       []string{"claude"},
+			State:       tokenstore.StateActive,
+			Routable:    true,
+			Refreshable: true,
+			ExpiresAt:   now.Add(time.Duration(60+i) * time.Minute),
+			NextRefresh: now.Add(time.Duration(40+i) * time.Minute),
+			Generation:  3,
+			Version:     7,
+			Fingerprint: "f",
+			Requests:    uint64(i) * 37,
+			Failovers:   uint64(i % 5),
+			Labels:      map[string]string{"team": []string{"red", "blue"}[i%2]},
+			Last:        &tokenstore.Outcome{At: now.Add(-time.Hour), Trigger: tokenstore.TriggerSchedule, Result: "succeeded"},
 		}
 		switch i {
 		case 1:
 			st.State, st.Refreshable, st.NextRefresh, st.Cause = tokenstore.StateNeedsReauth, false, time.Time{}, "the credential was refused for good: refresh refused_permanent: status 400: invalid_grant: Refresh token not found or invalid"
-			st.Last = &tokenstore.Outcome{At: now.Add(-time.Minute), Trigger: tokenstore.TriggerSchedule, Result: "failed", Class: tokenstore.RefreshPermanent}
+			st.Last = &tokenstore.Outcome{
+				At:      now.Add(-time.Minute),
+				Trigger: tokenstore.TriggerSchedule,
+				Result:  "failed",
+				Class:   tokenstore.RefreshPermanent,
+			}
 		case 2:
 			st.State, st.Routable = tokenstore.StateCooling, false
-			st.Cooldowns = []tokenstore.Cooldown{{Scope: tokenstore.ScopeAccount, Until: now.Add(42 * time.Second), Reason: "rate_limited"}}
+			st.Cooldowns = []tokenstore.Cooldown{
+				{Scope: tokenstore.ScopeAccount, Until: now.Add(42 * time.Second), Reason: "rate_limited"},
+			}
 		case 11:
 			st.State, st.Cause, st.ReplayAt = tokenstore.StateAmbiguous, "a refresh was sent and no readable answer came: refresh unknown: no answer within 10s", st.ExpiresAt.Add(-30*time.Second)
 		case 57:
 			st.State, st.Routable, st.Refreshable, st.Cause = tokenstore.StatePaused, false, false, "paused by an operator"
 		case 99:
-			st.State, st.Routable, st.Refreshable, st.Pools, st.Fingerprint, st.ExpiresAt = tokenstore.StateConfigError, false, false, []string{"spare"}, "", time.Time{}
+			st.State, st.Routable, st.Refreshable = tokenstore.StateConfigError, false, false
+			st.Pools, st.Fingerprint, st.ExpiresAt = []string{"spare"}, "", time.Time{}
 			st.Cause, st.Mend = `unreadable record: key pools: pool "spare" is not in the configuration`, "`tokenward accounts set claude-100 --pool claude` mends it"
 		case 150:
 			st.Full = &tokenstore.Full{Key: "rpm", Most: 60, Until: now.Add(3 * time.Second)}
@@ -95,8 +117,8 @@ func pageOver(t *testing.T, c *crowd, width, height int64) context.Context {
 	}
 	g := &Gateway{AdminURL: "http://" + s.Addr()}
 	ctx := g.page(t)
-	do(ctx, t, chromedp.EmulateViewport(width, height), chromedp.SetValue("#token", strings.TrimSpace(string(secret))), chromedp.Click("#signin button"),
-		chromedp.WaitVisible(`tr[data-account="claude-1"]`))
+	do(ctx, t, chromedp.EmulateViewport(width, height), chromedp.SetValue("#token", strings.TrimSpace(string(secret))),
+		chromedp.Click("#signin button"), chromedp.WaitVisible(`tr[data-account="claude-1"]`))
 	return ctx
 }
 
@@ -118,7 +140,8 @@ func shoot(ctx context.Context, t *testing.T, name string) {
 func rows(ctx context.Context, t *testing.T) []string {
 	t.Helper()
 	var names []string
-	do(ctx, t, chromedp.Evaluate(`[...document.querySelectorAll("tr[data-account]")].map((r) => r.dataset.account)`, &names))
+	do(ctx, t,
+		chromedp.Evaluate(`[...document.querySelectorAll("tr[data-account]")].map((r) => r.dataset.account)`, &names))
 	return names
 }
 
@@ -126,7 +149,8 @@ func wantRows(ctx context.Context, t *testing.T, what string, n int, first ...st
 	t.Helper()
 	got := rows(ctx, t)
 	if len(got) != n || !slices.Equal(got[:min(len(first), len(got))], first) {
-		t.Errorf("%s: %d rows that begin with %v; want %d that begin with %v", what, len(got), got[:min(len(got), 6)], n, first)
+		t.Errorf("%s: %d rows that begin with %v; want %d that begin with %v", what, len(got), got[:min(len(got), 6)], n,
+			first)
 	}
 }
 
@@ -158,7 +182,8 @@ func TestThePageOrdersAndFiltersTwoHundredAccounts(t *testing.T) {
 	do(ctx, t, chromedp.SendKeys("#filter", "LIMITS.rpm"))
 	wantRows(ctx, t, "a word of the sentence", 1, "claude-151")
 	expect(t, "how many are shown", said(ctx, t, "#shown"), "1 of 200 shown")
-	do(ctx, t, chromedp.Evaluate(`document.getElementById("filter").value = ""`, nil), chromedp.SendKeys("#filter", "team=red claude-1"))
+	do(ctx, t, chromedp.Evaluate(`document.getElementById("filter").value = ""`, nil),
+		chromedp.SendKeys("#filter", "team=red claude-1"))
 	wantRows(ctx, t, "a label and a name", 56, "claude-151", "claude-1")
 	do(ctx, t, chromedp.SendKeys("#filter", " nothing"), chromedp.WaitVisible("#none"), chromedp.Click("#clear"))
 	wantRows(ctx, t, "cleared", 200, "claude-2")
@@ -179,15 +204,18 @@ func TestAPhoneShowsTheStateAndWhatToDo(t *testing.T) {
 			t.Errorf("out of sight: %v", hidden)
 		}
 		expect(t, "the first account's state", said(ctx, t, `tr[data-account="claude-2"] .badge`), "needs reauth")
-		if why := said(ctx, t, `tr[data-account="claude-2"] .why`); !strings.HasPrefix(why, "log in at the provider again, then tokenward accounts add claude-2 --refresh-token-file -; serves until") {
+		if why := said(ctx, t, `tr[data-account="claude-2"] .why`); !strings.HasPrefix(why,
+			"log in at the provider again, then tokenward accounts add claude-2 --refresh-token-file -; serves until") {
 			t.Errorf("what to do: %s", why)
 		}
 		var top float64
-		do(ctx, t, chromedp.Evaluate(`document.querySelector('tr[data-account="claude-2"] .why').getBoundingClientRect().bottom`, &top))
+		do(ctx, t,
+			chromedp.Evaluate(`document.querySelector('tr[data-account="claude-2"] .why').getBoundingClientRect().bottom`, &top))
 		if top > 844 {
 			t.Errorf("what to do about the first problem ends at %v, below the screen", top)
 		}
-		do(ctx, t, chromedp.SetValue("#order", "id"), chromedp.Evaluate(`document.getElementById("order").dispatchEvent(new Event("change"))`, nil))
+		do(ctx, t, chromedp.SetValue("#order", "id"),
+			chromedp.Evaluate(`document.getElementById("order").dispatchEvent(new Event("change"))`, nil))
 		wantRows(ctx, t, "ordered by name", n, "claude-1", "claude-2", "claude-3")
 	}
 }
@@ -201,7 +229,8 @@ func TestOnlyTheNamedActionForcesAndItQuotesTheRisk(t *testing.T) {
 	}
 	do(ctx, t, chromedp.Click(`button[aria-label="Refresh claude-12"]`))
 	asked("claude-12 false")
-	eventually(t, 5*time.Second, "the result is told", func() bool { return said(ctx, t, "#notice") == "claude-12: fresh, generation 3" })
+	eventually(t, 5*time.Second, "the result is told",
+		func() bool { return said(ctx, t, "#notice") == "claude-12: fresh, generation 3" })
 	for id, risk := range map[string]string{
 		"claude-12": "may be spent. A provider may take a second use for theft and revoke the account, with the token that serves until ",
 		"claude-1":  "Forcing throws it away and spends the refresh token",
@@ -217,7 +246,8 @@ func TestOnlyTheNamedActionForcesAndItQuotesTheRisk(t *testing.T) {
 		do(ctx, t, chromedp.KeyEvent("\r"), chromedp.WaitNotVisible("#force")) // Enter is the safe choice
 	}
 	asked("claude-12 false")
-	do(ctx, t, chromedp.Click(`button[aria-label="Force refresh of claude-1"]`), chromedp.WaitVisible("#force"), chromedp.Click("#force-yes"))
+	do(ctx, t, chromedp.Click(`button[aria-label="Force refresh of claude-1"]`), chromedp.WaitVisible("#force"),
+		chromedp.Click("#force-yes"))
 	asked("claude-12 false", "claude-1 true")
 	var off bool
 	do(ctx, t, chromedp.Evaluate(`document.querySelector('[aria-label="Force refresh of claude-58"]').disabled`, &off))
@@ -235,10 +265,18 @@ func TestOnlyTheNamedActionForcesAndItQuotesTheRisk(t *testing.T) {
 func TestTheFocusAndTheSelectionOutliveARedraw(t *testing.T) {
 	ctx := pageOver(t, crowded(200), 1280, 800)
 	var still string
-	do(ctx, t, chromedp.Evaluate(`getSelection().selectAllChildren(document.querySelector('tr[data-account="claude-2"] code'));
+	do(
+		ctx,
+		t,
+		chromedp.Evaluate(`getSelection().selectAllChildren(document.querySelector('tr[data-account="claude-2"] code'));
 		document.querySelector('[aria-label="Refresh claude-151"]').focus({ preventScroll: true }); window.code = document.querySelector('tr[data-account="claude-2"] code');
 		window.clockWas = document.getElementById("clock").textContent`, nil),
 		chromedp.Poll(`document.getElementById("clock").textContent !== window.clockWas`, nil),
-		chromedp.Evaluate(`document.activeElement.getAttribute("aria-label") + ", " + getSelection().toString() + ", " + window.code.isConnected`, &still))
-	expect(t, "focus and selection", still, "Refresh claude-151, tokenward accounts add claude-2 --refresh-token-file -, true")
+		chromedp.Evaluate(
+			`document.activeElement.getAttribute("aria-label") + ", " + getSelection().toString() + ", " + window.code.isConnected`,
+			&still,
+		),
+	)
+	expect(t, "focus and selection", still,
+		"Refresh claude-151, tokenward accounts add claude-2 --refresh-token-file -, true")
 }

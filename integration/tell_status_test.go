@@ -61,12 +61,14 @@ func TestStatusTellsProblemsFirstAndWhatToDoAboutEach(t *testing.T) {
 	expect(t, "what is said then", strings.TrimSpace(out), "3 accounts: 3 active")
 
 	g.Provider.Kill("claude-2")
-	_, _ = g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", `{"action":"refresh-single","accountId":"claude-2","force":true}`)
+	_, _ = g.admin(t, http.MethodPost, "/api/admin/oauth/refresh",
+		`{"action":"refresh-single","accountId":"claude-2","force":true}`)
 	g.cli(t, "accounts", "pause", "backup-1")
 	eventually(t, 5*time.Second, "it is paused", func() bool { return g.state(t, "backup-1") == "paused" })
 	status := g.cli(t, "status")
 	lines := strings.Split(strings.TrimSpace(status), "\n")
-	if len(lines) != 5 || !strings.HasPrefix(lines[1], "claude-2 ") || !strings.HasPrefix(lines[2], "backup-1 ") || lines[4] != "3 accounts: 1 active, 1 paused, 1 needs_reauth" {
+	if len(lines) != 5 || !strings.HasPrefix(lines[1], "claude-2 ") || !strings.HasPrefix(lines[2], "backup-1 ") ||
+		lines[4] != "3 accounts: 1 active, 1 paused, 1 needs_reauth" {
 		t.Fatalf("not problems first, with a summary:\n%s", status)
 	}
 	reauth, paused := line(t, status, "claude-2"), line(t, status, "backup-1")
@@ -75,13 +77,15 @@ func TestStatusTellsProblemsFirstAndWhatToDoAboutEach(t *testing.T) {
 			t.Errorf("%q is missing: %s", part, reauth)
 		}
 	}
-	if !strings.Contains(paused, "paused by an operator") || !strings.Contains(paused, "does not serve, though its token lives until 20") {
+	if !strings.Contains(paused, "paused by an operator") ||
+		!strings.Contains(paused, "does not serve, though its token lives until 20") {
 		t.Errorf("a token that lives beside an account that does not serve is not explained: %s", paused)
 	}
 
 	out, code = g.told(t, "status", "--problems")
 	expect(t, "exit code", code, 4)
-	if strings.Contains(out, "claude-1 ") || strings.Contains(out, "backup-1 ") || !strings.Contains(out, "1 account needs a human: claude-2") {
+	if strings.Contains(out, "claude-1 ") || strings.Contains(out, "backup-1 ") ||
+		!strings.Contains(out, "1 account needs a human: claude-2") {
 		t.Errorf("not only what needs attention:\n%s", out)
 	}
 	_, code = g.told(t, "status", "--problems", "-o", "json")
@@ -99,7 +103,8 @@ func TestStatusTellsProblemsFirstAndWhatToDoAboutEach(t *testing.T) {
 		}
 	}
 	advice, _ := g.logged("account_quarantined", "claude-2")["advice"].(string)
-	if !strings.HasPrefix(advice, "log in at the provider again, then `tokenward accounts add claude-2 --refresh-token-file -`") {
+	if !strings.HasPrefix(advice,
+		"log in at the provider again, then `tokenward accounts add claude-2 --refresh-token-file -`") {
 		t.Errorf("the log says %q", advice)
 	}
 
@@ -129,8 +134,8 @@ func (g *Gateway) logged(event, account string) map[string]any {
 func TestStatusTellsCoolingAndLimits(t *testing.T) {
 	g := startWith(t, nil, one)
 	slow := g.Provider.Create("slow", time.Hour)
-	if _, err := g.CLI(slow.RefreshToken, "accounts", "add", "slow", "--provider", "sim", "--type", "ANTHROPIC_OAUTH", "--pool", "backup", "--rpm", "1",
-		"--client-id", slow.ClientID, "--refresh-token-file", "-"); err != nil {
+	if _, err := g.CLI(slow.RefreshToken, "accounts", "add", "slow", "--provider", "sim", "--type", "ANTHROPIC_OAUTH",
+		"--pool", "backup", "--rpm", "1", "--client-id", slow.ClientID, "--refresh-token-file", "-"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 5*time.Second, "it is there", func() bool { return g.state(t, "slow") == "active" })
@@ -146,7 +151,8 @@ func TestStatusTellsCoolingAndLimits(t *testing.T) {
 			t.Errorf("%q is missing: %s", part, l)
 		}
 	}
-	if l := line(t, status, "claude-1"); !strings.Contains(l, "`tokenward accounts resume claude-1 -c ") || !strings.Contains(l, "its token lives until") {
+	if l := line(t, status, "claude-1"); !strings.Contains(l, "`tokenward accounts resume claude-1 -c ") ||
+		!strings.Contains(l, "its token lives until") {
 		t.Errorf("neither what lifts it nor why a living token does not serve: %s", l)
 	}
 	_, code := g.told(t, "status", "--problems")

@@ -48,15 +48,19 @@ func TestOnVaultAnAccountWhoseTokenFitsIntoNoHeaderStopsNoOther(t *testing.T) {
 func TestTheLongestKeyReachesTheProviderWithAClientsManyHeaders(t *testing.T) {
 	g := start(t, nil)
 	key := strings.Repeat("k", 16<<10)
-	if _, err := g.CLI(key, "accounts", "add", "long", "--provider", "sim", "--type", "api_key", "--pool", "claude", "--api-key-file", "-"); err != nil {
+	if _, err := g.CLI(key, "accounts", "add", "long", "--provider", "sim", "--type", "api_key", "--pool", "claude",
+		"--api-key-file", "-"); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := g.CLI(key+"k", "accounts", "add", "longer", "--provider", "sim", "--type", "api_key", "--pool", "claude", "--api-key-file", "-"); err == nil || !strings.Contains(out, "api_key: must be printable ASCII") {
+	if out, err := g.CLI(key+"k", "accounts", "add", "longer", "--provider", "sim", "--type", "api_key", "--pool",
+		"claude", "--api-key-file", "-"); err == nil ||
+		!strings.Contains(out, "api_key: must be printable ASCII") {
 		t.Errorf("got %v: %s", err, out)
 	}
 	eventually(t, 3*time.Second, "it is active", func() bool { return g.state(t, "long") == "active" })
 	eventually(t, 5*time.Second, "it reaches the provider", func() bool {
-		expect(t, "status", g.askWith(t, 40, strings.Repeat("v", 1000)).Status, 200) // another account serves: the provider knows no such key
+		// another account serves: the provider knows no such key
+		expect(t, "status", g.askWith(t, 40, strings.Repeat("v", 1000)).Status, 200)
 		for _, s := range g.Provider.Seen("") {
 			if k := http.Header(s.Headers).Get("x-api-key"); k == key {
 				return true
@@ -70,7 +74,8 @@ func TestAnAccessTokenThatCannotBeSentIsNotUsedAndItsRefreshTokenIsNotLost(t *te
 	g := start(t, nil)
 	g.Provider.Script("claude-1", provider.Script{TokenTail: "\r\nX-Evil: 1"})
 	_, out := g.force(t, "claude-1")
-	if said := fmt.Sprint(out); !strings.Contains(said, "misconfigured") || !strings.Contains(said, "access_token must be printable ASCII") {
+	if said := fmt.Sprint(out); !strings.Contains(said, "misconfigured") ||
+		!strings.Contains(said, "access_token must be printable ASCII") {
 		t.Errorf("the operator is told: %s", said)
 	}
 	for range 10 {

@@ -63,8 +63,11 @@ func (g *Gateway) askUpgrade(t *testing.T, test string) Answer {
 	}
 	defer func() { _ = c.Close() }()
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-	_, _ = io.WriteString(c, "GET /ws HTTP/1.1\r\nHost: "+g.Opts.Gateway+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nOrigin: "+g.URL+
-		"\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nx-test-id: "+test+"\r\n\r\n")
+	_, _ = io.WriteString(
+		c,
+		"GET /ws HTTP/1.1\r\nHost: "+g.Opts.Gateway+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nOrigin: "+g.URL+
+			"\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nx-test-id: "+test+"\r\n\r\n",
+	)
 	resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: http.MethodGet})
 	if err != nil {
 		t.Fatal(err)
@@ -91,12 +94,17 @@ func TestAWebSocketUpgradeWhoseRefusalStaysIsAnsweredByUs(t *testing.T) {
 	if err := g.Add("claude-1", "claude", time.Hour); err != nil { // the others are benched
 		t.Fatal(err)
 	}
-	eventually(t, 3*time.Second, "Envoy, which is alive, serves with a new credential", func() bool { return g.post(t, "").Status == 200 })
+	eventually(t, 3*time.Second, "Envoy, which is alive, serves with a new credential",
+		func() bool { return g.post(t, "").Status == 200 })
 }
 
 func TestAWebSocketUpgradeThatTheProviderDoesNotAllowPassesVerbatim(t *testing.T) {
 	g := start(t, sockets)
-	no := provider.Script{Status: 403, Headers: map[string]string{"x-vendor": "kept"}, Body: `{"type":"error","error":{"type":"permission_error","message":"no sockets"}}`}
+	no := provider.Script{
+		Status:  403,
+		Headers: map[string]string{"x-vendor": "kept"},
+		Body:    `{"type":"error","error":{"type":"permission_error","message":"no sockets"}}`,
+	}
 	g.scriptAll(no, "claude-1", "claude-2")
 	verbatim(t, g.askUpgrade(t, t.Name()), no)
 	g.scriptAll(provider.Script{}, "claude-1", "claude-2")

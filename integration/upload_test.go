@@ -75,7 +75,8 @@ func TestALargeBodyIsRetriedIntactAndOneAboveTheLimitIsSentOnce(t *testing.T) {
 					expect(t, "sum", s.BodySum, hex.EncodeToString(sum[:]))
 				}
 				large := t.Name() + " large"
-				a, _ = g.upload(t, c, large, "status=401; message=too much to keep; "+sim, strings.NewReader(strings.Repeat(body, 2)))
+				a, _ = g.upload(t, c, large, "status=401; message=too much to keep; "+sim,
+					strings.NewReader(strings.Repeat(body, 2)))
 				expect(t, "status above the limit", a.Status, 401)
 				if !strings.Contains(a.Body, "too much to keep") {
 					t.Errorf("this is not the provider's answer: %s", a.Body)

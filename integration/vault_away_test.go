@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +11,8 @@ import (
 	"github.com/tokenward/tokenward/integration/vaultserver"
 )
 
-// However Vault fails: tokens are served from memory, none is redeemed without a claim, and all is well again by itself.
+// However Vault fails: tokens are served from memory, none is redeemed without a claim, and all is well again by
+// itself.
 func TestWhileVaultFailsTokensServeAndNoneIsRedeemed(t *testing.T) {
 	v := startVault(t, vaultserver.StartRaft)
 	b := v.throughFaults(t)
@@ -67,8 +69,10 @@ func TestWhileVaultFailsTokensServeAndNoneIsRedeemed(t *testing.T) {
 			if err := way.end(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, 20*time.Second, "store_restored", func() bool { return strings.Contains(now(), `"event":"store_restored"`) })
-			eventually(t, 20*time.Second, "a refresh succeeds", func() bool { status, _ := g.force(t, "claude-1"); return status == 200 })
+			eventually(t, 20*time.Second, "store_restored",
+				func() bool { return strings.Contains(now(), `"event":"store_restored"`) })
+			eventually(t, 20*time.Second, "a refresh succeeds",
+				func() bool { status, _ := g.force(t, "claude-1"); return status == 200 })
 			eventually(t, 10*time.Second, "it is saved", func() bool { return g.gauge(t, "tokenward_claims_held") == 0 })
 			redemptions++
 			expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, redemptions)
@@ -87,7 +91,8 @@ func TestAMissingCapabilityIsReportedWithItsPathAndCausesNoLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Root.Sys().PutPolicyWithContext(t.Context(), "tokenward-service", strings.ReplaceAll(policy, `, "update"`, ``)); err != nil {
+	if err := v.Root.Sys().
+		PutPolicyWithContext(t.Context(), "tokenward-service", strings.ReplaceAll(policy, `, "update"`, ``)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, "the missing capability is named", func() bool {
@@ -99,7 +104,8 @@ func TestAMissingCapabilityIsReportedWithItsPathAndCausesNoLogin(t *testing.T) {
 	if err := v.Root.Sys().PutPolicyWithContext(t.Context(), "tokenward-service", policy); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "a refresh succeeds", func() bool { status, _ := g.force(t, "claude-1"); return status == 200 })
+	eventually(t, 10*time.Second, "a refresh succeeds",
+		func() bool { status, _ := g.force(t, "claude-1"); return status == 200 })
 }
 
 // The write was applied and its answer never came: it is recognised as our own.
@@ -125,15 +131,18 @@ func TestALostAnswerOfAWriteCostsNoSecondRedemption(t *testing.T) {
 			answered <- resp.StatusCode
 		}()
 		if step == "commit" {
-			eventually(t, 5*time.Second, "the grant is processed", func() bool { return g.Provider.Account("claude-1").Redemptions == i+1 })
+			eventually(t, 5*time.Second, "the grant is processed",
+				func() bool { return g.Provider.Account("claude-1").Redemptions == i+1 })
 			b.fault.Store(f)
 		}
 		eventually(t, 5*time.Second, "an answer is lost", func() bool { return f.met.Load() > 0 })
 		b.fault.Store(nil)
 		expect(t, "status of the refresh whose "+step+"'s answer was lost", <-answered, 200)
 		g.Provider.Script("claude-1", provider.Script{})
-		eventually(t, 10*time.Second, "the rotation is saved", func() bool { return v.record(t, "claude-1")["refresh_token"] != before["refresh_token"] })
-		eventually(t, 10*time.Second, "nothing is unsaved", func() bool { return g.gauge(t, "tokenward_unsaved_rotations") == 0 })
+		eventually(t, 10*time.Second, "the rotation is saved",
+			func() bool { return v.record(t, "claude-1")["refresh_token"] != before["refresh_token"] })
+		eventually(t, 10*time.Second, "nothing is unsaved",
+			func() bool { return g.gauge(t, "tokenward_unsaved_rotations") == 0 })
 		expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, i+1)
 	}
 	status, _ := g.force(t, "claude-1")
@@ -184,7 +193,8 @@ func TestARestoredSnapshotCostsNoAccount(t *testing.T) {
 		return err == nil && s.Data["refresh_token"] == living && living != old
 	})
 	served(t, g.post(t, ""), "")
-	eventually(t, 30*time.Second, "a refresh succeeds", func() bool { status, _ := g.force(t, "claude-1"); return status == 200 })
+	eventually(t, 30*time.Second, "a refresh succeeds",
+		func() bool { status, _ := g.force(t, "claude-1"); return status == 200 })
 	expect(t, "reuses", g.Provider.Account("claude-1").Reuses, 0)
 }
 
@@ -198,7 +208,8 @@ func TestAPutOfTheRecordFromBeforeARotationCostsNoAccount(t *testing.T) {
 	g.Provider.Script("claude-1", provider.Script{After: time.Second})
 	done := make(chan int, 1)
 	go func() { _, _ = g.forceQuietly("claude-1"); done <- 1 }()
-	eventually(t, 5*time.Second, "the grant is processed", func() bool { return g.Provider.Account("claude-1").Redemptions == 1 })
+	eventually(t, 5*time.Second, "the grant is processed",
+		func() bool { return g.Provider.Account("claude-1").Redemptions == 1 })
 	for range 2 { // during the grant, and after it is saved
 		if _, err := v.Root.KVv2("secret").Put(t.Context(), accountsPath+"claude-1", record); err != nil {
 			t.Fatal(err)
@@ -228,20 +239,25 @@ func TestEditsOfPoolsLabelsAndTenantTakeEffect(t *testing.T) {
 		return labels["team"] == "blue"
 	})
 	v.kv(t, "patch", "claude-1", "tenant=acme")
-	eventually(t, 5*time.Second, "another tenant's account does not serve", func() bool { return g.post(t, "").Account == "backup-1" })
+	eventually(t, 5*time.Second, "another tenant's account does not serve",
+		func() bool { return g.post(t, "").Account == "backup-1" })
 	expect(t, "tenant", g.account(t, "claude-1")["tenant"], any("acme"))
 }
 
-// What people leave in a Vault: each account says what is wrong with it, and nothing else is disturbed. Slips in keys that an
-// account can do without are in record_slip_test.go.
+// What people leave in a Vault: each account says what is wrong with it, and nothing else is disturbed. Slips in keys
+// that an account can do without are in record_slip_test.go.
 func TestEveryBadRecordSaysItsKeyAndRuleAndStopsNothing(t *testing.T) {
 	v := startVault(t, vaultserver.StartDev)
 	g := startWith(t, v.on, one)
 	good := func(change map[string]any) map[string]any {
-		r := map[string]any{"provider": "sim", "type": "ANTHROPIC_OAUTH", "pools": "claude", "client_id": "c", "refresh_token": "not-a-secret"}
-		for k, x := range change {
-			r[k] = x
+		r := map[string]any{
+			"provider":      "sim",
+			"type":          "ANTHROPIC_OAUTH",
+			"pools":         "claude",
+			"client_id":     "c",
+			"refresh_token": "not-a-secret",
 		}
+		maps.Copy(r, change)
 		return r
 	}
 	records := map[string]struct {
@@ -295,5 +311,6 @@ func TestEveryBadRecordSaysItsKeyAndRuleAndStopsNothing(t *testing.T) {
 	if err := g.AddCredential("unknown-kind", "claude", c); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "a mended record is an account", func() bool { return g.state(t, "unknown-kind") == "active" })
+	eventually(t, 5*time.Second, "a mended record is an account",
+		func() bool { return g.state(t, "unknown-kind") == "active" })
 }

@@ -17,8 +17,8 @@ type between struct {
 	fault atomic.Pointer[fault]
 }
 
-// fault is what happens to a request: it never arrives and is answered with status and body, arrives late, or its answer
-// is lost.
+// fault is what happens to a request: it never arrives and is answered with status and body, arrives late, or its
+// answer is lost.
 type fault struct {
 	match  func(*http.Request) bool // nil: every request
 	status int
@@ -66,6 +66,7 @@ func (v *vaulted) throughFaults(t *testing.T) *between {
 // writesTo matches the writes of an account's record.
 func writesTo(account string) func(*http.Request) bool {
 	return func(r *http.Request) bool {
-		return (r.Method == http.MethodPut || r.Method == http.MethodPost) && strings.HasSuffix(r.URL.Path, "/data/"+accountsPath+account)
+		return (r.Method == http.MethodPut || r.Method == http.MethodPost) &&
+			strings.HasSuffix(r.URL.Path, "/data/"+accountsPath+account)
 	}
 }

@@ -52,7 +52,8 @@ func startVault(t *testing.T, run func() (*vaultserver.Server, error)) *vaulted 
 		t.Fatal(err)
 	}
 	v := &vaulted{Server: s}
-	v.store = fmt.Sprintf("{ vault: { address: %q, poll: 1s, auth: { approle: { role_id: %q, secret_id_file: %q } } } }", s.Address, strings.TrimSpace(string(role)), filepath.Join(keys, "secret_id"))
+	v.store = fmt.Sprintf("{ vault: { address: %q, poll: 1s, auth: { approle: { role_id: %q, secret_id_file: %q } } } }",
+		s.Address, strings.TrimSpace(string(role)), filepath.Join(keys, "secret_id"))
 	return v
 }
 
@@ -89,12 +90,14 @@ func (v *vaulted) record(t *testing.T, account string) map[string]any {
 
 func (g *Gateway) force(t *testing.T, account string) (int, map[string]any) {
 	t.Helper()
-	return g.admin(t, http.MethodPost, "/api/admin/oauth/refresh", `{"action":"refresh-single","accountId":"`+account+`","force":true}`)
+	return g.admin(t, http.MethodPost, "/api/admin/oauth/refresh",
+		`{"action":"refresh-single","accountId":"`+account+`","force":true}`)
 }
 
 // forceQuietly is force for goroutines that may outlive the answer.
 func (g *Gateway) forceQuietly(account string) (*http.Response, error) {
-	req, err := http.NewRequest(http.MethodPost, g.AdminURL+"/api/admin/oauth/refresh", strings.NewReader(`{"action":"refresh-single","accountId":"`+account+`","force":true}`))
+	req, err := http.NewRequest(http.MethodPost, g.AdminURL+"/api/admin/oauth/refresh",
+		strings.NewReader(`{"action":"refresh-single","accountId":"`+account+`","force":true}`))
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +131,8 @@ func TestOnVaultARevokedTokenIsHealedAndTheRotationIsInTheFlatRecord(t *testing.
 	eventually(t, 3*time.Second, "the rotation is saved", func() bool {
 		r := v.record(t, "claude-1")
 		rotation, _ := r["rotation"].(map[string]any)
-		return r["refresh_token"] != before["refresh_token"] && r["access_token"] != before["access_token"] && rotation["claim"] == nil
+		return r["refresh_token"] != before["refresh_token"] && r["access_token"] != before["access_token"] &&
+			rotation["claim"] == nil
 	})
 	if r := v.record(t, "claude-1"); r["client_id"] != before["client_id"] || r["pools"] == nil {
 		t.Error("the operator's keys are gone")
@@ -145,12 +149,14 @@ func TestWhatAnOperatorWritesWithVaultsOwnToolTakesEffect(t *testing.T) {
 	g.Provider.Create("claude-1", time.Hour)
 	c := g.Provider.Create("claude-1", time.Hour)
 	v.kv(t, "patch", "claude-1", "refresh_token="+c.RefreshToken)
-	eventually(t, 5*time.Second, "the new credential is adopted and used", func() bool { return g.state(t, "claude-1") == "active" })
+	eventually(t, 5*time.Second, "the new credential is adopted and used",
+		func() bool { return g.state(t, "claude-1") == "active" })
 	served(t, g.post(t, ""), "")
 
 	for _, step := range []struct{ set, state string }{{"state=paused", "paused"}, {"state=active", "active"}, {"provider=nobody", "config_error"}, {"provider=sim", "active"}} {
 		v.kv(t, "patch", "claude-1", step.set)
-		eventually(t, 5*time.Second, "after "+step.set+" it is "+step.state, func() bool { return g.state(t, "claude-1") == step.state })
+		eventually(t, 5*time.Second, "after "+step.set+" it is "+step.state,
+			func() bool { return g.state(t, "claude-1") == step.state })
 	}
 	v.kv(t, "delete", "claude-1")
 	eventually(t, 5*time.Second, "a soft delete pauses", func() bool { return g.state(t, "claude-1") == "paused" })
@@ -165,7 +171,8 @@ func TestWhatAnOperatorWritesWithVaultsOwnToolTakesEffect(t *testing.T) {
 	if err := g.Add("claude-9", "claude", time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "a new record is a new account", func() bool { return g.state(t, "claude-9") == "active" })
+	eventually(t, 5*time.Second, "a new record is a new account",
+		func() bool { return g.state(t, "claude-9") == "active" })
 }
 
 func TestAnAccountIsGoneWithItsMetadataAndAStaleWriterDoesNotWin(t *testing.T) {
@@ -174,7 +181,8 @@ func TestAnAccountIsGoneWithItsMetadataAndAStaleWriterDoesNotWin(t *testing.T) {
 	g.Provider.Script("claude-1", provider.Script{After: 2 * time.Second})
 	done := make(chan int, 1)
 	go func() { _, _ = g.forceQuietly("claude-1"); done <- 1 }()
-	eventually(t, 5*time.Second, "the grant is processed", func() bool { return g.Provider.Account("claude-1").Redemptions == 1 })
+	eventually(t, 5*time.Second, "the grant is processed",
+		func() bool { return g.Provider.Account("claude-1").Redemptions == 1 })
 	if err := v.Root.KVv2("secret").DeleteMetadata(t.Context(), accountsPath+"claude-1"); err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +193,8 @@ func TestAnAccountIsGoneWithItsMetadataAndAStaleWriterDoesNotWin(t *testing.T) {
 	}
 	v.kv(t, "patch", "claude-1", "note=anew") // as version 2, which was the claim's
 	<-done
-	eventually(t, 5*time.Second, "the operator's credential serves", func() bool { return g.state(t, "claude-1") == "active" })
+	eventually(t, 5*time.Second, "the operator's credential serves",
+		func() bool { return g.state(t, "claude-1") == "active" })
 	if r := v.record(t, "claude-1"); r["client_id"] != c.ClientID || r["note"] != "anew" {
 		t.Error("the record is not the operator's")
 	}
@@ -203,12 +212,14 @@ func TestARotationDuringASealOfTwoMinutesIsKeptAndSavedOnUnseal(t *testing.T) {
 			before := v.record(t, "claude-1")
 			g.Provider.Script("claude-1", provider.Script{After: time.Second})
 			go func() { _, _ = g.forceQuietly("claude-1") }()
-			eventually(t, 5*time.Second, "the grant is processed", func() bool { return g.Provider.Account("claude-1").Redemptions == 1 })
+			eventually(t, 5*time.Second, "the grant is processed",
+				func() bool { return g.Provider.Account("claude-1").Redemptions == 1 })
 			if err := v.Seal(); err != nil {
 				t.Fatal(err)
 			}
 			unseal := time.Now().Add(2 * time.Minute)
-			eventually(t, 10*time.Second, "the rotation is unsaved", func() bool { return g.gauge(t, "tokenward_unsaved_rotations") == 1 })
+			eventually(t, 10*time.Second, "the rotation is unsaved",
+				func() bool { return g.gauge(t, "tokenward_unsaved_rotations") == 1 })
 			expect(t, "redemptions", g.Provider.Account("claude-1").Redemptions, 1)
 			served(t, g.post(t, ""), "") // with the new token, from memory
 			if status, body := g.readiness(t); status != 200 || !strings.Contains(body, "not yet in the store") {
@@ -231,7 +242,8 @@ func TestARotationDuringASealOfTwoMinutesIsKeptAndSavedOnUnseal(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			eventually(t, 20*time.Second, "the rotation is saved", func() bool { return v.record(t, "claude-1")["refresh_token"] != before["refresh_token"] })
+			eventually(t, 20*time.Second, "the rotation is saved",
+				func() bool { return v.record(t, "claude-1")["refresh_token"] != before["refresh_token"] })
 			eventually(t, 20*time.Second, "the account serves", func() bool {
 				a, err := g.Post(t.Context(), t.Name(), "", strings.NewReader("{}"))
 				return err == nil && a.Status == 200
@@ -301,7 +313,8 @@ func TestReplicasNeverSpendARefreshTokenTwice(t *testing.T) {
 		}
 	}
 	for _, g := range gs {
-		eventually(t, 30*time.Second, "all accounts are there", func() bool { return strings.Count(g.metrics(t), `tokenward_account_state{account="a-`) == accounts })
+		eventually(t, 30*time.Second, "all accounts are there",
+			func() bool { return strings.Count(g.metrics(t), `tokenward_account_state{account="a-`) == accounts })
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()

@@ -32,9 +32,10 @@ type ExposedError struct {
 
 func (e *ExposedError) Error() string { return e.Path + " " + e.Why }
 
-// Folder makes the folder (0700) when it is missing, unless LookOnly, and refuses it when another user could replace it or what is in it.
+// Folder makes the folder (0700) when it is missing, unless LookOnly, and refuses it when another user could replace it
+// or what is in it.
 func (h Host) Folder(path string) error {
-	if err := h.walk(path, 0o022); err != nil {
+	if err := h.walk(path); err != nil {
 		return err
 	}
 	if _, err := os.Stat(path); err == nil || h.LookOnly {
@@ -43,24 +44,24 @@ func (h Host) Folder(path string) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
-	return h.walk(path, 0o022) // somebody may have been quicker, where everybody may make folders
+	return h.walk(path) // somebody may have been quicker, where everybody may make folders
 }
 
 // Found is Folder for one that somebody else makes, with a mode of its own, when it is missing.
-func (h Host) Found(path string) error { return h.walk(path, 0o022) }
+func (h Host) Found(path string) error { return h.walk(path) }
 
-// File refuses a file that belongs to another user or that others may write, and one in a folder that Folder refuses. It
-// may be missing.
+// File refuses a file that belongs to another user or that others may write, and one in a folder that Folder refuses.
+// It may be missing.
 func (h Host) File(path string) error {
 	if err := h.Folder(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return h.walk(path, 0o022)
+	return h.walk(path)
 }
 
-// walk looks at everything that a path leads through, symbolic links and their targets too. Nobody but us may have the
-// rights in never at its end. What is missing ends the walk: it is ours to make.
-func (h Host) walk(path string, never fs.FileMode) error {
+// walk looks at everything that a path leads through, symbolic links and their targets too. Nobody but us may
+// write at its end. What is missing ends the walk: it is ours to make.
+func (h Host) walk(path string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return err
@@ -105,7 +106,7 @@ func (h Host) walk(path string, never fs.FileMode) error {
 			found = nil
 		case found != nil: // one is enough to tell
 		case len(rest) == 0:
-			found = errors.Join(owned(next, st), closed(next, st, st.Mode().Perm()&never))
+			found = errors.Join(owned(next, st), closed(next, st, st.Mode().Perm()&0o022))
 		default:
 			found = errors.Join(owned(next, st), closed(next, st, othersMay(st)))
 		}
@@ -152,7 +153,9 @@ func closed(path string, st fs.FileInfo, open fs.FileMode) error {
 	if st.Mode()&fs.ModeSticky != 0 {
 		mode = "1" + mode[1:]
 	}
-	return &ExposedError{path, "can be written by other users (mode " + mode + "): chmod go-w it, or name another", st.IsDir()}
+	return &ExposedError{
+		path, "can be written by other users (mode " + mode + "): chmod go-w it, or name another", st.IsDir(),
+	}
 }
 
 // othersMay returns the rights by which others could rename what is in a folder. In one with the sticky bit they could

@@ -144,24 +144,24 @@ func (v *Value[T]) look(log *zap.Logger) {
 			v.used = sum(contents)
 			v.current.Store(&made)
 			v.failure.Store(nil)
-			log.Info("TLS files have changed: new connections use them", v.event("changed")...)
+			log.Info("TLS files have changed: new connections use them", v.event("tls_files_changed")...)
 			return
 		}
 	}
 	switch was := v.failure.Load(); {
 	case err == nil && was != nil:
 		v.failure.Store(nil)
-		log.Info("TLS files are again as they are in use", v.event("changed")...)
+		log.Info("TLS files are again as they are in use", v.event("tls_files_changed")...)
 	case err != nil && (was == nil || *was != err.Error()):
 		said := err.Error()
 		v.failure.Store(&said)
 		log.Warn("TLS files cannot be used as they are now: what they held before stays in use",
-			append(v.event("rejected"), zap.Error(wrong(v.name, err)))...)
+			append(v.event("tls_files_rejected"), zap.Error(wrong(v.name, err)))...)
 	}
 }
 
 func (v *Value[T]) event(name string) []zap.Field {
-	return []zap.Field{zap.String("event", "tls_files_"+name), zap.String("files", v.name)}
+	return []zap.Field{zap.String("event", name), zap.String("files", v.name)}
 }
 
 func (v *Value[T]) measure(out chan<- prometheus.Metric) {

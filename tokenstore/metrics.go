@@ -12,7 +12,7 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
-// Metrics are the domain's own; names are promised in the interface document.
+// Metrics are the domain's own. docs/metrics.md promises their names.
 type Metrics struct {
 	refreshes       *prometheus.CounterVec
 	refreshDuration *prometheus.HistogramVec

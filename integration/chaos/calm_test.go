@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// calm waits, after the last fault, until nothing is unsaved and every account serves or is known to be lost: at most two
-// leases, a token's life and the longest backoffs.
+// calm waits, after the last fault, until nothing is unsaved and every account serves or is known to be lost: at most
+// two leases, a token's life and the longest backoffs.
 func (w *world) calm(t *testing.T, rep *report) {
 	t.Helper()
 	rep.stormed()
@@ -84,8 +84,9 @@ func (w *world) judge(t *testing.T, rep *report) {
 		status, body := r.force(name)
 		// An account may be active with a refresh of unknown outcome on file that spent nothing: that is found out shortly
 		// before its token ends, and a forced refresh that meets the planned one waits for it too.
-		for deadline := time.Now().Add(life + lease); status != 200 && !lost && time.Now().Before(deadline); status, body = r.force(name) {
+		for deadline := time.Now().Add(life + lease); status != 200 && !lost && time.Now().Before(deadline); {
 			time.Sleep(500 * time.Millisecond)
+			status, body = r.force(name)
 		}
 		state := r.states()[name]
 		rep.state(state)
@@ -93,7 +94,8 @@ func (w *world) judge(t *testing.T, rep *report) {
 		case status == 200:
 		case lost && (state == "needs_reauth" || state == "ambiguous"):
 		default:
-			t.Errorf("%s does not serve: a refresh by replica %d answered %d %s; its state is %s, an answer was lost: %v", name, r.number, status, body, state, lost)
+			t.Errorf("%s does not serve: a refresh by replica %d answered %d %s; its state is %s, an answer was lost: %v", name,
+				r.number, status, body, state, lost)
 		}
 		w.ownTokens(t, name)
 	}

@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// The service is a static binary that asks the kernel for the time without a system call: neither libfaketime nor a time
-// namespace reaches its wall clock. So the storm builds it with a standard library whose time.Now adds what a file says,
-// and which is the same otherwise; the monotonic clock goes on as it does on a machine whose clock is set.
+// The service is a static binary that asks the kernel for the time without a system call: neither libfaketime nor a
+// time namespace reaches its wall clock. So the storm builds it with a standard library whose time.Now adds what a file
+// says, and which is the same otherwise; the monotonic clock goes on as it does on a machine whose clock is set.
 
 const shiftSource = `package time
 
@@ -51,7 +51,8 @@ func buildShiftable(t *testing.T) string {
 	check(t, err)
 	const reading = "\nfunc Now() Time {\n\tsec, nsec, mono := runtimeNow()\n"
 	if strings.Count(string(source), reading) != 1 {
-		t.Fatalf("time.Now of %s reads the clock in another way than this test knows: look at its source and adapt the test", runtime.Version())
+		t.Fatalf("time.Now of %s reads the clock in another way than this test knows: look at its source and adapt the test",
+			runtime.Version())
 	}
 	folder := t.TempDir()
 	replace := map[string]string{}
@@ -84,7 +85,8 @@ func (r *replica) setClock(ahead time.Duration) error {
 	return errors.Join(err, f.Close())
 }
 
-// clockShift has a replica's clock jump, and jump back after a while that is long enough for tokens to be renewed by it.
+// clockShift has a replica's clock jump, and jump back after a while that is long enough for tokens to be renewed by
+// it.
 func clockShift(ahead time.Duration) func(context.Context, *world, fault) (bool, error) {
 	return func(_ context.Context, w *world, f fault) (bool, error) {
 		r := w.replicas[f.replica]

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// kind is one sort of fault. weight is how often it is drawn. strike reports whether it came about: a fault at a point of
-// the protocol needs a refresh that gets there.
+// kind is one sort of fault. weight is how often it is drawn. strike reports whether it came about: a fault at a point
+// of the protocol needs a refresh that gets there.
 type kind struct {
 	name   string
 	weight int
@@ -23,13 +23,19 @@ type fault struct {
 	pause   time.Duration // 0.2 to 1.2 s: how long something is down or away
 }
 
-// draw makes the next fault of the sequence. It asks the generator the same questions whatever happens to the processes.
+// draw makes the next fault of the sequence. It asks the generator the same questions whatever happens to the
+// processes.
 func draw(rng *rand.Rand, number int, names []string) fault {
 	total := 0
 	for _, k := range kinds {
 		total += k.weight
 	}
-	f := fault{number: number, replica: rng.IntN(replicas), account: names[rng.IntN(len(names))], pause: 200*time.Millisecond + time.Duration(rng.IntN(1000))*time.Millisecond}
+	f := fault{
+		number:  number,
+		replica: rng.IntN(replicas),
+		account: names[rng.IntN(len(names))],
+		pause:   200*time.Millisecond + time.Duration(rng.IntN(1000))*time.Millisecond,
+	}
 	at := rng.IntN(total)
 	for _, k := range kinds {
 		if at -= k.weight; at < 0 {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -53,7 +54,15 @@ func newGate(target string, replica int, books *ledger) *gate {
 }
 
 func (g *gate) arm(step, account string, after bool, act string, length time.Duration) *rule {
-	r := &rule{step: step, account: account, after: after, act: act, length: length, hit: make(chan struct{}), release: make(chan struct{})}
+	r := &rule{
+		step:    step,
+		account: account,
+		after:   after,
+		act:     act,
+		length:  length,
+		hit:     make(chan struct{}),
+		release: make(chan struct{}),
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.rules = append(g.rules, r)
@@ -132,9 +141,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if meet(true) {
 		return
 	}
-	for k, v := range header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), header)
 	// Whether it is still waited for is asked before the answer: one that has read it hangs up too. An answer near the
 	// asker's deadline counts as lost, since nobody here can tell.
 	waits := r.Context().Err() == nil && time.Since(came) < grantTimeout-200*time.Millisecond
@@ -170,7 +177,8 @@ func (x *rule) befall(w http.ResponseWriter, r *http.Request) bool {
 }
 
 func (g *gate) forward(r *http.Request, body []byte) (int, http.Header, []byte, error) {
-	req, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), r.Method, g.target+r.URL.RequestURI(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), r.Method, g.target+r.URL.RequestURI(),
+		bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, nil, err
 	}

@@ -8,7 +8,8 @@ import (
 	"github.com/tokenward/tokenward/integration/provider"
 )
 
-// instant is how long a process has between an answer's arrival and its journal's fsync. A kill in there loses the answer.
+// instant is how long a process has between an answer's arrival and its journal's fsync. A kill in there loses the
+// answer.
 const instant = 300 * time.Millisecond
 
 // spending is what became of one refresh token.
@@ -25,7 +26,8 @@ type spending struct {
 	next      string    // the refresh token that was granted
 }
 
-// lost reports whether the grant was processed and maybe nobody has its answer: the one state in which an account may end.
+// lost reports whether the grant was processed and maybe nobody has its answer: the one state in which an account may
+// end.
 func (s *spending) lost() bool { return s.granted && !s.kept && (!s.received || s.destroyed) }
 
 // ledger is the test's own account of what the replicas and the operator did with refresh tokens.
@@ -81,8 +83,8 @@ func (l *ledger) presented(c call, replica int, granted bool, answer []byte) *sp
 	return s
 }
 
-// delivered notes that an answer goes to the replica whose request came then. One that was killed since has lost it: that its
-// connection is gone is seen later than its end.
+// delivered notes that an answer goes to the replica whose request came then. One that was killed since has lost it:
+// that its connection is gone is seen later than its end.
 func (l *ledger) delivered(s *spending, came time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

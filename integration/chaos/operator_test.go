@@ -8,7 +8,8 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// The operator's edits, with the root token and past the gates. An edit that Vault does not take is made again: people do.
+// The operator's edits, with the root token and past the gates. An edit that Vault does not take is made again: people
+// do.
 
 func (w *world) kv() *api.KVv2 { return w.vault.Root.KVv2("secret") }
 
@@ -34,8 +35,14 @@ func (w *world) put(ctx context.Context, account string) error {
 	c := w.books.signIn(w.provider, account, life)
 	return insist(ctx, func() error {
 		_, err := w.kv().Put(ctx, accountsPath+account, map[string]any{
-			"provider": "sim", "type": "ANTHROPIC_OAUTH", "pools": "claude", "client_id": c.ClientID, "refresh_token": c.RefreshToken,
-			"access_token": c.AccessToken, "expires_at": c.ExpiresAt.Format(time.RFC3339), "obtained_at": time.Now().UTC().Format(time.RFC3339),
+			"provider":      "sim",
+			"type":          "ANTHROPIC_OAUTH",
+			"pools":         "claude",
+			"client_id":     c.ClientID,
+			"refresh_token": c.RefreshToken,
+			"access_token":  c.AccessToken,
+			"expires_at":    c.ExpiresAt.Format(time.RFC3339),
+			"obtained_at":   time.Now().UTC().Format(time.RFC3339),
 		})
 		return err
 	})

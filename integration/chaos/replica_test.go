@@ -26,9 +26,9 @@ type replica struct {
 	clockMu sync.Mutex // held while its clock is shifted
 }
 
-// adjust shortens the deadlines in the configuration that the harness wrote, and leads token calls through the gate. The
-// lease exceeds the longest write (5 s), the look for its lost answer (3 s) and the grant together: a claim that counts
-// as dead must be dead.
+// adjust shortens the deadlines in the configuration that the harness wrote, and leads token calls through the gate.
+// The lease exceeds the longest write (5 s), the look for its lost answer (3 s) and the grant together: a claim that
+// counts as dead must be dead.
 func (r *replica) adjust() error {
 	file := filepath.Join(r.Opts.Folder, "tokenward.yaml")
 	b, err := os.ReadFile(file)
@@ -36,7 +36,8 @@ func (r *replica) adjust() error {
 		return err
 	}
 	yaml := strings.NewReplacer("token_endpoint_timeout: 5s", "token_endpoint_timeout: "+grantTimeout.String(), "claim_lease: 6s", "claim_lease: "+lease.String(),
-		r.Provider.URL()+"/v1/oauth/token", r.grants.URL+"/v1/oauth/token").Replace(string(b))
+		r.Provider.URL()+"/v1/oauth/token", r.grants.URL+"/v1/oauth/token").
+		Replace(string(b))
 	return os.WriteFile(file, []byte(yaml), 0o600)
 }
 

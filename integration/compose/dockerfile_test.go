@@ -22,7 +22,8 @@ type step struct {
 	rest  string
 }
 
-// readDockerfile splits a Dockerfile into its stages. It knows what ours uses: full-line comments, continued lines, flags.
+// readDockerfile splits a Dockerfile into its stages. It knows what ours uses: full-line comments, continued lines,
+// flags.
 func readDockerfile(file string) (map[string]*stage, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {

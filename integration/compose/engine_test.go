@@ -102,7 +102,12 @@ func (e *engine) create(name string, s service) (*container, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &container{service: s, root: filepath.Join(e.folder, fmt.Sprintf("%s-%d", name, time.Now().UnixNano())), dir: i.dir, ended: make(chan struct{})}
+	c := &container{
+		service: s,
+		root:    filepath.Join(e.folder, fmt.Sprintf("%s-%d", name, time.Now().UnixNano())),
+		dir:     i.dir,
+		ended:   make(chan struct{}),
+	}
 	c.env = []string{"PATH=" + usualPath, "HOME=/", "HOSTNAME=" + name}
 	for _, key := range slices.Sorted(maps.Keys(s.Environment)) {
 		c.env = append(c.env, key+"="+s.Environment[key])
@@ -121,7 +126,8 @@ func (e *engine) create(name string, s service) (*container, []string, error) {
 func (e *engine) image(s service) (image, error) {
 	owner, joins := strings.CutPrefix(s.NetworkMode, "service:")
 	if s.NetworkMode != "none" && (joins == (len(s.Ports) > 0) || joins && len(e.Services[owner].Ports) == 0) {
-		return image{}, fmt.Errorf("network_mode %q: here is one network namespace, that of the service with ports", s.NetworkMode)
+		return image{}, fmt.Errorf("network_mode %q: here is one network namespace, that of the service with ports",
+			s.NetworkMode)
 	}
 	if s.Build == nil {
 		if e.vendor[s.Image] == nil {

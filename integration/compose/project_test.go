@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// project is docker-compose.yaml as Docker Compose understands it. A key that is missing here is an error: the engine of
-// this test would not imitate it.
+// project is docker-compose.yaml as Docker Compose understands it. A key that is missing here is an error: the engine
+// of this test would not imitate it.
 type project struct {
 	Name     string             `json:"name"`
 	Networks json.RawMessage    `json:"networks"` // one, which Compose makes by itself
@@ -130,8 +130,10 @@ func TestTheComposeFileIsLockedDown(t *testing.T) {
 		if s.Build == nil && !pinned.MatchString(s.Image) {
 			t.Errorf("%s: the image %q is not pinned to a version", name, s.Image)
 		}
-		if s.User != "65532:65532" || !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) {
-			t.Errorf("%s: runs as %q, read_only %v, cap_drop %v, security_opt %v", name, s.User, s.ReadOnly, s.CapDrop, s.SecurityOpt)
+		if s.User != "65532:65532" || !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) ||
+			!slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) {
+			t.Errorf("%s: runs as %q, read_only %v, cap_drop %v, security_opt %v", name, s.User, s.ReadOnly, s.CapDrop,
+				s.SecurityOpt)
 		}
 		for _, p := range s.Ports {
 			if p.HostIP != "127.0.0.1" {

@@ -70,7 +70,7 @@ func alpine(busybox, root string) error {
 		return err
 	}
 	names, err := exec.Command(busybox, "--list").Output()
-	for _, name := range strings.Fields(string(names)) {
+	for name := range strings.FieldsSeq(string(names)) {
 		if name != "busybox" {
 			err = errors.Join(err, os.Symlink("busybox", filepath.Join(bin, name)))
 		}
@@ -97,8 +97,8 @@ func system(root string) error {
 	return errors.Join(errs...)
 }
 
-// inRoot prepares a program in a root folder. It gets the environment that is given and nothing more, no capabilities unless
-// its user is root, and process id 1 of a namespace of its own.
+// inRoot prepares a program in a root folder. It gets the environment that is given and nothing more, no capabilities
+// unless its user is root, and process id 1 of a namespace of its own.
 func inRoot(root, dir, user string, env []string, program string, args ...string) *exec.Cmd {
 	var uid, gid uint32
 	if _, err := fmt.Sscanf(user, "%d:%d", &uid, &gid); err != nil {
@@ -106,7 +106,10 @@ func inRoot(root, dir, user string, env []string, program string, args ...string
 	}
 	cmd := &exec.Cmd{Path: find(root, env, program), Args: append([]string{program}, args...), Dir: dir, Env: env}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Chroot: root, Credential: &syscall.Credential{Uid: uid, Gid: gid}, Setsid: true, Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
+		Chroot:     root,
+		Credential: &syscall.Credential{Uid: uid, Gid: gid},
+		Setsid:     true,
+		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
 	}
 	return cmd
 }

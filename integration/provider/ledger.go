@@ -64,7 +64,12 @@ type ledger struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{accounts: map[string]*Account{}, byAccess: map[string]*Account{}, byToken: map[string]*Account{}, counts: map[string]int{}}
+	return &ledger{
+		accounts: map[string]*Account{},
+		byAccess: map[string]*Account{},
+		byToken:  map[string]*Account{},
+		counts:   map[string]int{},
+	}
 }
 
 // Credential is what an operator would be given.

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// sim is what the header x-sim asks of one request: "status=401; times=1; early; hints; delay=1s; events=3; pause=1s; cut=1".
+// sim is what the header x-sim asks of one request: "status=401; times=1; early; hints; delay=1s; events=3; pause=1s;
+// cut=1".
 type sim map[string]string
 
 func simOf(r *http.Request) sim {
@@ -45,7 +46,14 @@ func (s sim) duration(k string) time.Duration {
 func (p *Provider) api(w http.ResponseWriter, r *http.Request) {
 	s := simOf(r)
 	a, script, nth := p.ledger.admit(r)
-	seen := Seen{Test: r.Header.Get("x-test-id"), Path: r.URL.Path, URI: r.RequestURI, Proto: r.Proto, Headers: r.Header.Clone(), Authorizations: r.Header.Values("Authorization")}
+	seen := Seen{
+		Test:           r.Header.Get("x-test-id"),
+		Path:           r.URL.Path,
+		URI:            r.RequestURI,
+		Proto:          r.Proto,
+		Headers:        r.Header.Clone(),
+		Authorizations: r.Header.Values("Authorization"),
+	}
 	if a != nil {
 		seen.Account = a.Name
 	}
@@ -83,7 +91,10 @@ func (p *Provider) api(w http.ResponseWriter, r *http.Request) {
 		stream(w, seen, s)
 	default:
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"type": "message", "account": seen.Account, "body_length": seen.BodyLength, "body_sum": seen.BodySum})
+		_ = json.NewEncoder(w).
+			Encode(map[string]any{
+				"type": "message", "account": seen.Account, "body_length": seen.BodyLength, "body_sum": seen.BodySum,
+			})
 	}
 }
 
@@ -109,15 +120,24 @@ func (l *ledger) note(s Seen) {
 
 // kinds are Anthropic's error types by status.
 var kinds = map[int]string{
-	400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error",
-	413: "request_too_large", 429: "rate_limit_error", 500: "api_error", 529: "overloaded_error",
+	400: "invalid_request_error",
+	401: "authentication_error",
+	402: "billing_error",
+	403: "permission_error",
+	404: "not_found_error",
+	413: "request_too_large",
+	429: "rate_limit_error",
+	500: "api_error",
+	529: "overloaded_error",
 }
 
 func refuse(w http.ResponseWriter, status int, message string) {
 	if message == "" {
 		message = "simulated " + kinds[status]
 	}
-	body, _ := json.Marshal(map[string]any{"type": "error", "error": map[string]string{"type": kinds[status], "message": message}})
+	body, _ := json.Marshal(
+		map[string]any{"type": "error", "error": map[string]string{"type": kinds[status], "message": message}},
+	)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)

@@ -20,7 +20,8 @@ func TestAValidTokenIsAnsweredWithItsAccountAndTheBodysSum(t *testing.T) {
 		sum := sha256.Sum256([]byte(body))
 		for name, cred := range map[string]provider.Credential{"a": a, "b": b} {
 			for _, path := range []string{"/v1/messages", "/v1/models", "/any/path"} {
-				got := send(t, c, http.MethodPost, p.URL()+path, strings.NewReader(body), "Authorization", "Bearer "+cred.AccessToken)
+				got := send(t, c, http.MethodPost, p.URL()+path, strings.NewReader(body), "Authorization",
+					"Bearer "+cred.AccessToken)
 				expect(t, "status", got.status, 200)
 				m := got.json(t)
 				expect(t, "account", m["account"].(string), name)
@@ -58,8 +59,8 @@ func TestEveryRequestIsRecordedWithAllThatItCarried(t *testing.T) {
 	bothProtocols(t, func(t *testing.T, c *http.Client) {
 		p := start(t)
 		cred := p.Create("a", time.Hour)
-		send(t, c, http.MethodPost, p.URL()+"/v1/messages", strings.NewReader("hello"),
-			"Authorization", "Bearer "+cred.AccessToken, "Authorization", "Bearer second", "x-test-id", "one", "x-mine", "1", "x-mine", "2")
+		send(t, c, http.MethodPost, p.URL()+"/v1/messages", strings.NewReader("hello"), "Authorization",
+			"Bearer "+cred.AccessToken, "Authorization", "Bearer second", "x-test-id", "one", "x-mine", "1", "x-mine", "2")
 		refused := ask(t, c, p, "guessed", "two", "")
 		seen := p.Seen("one")
 		if len(seen) != 1 {
@@ -98,7 +99,8 @@ func TestARequestAsksForItsOwnRefusal(t *testing.T) {
 		wrong := got.json(t)["error"].(map[string]any)
 		expect(t, "error type of "+test, wrong["type"].(string), kind)
 		expect(t, "message of "+test, wrong["message"].(string), "token revoked")
-		expect(t, "status of the test's next request", ask(t, c, p, access, test, fmt.Sprintf("status=%d", status)).status, 200)
+		expect(t, "status of the test's next request", ask(t, c, p, access, test, fmt.Sprintf("status=%d", status)).status,
+			200)
 	}
 }
 
@@ -107,7 +109,8 @@ func TestTheNumberOfRefusalsIsCountedPerTest(t *testing.T) {
 	access := p.Create("a", time.Hour).AccessToken
 	for i, want := range []int{401, 401, 200, 200} {
 		for _, test := range []string{"one", "other"} {
-			expect(t, fmt.Sprintf("answer %d to test %s", i, test), ask(t, c, p, access, test, "status=401; times=2").status, want)
+			expect(t, fmt.Sprintf("answer %d to test %s", i, test), ask(t, c, p, access, test, "status=401; times=2").status,
+				want)
 		}
 	}
 }

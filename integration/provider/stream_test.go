@@ -70,7 +70,8 @@ func TestAnEarlyRefusalArrivesBeforeTheBodyHasEnded(t *testing.T) {
 					token, want = "guessed", 401
 				}
 				body, upload := io.Pipe()
-				giveUp := time.AfterFunc(patience, func() { _ = upload.Close() }) // the client waits for the upload even when the answer is lost
+				// the client waits for the upload even when the answer is lost
+				giveUp := time.AfterFunc(patience, func() { _ = upload.Close() })
 				defer giveUp.Stop()
 				defer func() { _ = upload.Close() }()
 				go func() { _, _ = io.WriteString(upload, "the first half") }() // ends at upload.Close or when it was read
@@ -87,10 +88,13 @@ func TestEarlyHintsComeBeforeTheAnswer(t *testing.T) {
 	bothProtocols(t, func(t *testing.T, c *http.Client) {
 		p := start(t)
 		hints := make(chan int, 1)
-		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, _ textproto.MIMEHeader) error {
-			hints <- code
-			return nil
-		}})
+		ctx := httptrace.WithClientTrace(
+			t.Context(),
+			&httptrace.ClientTrace{Got1xxResponse: func(code int, _ textproto.MIMEHeader) error {
+				hints <- code
+				return nil
+			}},
+		)
 		resp := open(ctx, t, c, p.URL(), p.Create("a", time.Hour).AccessToken, "hints", http.NoBody)
 		select {
 		case code := <-hints:

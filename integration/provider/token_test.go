@@ -19,11 +19,18 @@ func TestARefreshAnswersANewPairInFormAndInJSON(t *testing.T) {
 		expect(t, "status of the form", second.status, 200)
 		pair := second.json(t)
 
-		body, err := json.Marshal(map[string]string{"grant_type": "refresh_token", "client_id": first.ClientID, "refresh_token": pair["refresh_token"].(string)})
+		body, err := json.Marshal(
+			map[string]string{
+				"grant_type":    "refresh_token",
+				"client_id":     first.ClientID,
+				"refresh_token": pair["refresh_token"].(string),
+			},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
-		third := send(t, c, http.MethodPost, p.URL()+"/v1/oauth/token", strings.NewReader(string(body)), "Content-Type", "application/json")
+		third := send(t, c, http.MethodPost, p.URL()+"/v1/oauth/token", strings.NewReader(string(body)), "Content-Type",
+			"application/json")
 		expect(t, "status of the JSON", third.status, 200)
 		for _, pair := range []map[string]any{pair, third.json(t)} {
 			access := pair["access_token"].(string)
@@ -144,7 +151,8 @@ func TestAnUnreadableOrUnknownGrantIsRefused(t *testing.T) {
 	p.Create("a", time.Hour)
 	expect(t, "status of an unknown refresh token", refresh(t, c, p, "sk-ant-ort-sim-a-guessed").status, 400)
 	for _, body := range []string{"", "{", "null", "[]", `"x"`} {
-		got := send(t, c, http.MethodPost, p.URL()+"/v1/oauth/token", strings.NewReader(body), "Content-Type", "application/json")
+		got := send(t, c, http.MethodPost, p.URL()+"/v1/oauth/token", strings.NewReader(body), "Content-Type",
+			"application/json")
 		expect(t, "status of "+body, got.status, 400)
 	}
 	expect(t, "redemptions", p.Account("a").Redemptions, 0)

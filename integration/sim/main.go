@@ -1,5 +1,5 @@
-// Command sim is what docker-compose.yaml needs from outside of the gateway: the simulated provider, and a certificate for
-// the admin page. It is never part of the product.
+// Command sim is what docker-compose.yaml needs from outside of the gateway: the simulated provider, and a certificate
+// for the admin page. It is never part of the product.
 package main
 
 import (

@@ -77,7 +77,12 @@ func run(ctx context.Context, only bool) (err error) {
 
 // options empties what an earlier tour left in run/ and picks the addresses.
 func options() (integration.Options, *os.File, error) {
-	o := integration.Options{Envoy: os.Getenv("ENVOY"), Gateway: gatewayAddress, Admin: adminAddress, Provider: "127.0.0.1:0"}
+	o := integration.Options{
+		Envoy:    os.Getenv("ENVOY"),
+		Gateway:  gatewayAddress,
+		Admin:    adminAddress,
+		Provider: "127.0.0.1:0",
+	}
 	if o.Envoy == "" {
 		return o, nil, errors.New("$ENVOY is not set: use make run, or name the Envoy to run")
 	}

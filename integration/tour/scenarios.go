@@ -93,7 +93,11 @@ var scenarios = []struct {
 		a.expect("the revived account", revived.Account, "claude-1")
 	}},
 	{"429 passed on, the next requests avoid the account", func(a *act) {
-		limited := provider.Script{Status: 429, Headers: map[string]string{"Retry-After": "60"}, Body: `{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}`}
+		limited := provider.Script{
+			Status:  429,
+			Headers: map[string]string{"Retry-After": "60"},
+			Body:    `{"type":"error","error":{"type":"rate_limit_error","message":"slow down"}}`,
+		}
 		a.Provider.Script("claude-1", limited)
 		a.Provider.Script("claude-2", limited)
 		a.show(a.post(""))
@@ -169,7 +173,8 @@ var scenarios = []struct {
 	}},
 	{"everything dead: our own 503 with the reason", func(a *act) {
 		for name := range accounts {
-			a.Provider.Script(name, provider.Script{Status: 401, Body: `{"type":"error","error":{"type":"authentication_error","message":"no"}}`})
+			a.Provider.Script(name,
+				provider.Script{Status: 401, Body: `{"type":"error","error":{"type":"authentication_error","message":"no"}}`})
 		}
 		a.show(a.post(""))
 		a.expect("status", a.shown.Status, 503)
@@ -207,7 +212,8 @@ func (t *tour) play(out io.Writer) (bool, error) {
 		added := fmt.Sprintf("%.1f", float64(a.shown.Took-t.base)/float64(time.Millisecond))
 		fmt.Fprintf(out, row, s.name, a.shown.Status, a.shown.attempts(), path(a.shown.used), added, result)
 	}
-	fmt.Fprintf(out, "\nadded ms: to %.1f ms, the median of %d plain requests; of the parallel ones, the slowest, with a refresh made to take %d ms\n",
+	fmt.Fprintf(out,
+		"\nadded ms: to %.1f ms, the median of %d plain requests; of the parallel ones, the slowest, with a refresh made to take %d ms\n",
 		float64(t.base)/float64(time.Millisecond), plain, slowRefresh.Milliseconds())
 	return ok, nil
 }

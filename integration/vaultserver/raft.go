@@ -7,15 +7,17 @@ import (
 	"path/filepath"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/tokenward/tokenward/integration/port"
 )
 
 const raftConfig = `
 disable_mlock = true
-api_addr      = "http://127.0.0.1:%[1]d"
-cluster_addr  = "http://127.0.0.1:%[2]d"
+api_addr      = "http://%[1]s"
+cluster_addr  = "http://%[2]s"
 listener "tcp" {
-  address         = "127.0.0.1:%[1]d"
-  cluster_address = "127.0.0.1:%[2]d"
+  address         = "%[1]s"
+  cluster_address = "%[2]s"
   tls_disable     = true
 }
 storage "raft" {
@@ -26,31 +28,24 @@ storage "raft" {
 
 // StartRaft starts a single node on raft: initialized, unsealed, KV v2 at secret/. Its data outlives Kill and Start.
 func StartRaft() (*Server, error) {
-	port, err := freePort()
+	address := port.Address()
+	s, err := prepare(address, false)
 	if err != nil {
 		return nil, err
 	}
-	cluster, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	s, err := prepare(fmt.Sprintf("127.0.0.1:%d", port), false)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.startRaft(port, cluster); err != nil {
+	if err := s.startRaft(address, port.Address()); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
 }
 
-func (s *Server) startRaft(port, cluster int) error {
+func (s *Server) startRaft(address, cluster string) error {
 	data := filepath.Join(s.folder, "data")
 	if err := os.Mkdir(data, 0o700); err != nil {
 		return err
 	}
 	config := filepath.Join(s.folder, "vault.hcl")
-	if err := os.WriteFile(config, fmt.Appendf(nil, raftConfig, port, cluster, data), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, raftConfig, address, cluster, data), 0o600); err != nil {
 		return err
 	}
 	s.args = []string{"server", "-config=" + config}
@@ -66,7 +61,8 @@ func (s *Server) startRaft(port, cluster int) error {
 	if err := s.Unseal(); err != nil {
 		return err
 	}
-	if err := s.Root.Sys().Mount("secret", &api.MountInput{Type: "kv", Options: map[string]string{"version": "2"}}); err != nil {
+	if err := s.Root.Sys().
+		Mount("secret", &api.MountInput{Type: "kv", Options: map[string]string{"version": "2"}}); err != nil {
 		return err
 	}
 	return s.until(func() error { // a fresh KV v2 mount refuses until its upgrade from nothing is done

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/hashicorp/vault/api"
 	"golang.org/x/sys/unix"
+
+	"github.com/tokenward/tokenward/integration/port"
 )
 
 // patience bounds every wait for the server; a loaded machine needs a few seconds.
@@ -41,16 +42,13 @@ func StartDev() (*Server, error) { return startDev(false) }
 func StartDevTLS() (*Server, error) { return startDev(true) }
 
 func startDev(withTLS bool) (*Server, error) {
-	port, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	s, err := prepare(fmt.Sprintf("127.0.0.1:%d", port), withTLS)
+	address := port.Address()
+	s, err := prepare(address, withTLS)
 	if err != nil {
 		return nil, err
 	}
 	s.Token = "root"
-	s.args = []string{"server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root", fmt.Sprintf("-dev-listen-address=127.0.0.1:%d", port)}
+	s.args = []string{"server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root", "-dev-listen-address=" + address}
 	if withTLS {
 		s.args = append(s.args, "-dev-tls", "-dev-tls-cert-dir="+s.folder)
 	}
@@ -115,7 +113,12 @@ func (s *Server) Start() error {
 // connect makes the root client. Its connections are not kept, so that none outlives a restart or a test.
 func (s *Server) connect() error {
 	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
-	cfg := &api.Config{Address: s.Address, HttpClient: &http.Client{Transport: transport}, Timeout: patience, MaxRetries: 0}
+	cfg := &api.Config{
+		Address:    s.Address,
+		HttpClient: &http.Client{Transport: transport},
+		Timeout:    patience,
+		MaxRetries: 0,
+	}
 	if s.CAFile != "" {
 		if _, err := os.Stat(s.CAFile); err != nil {
 			return err // the server has not written it yet
@@ -164,8 +167,8 @@ func (s *Server) Kill() error {
 	return nil
 }
 
-// Pause stops the process as it stands (SIGSTOP): connections are taken and never answered. Resume lets it go on. It returns
-// when every thread has stopped: until then one of them may still answer.
+// Pause stops the process as it stands (SIGSTOP): connections are taken and never answered. Resume lets it go on. It
+// returns when every thread has stopped: until then one of them may still answer.
 func (s *Server) Pause() error {
 	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return err
@@ -221,14 +224,8 @@ func (s *Server) CLI(ctx context.Context, args ...string) (string, error) {
 
 // Env is an environment for programs that are to use this server with the root token.
 func (s *Server) Env() []string {
-	return []string{"HOME=" + s.folder, "PATH=" + os.Getenv("PATH"), "VAULT_ADDR=" + s.Address, "VAULT_TOKEN=" + s.Token, "VAULT_CACERT=" + s.CAFile}
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	return []string{
+		"HOME=" + s.folder, "PATH=" + os.Getenv("PATH"), "VAULT_ADDR=" + s.Address, "VAULT_TOKEN=" + s.Token,
+		"VAULT_CACERT=" + s.CAFile,
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

@@ -29,7 +29,8 @@ func TestARaftServerKeepsItsDataWhenItIsKilled(t *testing.T) {
 	must(t, s.Unseal())
 	must(t, s.Seal())
 	must(t, s.Unseal())
-	if out, err := s.CLI(t.Context(), "kv", "get", "-field=key", "secret/a"); err != nil || strings.TrimSpace(out) != "value" {
+	if out, err := s.CLI(t.Context(), "kv", "get", "-field=key", "secret/a"); err != nil ||
+		strings.TrimSpace(out) != "value" {
 		t.Errorf("read back %q, %v", out, err)
 	}
 }

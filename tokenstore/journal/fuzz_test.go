@@ -9,8 +9,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/keyset"
 )
 
-// FuzzEntries: a file in the journal's folder, as it is or sealed with the right key and name, is an entry or an error, and
-// hides no other entry.
+// FuzzEntries: a file in the journal's folder, as it is or sealed with the right key and name, is an entry or an error,
+// and hides no other entry.
 func FuzzEntries(f *testing.F) {
 	folder := filepath.Join(f.TempDir(), "journal")
 	j, err := journal.Open(folder)

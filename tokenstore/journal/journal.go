@@ -142,7 +142,9 @@ func (j *Journal) read(name string) (tokenstore.JournalEntry, error) {
 	}
 	plain, err := j.seal.Decrypt(sealed, []byte(name))
 	if err != nil {
-		return tokenstore.JournalEntry{}, fmt.Errorf("it cannot be opened with the key %s.key: put the right key back from your backup", j.folder)
+		return tokenstore.JournalEntry{}, fmt.Errorf(
+			"it cannot be opened with the key %s.key: put the right key back from your backup", j.folder,
+		)
 	}
 	var w wire
 	if json.Unmarshal(plain, &w) != nil {
@@ -152,5 +154,11 @@ func (j *Journal) read(name string) (tokenstore.JournalEntry, error) {
 	if len(r.Slips) > 0 { // a commit takes the tokens alone
 		err = nil
 	}
-	return tokenstore.JournalEntry{Attempt: strings.TrimSuffix(name, suffix), Account: w.Account, Spent: w.Spent, At: w.At, Record: r}, err
+	return tokenstore.JournalEntry{
+		Attempt: strings.TrimSuffix(name, suffix),
+		Account: w.Account,
+		Spent:   w.Spent,
+		At:      w.At,
+		Record:  r,
+	}, err
 }

@@ -22,7 +22,9 @@ import (
 const schemaVersion = 1
 
 const schema = `
-CREATE TABLE IF NOT EXISTS accounts (id TEXT PRIMARY KEY, version INTEGER NOT NULL, payload BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS accounts (
+	id TEXT PRIMARY KEY, version INTEGER NOT NULL, payload BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counter (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL) STRICT;
 INSERT OR IGNORE INTO counter VALUES (1, 0);
 PRAGMA user_version = 1;`
@@ -46,7 +48,8 @@ type Config struct {
 type Backend struct {
 	db   *sql.DB
 	seal tink.AEAD
-	turn chan struct{} // held by the one that writes: SQLite's own waiting between connections is unfair and starves writers
+	// held by the one that writes: SQLite's own waiting between connections is unfair and starves writers
+	turn chan struct{}
 }
 
 // Open opens the database, and creates it and its key on the first run.
@@ -94,7 +97,8 @@ func (b *Backend) prepare(ctx context.Context, cfg Config) error {
 		return err
 	}
 	if found > schemaVersion {
-		return fmt.Errorf("it was written by a newer tokenward (format %d, this one knows %d): use that version", found, schemaVersion)
+		return fmt.Errorf("it was written by a newer tokenward (format %d, this one knows %d): use that version", found,
+			schemaVersion)
 	}
 	if found < schemaVersion {
 		if _, err := b.db.ExecContext(ctx, schema); err != nil {
@@ -143,7 +147,8 @@ func (b *Backend) List(ctx context.Context) ([]tokenstore.Head, error) {
 func (b *Backend) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore.Record, tokenstore.Version, error) {
 	var v tokenstore.Version
 	var payload []byte
-	err := b.db.QueryRowContext(ctx, "SELECT version, payload FROM accounts WHERE id = ?", string(id)).Scan((*column)(&v), &payload)
+	err := b.db.QueryRowContext(ctx, "SELECT version, payload FROM accounts WHERE id = ?", string(id)).
+		Scan((*column)(&v), &payload)
 	if errors.Is(err, sql.ErrNoRows) {
 		return tokenstore.Record{}, 0, tokenstore.ErrNotFound
 	}
@@ -152,7 +157,10 @@ func (b *Backend) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore
 	}
 	plain, err := b.seal.Decrypt(payload, bind(id, v))
 	if err != nil {
-		return tokenstore.Record{}, v, &tokenstore.RecordError{Rule: "cannot be opened with this store's key: the row was tampered with, or store.sqlite.key_file belongs to another store"}
+		return tokenstore.Record{}, v, &tokenstore.RecordError{
+			Rule: "cannot be opened with this store's key: the row was tampered with, " +
+				"or store.sqlite.key_file belongs to another store",
+		}
 	}
 	r, err := tokenstore.DecodeRecord(plain)
 	return r, v, err
@@ -168,7 +176,9 @@ func (b *Backend) takeTurn(ctx context.Context) error {
 }
 
 // CompareAndSwap implements tokenstore.Backend.
-func (b *Backend) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version) (tokenstore.Version, error) {
+func (b *Backend) CompareAndSwap(
+	ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version,
+) (tokenstore.Version, error) {
 	if err := id.Validate(); err != nil {
 		return 0, err
 	}
@@ -197,7 +207,8 @@ func (b *Backend) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r
 	if expect == 0 {
 		res, err = tx.ExecContext(ctx, "INSERT INTO accounts VALUES (?, ?, ?) ON CONFLICT DO NOTHING", string(id), v, sealed)
 	} else {
-		res, err = tx.ExecContext(ctx, "UPDATE accounts SET version = ?, payload = ? WHERE id = ? AND version = ?", v, sealed, string(id), stored(expect))
+		res, err = tx.ExecContext(ctx, "UPDATE accounts SET version = ?, payload = ? WHERE id = ? AND version = ?", v, sealed,
+			string(id), stored(expect))
 	}
 	if err != nil {
 		return 0, err

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/tokenward/tokenward/tokenstore"
 	"github.com/tokenward/tokenward/tokenstore/sqlite"
 )
@@ -21,7 +23,7 @@ const roleVariable = "TOKENWARD_SQLITE_TEST_ROLE"
 func TestMain(m *testing.M) {
 	role := os.Getenv(roleVariable)
 	if role == "" {
-		os.Exit(m.Run())
+		goleak.VerifyTestMain(m) // ends the process
 	}
 	if err := play(role, os.Getenv("TOKENWARD_SQLITE_TEST_DIR")); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -8,8 +8,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// Somebody with the file but without the key may write what they like: saves must go on, and no row may get a version that
-// it has had.
+// Somebody with the file but without the key may write what they like: saves must go on, and no row may get a version
+// that it has had.
 func TestACounterThatWasTamperedWithStopsNothing(t *testing.T) {
 	for name, statement := range map[string]string{
 		"at its end":        "UPDATE counter SET version = 9223372036854775807",

@@ -9,15 +9,16 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// Versions come from one counter for all rows. A file that was tampered with must not stop every save, nor bring a version
-// back that a row has had: a change could then go unnoticed. So a counter that is missing, below the row's or near its end
-// goes on after the highest version of all rows that a counter could have given.
+// Versions come from one counter for all rows. A file that was tampered with must not stop every save, nor bring a
+// version back that a row has had: a change could then go unnoticed. So a counter that is missing, below the row's or
+// near its end goes on after the highest version of all rows that a counter could have given.
 
 const sane = "version BETWEEN 0 AND 1 << 62"
 
 const (
 	step    = "UPDATE counter SET version = version + 1 WHERE " + sane + " AND version >= ? RETURNING version"
-	restart = "INSERT OR REPLACE INTO counter SELECT 1, coalesce(max(version), 0) + 1 FROM accounts WHERE " + sane + " RETURNING version"
+	restart = "INSERT OR REPLACE INTO counter SELECT 1, coalesce(max(version), 0) + 1 FROM accounts WHERE " + sane +
+		" RETURNING version"
 )
 
 // next draws a version for a row that has had expect.

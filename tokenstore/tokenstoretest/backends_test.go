@@ -53,7 +53,8 @@ func (s spoilable) Corrupt(id tokenstore.AccountID) {
 		s.t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	if _, err := db.ExecContext(s.t.Context(), "UPDATE accounts SET payload = x'00' WHERE id = ?", string(id)); err != nil {
+	if _, err := db.ExecContext(s.t.Context(), "UPDATE accounts SET payload = x'00' WHERE id = ?",
+		string(id)); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -64,7 +65,9 @@ type pair struct {
 	writer tokenstore.Backend
 }
 
-func (p pair) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version) (tokenstore.Version, error) {
+func (p pair) CompareAndSwap(
+	ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version,
+) (tokenstore.Version, error) {
 	return p.writer.CompareAndSwap(ctx, id, r, expect)
 }
 

@@ -65,7 +65,9 @@ func sample(token string) tokenstore.Record {
 	return tokenstore.Record{Provider: "p", Kind: tokenstore.KindOAuthRefresh, RefreshToken: tokenstore.NewSecret(token)}
 }
 
-func mustSwap(t *testing.T, b tokenstore.Backend, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version) tokenstore.Version {
+func mustSwap(
+	t *testing.T, b tokenstore.Backend, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version,
+) tokenstore.Version {
 	t.Helper()
 	v, err := b.CompareAndSwap(t.Context(), id, r, expect)
 	if err != nil {
@@ -168,7 +170,8 @@ func deletesCurrent(t *testing.T, b tokenstore.Backend) {
 	if err := b.Delete(t.Context(), "a", v); err != nil {
 		t.Fatalf("Delete: %v", err)
 	}
-	if _, _, err := b.Load(t.Context(), "a"); !errors.Is(err, tokenstore.ErrNotFound) && !errors.Is(err, tokenstore.ErrDeleted) {
+	if _, _, err := b.Load(t.Context(), "a"); !errors.Is(err, tokenstore.ErrNotFound) &&
+		!errors.Is(err, tokenstore.ErrDeleted) {
 		t.Errorf("loading a deleted record: %v, want ErrNotFound or ErrDeleted", err)
 	}
 	if got := heads(t, b); len(got) != 1 || got["other"] == 0 {

@@ -20,12 +20,33 @@ func listsNothing(t *testing.T, b tokenstore.Backend) {
 func readsBack(t *testing.T, b tokenstore.Backend) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 891_000_000, time.UTC)
 	want := tokenstore.Record{
-		Provider: "p", Pools: []string{"a", "b"}, Tenant: "t", Labels: map[string]string{"k": "v"}, Limits: tokenstore.Limits{RPM: 60, Concurrency: 4}, State: tokenstore.Paused,
-		Kind: tokenstore.KindOAuthRefresh, ClientID: "c", ClientSecret: tokenstore.NewSecret("cs"), RefreshToken: tokenstore.NewSecret("rt"),
-		APIKey: tokenstore.NewSecret("ak"), Scope: "s", AccessToken: tokenstore.NewSecret("at"), TokenType: "Bearer", ExpiresAt: at.Add(time.Hour), ObtainedAt: at,
+		Provider:     "p",
+		Pools:        []string{"a", "b"},
+		Tenant:       "t",
+		Labels:       map[string]string{"k": "v"},
+		Limits:       tokenstore.Limits{RPM: 60, Concurrency: 4},
+		State:        tokenstore.Paused,
+		Kind:         tokenstore.KindOAuthRefresh,
+		ClientID:     "c",
+		ClientSecret: tokenstore.NewSecret("cs"),
+		RefreshToken: tokenstore.NewSecret("rt"),
+		APIKey:       tokenstore.NewSecret("ak"),
+		Scope:        "s",
+		AccessToken:  tokenstore.NewSecret("at"),
+		TokenType:    "Bearer",
+		ExpiresAt:    at.Add(time.Hour),
+		ObtainedAt:   at,
 		Rotation: tokenstore.Rotation{
-			Incarnation: "i", Generation: 3, WriteID: "w", Writer: "h",
-			Claim: &tokenstore.Claim{AttemptID: "a", Holder: "h", StartedAt: at}, Last: &tokenstore.Outcome{At: at, Trigger: "schedule", Result: "succeeded"},
+			Incarnation: "i",
+			Generation:  3,
+			WriteID:     "w",
+			Writer:      "h",
+			Claim: &tokenstore.Claim{
+				AttemptID: "a",
+				Holder:    "h",
+				StartedAt: at,
+			},
+			Last: &tokenstore.Outcome{At: at, Trigger: "schedule", Result: "succeeded"},
 		},
 	}
 	v := mustSwap(t, b, "full.record_1", want, 0)

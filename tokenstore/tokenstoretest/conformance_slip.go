@@ -14,13 +14,16 @@ func keepsSlips(t *testing.T, b tokenstore.Backend) {
 		r.Slips = append(r.Slips, tokenstore.Slip{Key: key, Raw: json.RawMessage(raw)})
 	}
 	v := mustSwap(t, b, "a", r, 0)
+	written := map[string]string{
+		"labels": `"team-red"`, "limits.rpm": `{"concurrency":2,"rpm":"many"}`, "tenant": `["acme"]`,
+	}
 	for _, token := range []string{"second", "third"} {
 		got, at := mustLoad(t, b, "a")
 		if len(got.Slips) != 3 || got.Limits.Concurrency != 2 || at != v {
 			t.Fatalf("version %d has the slips %v; want three at %d", at, got.Slips, v)
 		}
 		for _, s := range got.Slips {
-			if want := map[string]string{"labels": `"team-red"`, "limits.rpm": `{"concurrency":2,"rpm":"many"}`, "tenant": `["acme"]`}[s.Key]; string(s.Raw) != want {
+			if want := written[s.Key]; string(s.Raw) != want {
 				t.Errorf("%s is %s, was written as %s", s.Key, s.Raw, want)
 			}
 		}
@@ -33,7 +36,9 @@ func keepsSlips(t *testing.T, b tokenstore.Backend) {
 // readsUnusable checks that a record which nobody can use comes with what can be read of it, and can be written to.
 func readsUnusable(t *testing.T, b tokenstore.Backend) {
 	r := sample("first")
-	r.Provider, r.Slips = "", []tokenstore.Slip{{Key: "provider", Raw: json.RawMessage(`4711`), InForce: json.RawMessage(`""`)}}
+	r.Provider, r.Slips = "", []tokenstore.Slip{
+		{Key: "provider", Raw: json.RawMessage(`4711`), InForce: json.RawMessage(`""`)},
+	}
 	v := mustSwap(t, b, "a", r, 0)
 	got, at, err := b.Load(t.Context(), "a")
 	wantError(t, err, tokenstore.ErrUnreadable)

@@ -57,9 +57,10 @@ func watch(t *testing.T, b tokenstore.Backend) *watcher {
 	}
 }
 
-// wants waits for the report of one account; reports of others are allowed.
-func (w *watcher) wants(t *testing.T, id tokenstore.AccountID, what string) {
+// wants waits for the report of account a; reports of others are allowed.
+func (w *watcher) wants(t *testing.T, what string) {
 	t.Helper()
+	const id = "a"
 	deadline := time.After(patience)
 	for {
 		select {
@@ -78,22 +79,22 @@ func (w *watcher) wants(t *testing.T, id tokenstore.AccountID, what string) {
 func watchReports(t *testing.T, b tokenstore.Backend) {
 	w := watch(t, b)
 	v := mustSwap(t, b, "a", sample("rt"), 0)
-	w.wants(t, "a", "the creation")
+	w.wants(t, "the creation")
 	v = mustSwap(t, b, "a", sample("rt2"), v)
-	w.wants(t, "a", "the change")
+	w.wants(t, "the change")
 	if err := b.Delete(t.Context(), "a", v); err != nil {
 		t.Fatal(err)
 	}
-	w.wants(t, "a", "the deletion")
+	w.wants(t, "the deletion")
 	mustSwap(t, b, "a", sample("rt3"), 0)
-	w.wants(t, "a", "the creation anew")
+	w.wants(t, "the creation anew")
 }
 
 func watchersHear(t *testing.T, b tokenstore.Backend) {
 	first, second := watch(t, b), watch(t, b)
 	mustSwap(t, b, "a", sample("rt"), 0)
-	first.wants(t, "a", "the creation")
-	second.wants(t, "a", "the creation")
+	first.wants(t, "the creation")
+	second.wants(t, "the creation")
 }
 
 func watchEnds(t *testing.T, b tokenstore.Backend) {

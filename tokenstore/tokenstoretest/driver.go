@@ -102,14 +102,22 @@ func (d *Driver) Refresh(ctx context.Context, r tokenstore.Record) (tokenstore.G
 	n := d.next
 	d.mu.Unlock()
 	if used {
-		return tokenstore.Grant{}, &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Status: 400, Code: "invalid_grant"}
+		return tokenstore.Grant{}, &tokenstore.RefreshError{
+			Class:  tokenstore.RefreshPermanent,
+			Status: 400,
+			Code:   "invalid_grant",
+		}
 	}
 	if d.OnAnswer != nil {
 		if err := d.OnAnswer(ctx, r); err != nil {
 			return tokenstore.Grant{}, err
 		}
 	}
-	g := tokenstore.Grant{AccessToken: tokenstore.NewSecret(fmt.Sprintf("at-%d", n)), RefreshToken: tokenstore.NewSecret(fmt.Sprintf("rt-%d", n)), ExpiresIn: d.Lifetime}
+	g := tokenstore.Grant{
+		AccessToken:  tokenstore.NewSecret(fmt.Sprintf("at-%d", n)),
+		RefreshToken: tokenstore.NewSecret(fmt.Sprintf("rt-%d", n)),
+		ExpiresIn:    d.Lifetime,
+	}
 	if d.OnGrant != nil {
 		d.OnGrant(&g)
 	}

@@ -67,7 +67,8 @@ func TestTheScriptedDriverClassifiesByStatus(t *testing.T) {
 		{resp: tokenstore.Response{Status: 504, Local: true}, want: tokenstore.ClassProviderFault},
 	} {
 		if v := d.Classify(c.resp); v.Class != c.want || v.Wait != c.wait {
-			t.Errorf("status %d, local %t, not sent %t: %v, wait %v; want %v, wait %v", c.resp.Status, c.resp.Local, c.resp.NotSent, v.Class, v.Wait, c.want, c.wait)
+			t.Errorf("status %d, local %t, not sent %t: %v, wait %v; want %v, wait %v", c.resp.Status, c.resp.Local,
+				c.resp.NotSent, v.Class, v.Wait, c.want, c.wait)
 		}
 	}
 }

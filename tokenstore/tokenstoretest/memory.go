@@ -76,7 +76,9 @@ func (m *Memory) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore.
 }
 
 // CompareAndSwap implements tokenstore.Backend.
-func (m *Memory) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version) (tokenstore.Version, error) {
+func (m *Memory) CompareAndSwap(
+	ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version,
+) (tokenstore.Version, error) {
 	if err := m.before(ctx, "swap", id); err != nil {
 		return 0, err
 	}
