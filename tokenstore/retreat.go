@@ -176,7 +176,11 @@ func (s *Store) settleFormer(a *account, c *claimed, cur stored, f failure) stor
 // gave the account.
 func (a *account) rebased(cur Record, e JournalEntry) Record {
 	if credential := Fingerprint(a.id, cur.Credential()); credential == e.Spent || a.isSpent(credential) || !outlives(cur, e.Record) {
-		return graft(cur, e.Record)
+		next := graft(cur, e.Record)
+		if c := cur.Rotation.Claim; c != nil && c.AttemptID != e.Attempt && c.Fingerprint == Fingerprint(a.id, next.Credential()) {
+			next.Rotation.Claim = c // not rotated, and another is about to spend it
+		}
+		return next
 	}
 	next := graft(cur, e.Record)
 	next.RefreshToken, next.Scope, next.Rotation.Last = cur.RefreshToken, cur.Scope, cur.Rotation.Last
