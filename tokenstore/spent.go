@@ -116,10 +116,10 @@ func (s *Store) orphan(a *account, e JournalEntry, waits int) {
 		s.log.Warn("an account with an unsaved rotation is gone from the store; the journal keeps it for a week, in case the record comes back", zap.String("account", string(a.id)))
 	}
 	a.mu.Lock()
-	if a.record.Provider == "" { // known from the journal only
+	a.spendLocked(e.Record.Rotation.Spent...)
+	if a.record.Provider == "" || a.isSpentLocked(Fingerprint(a.id, a.record.Credential())) { // known from the journal only, perhaps from an older entry
 		a.record = e.Record
 	}
-	a.spendLocked(e.Record.Rotation.Spent...)
 	a.orphans = append(a.orphans, e.Attempt)
 	a.mu.Unlock()
 	s.remove(a.id)
