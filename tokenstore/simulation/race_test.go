@@ -2,5 +2,8 @@
 
 package simulation
 
-// defaultFaults with the race detector, which makes them eight times as dear: the others run without it.
-const defaultFaults = 2_000
+// With the race detector all is eight times as dear: the full numbers run without it.
+const (
+	defaultFaults = 2_000
+	twice         = 4
+)

@@ -18,7 +18,6 @@ import (
 const (
 	faultsPerSeed = 100
 	fixedSeeds    = 300 // that every run of the tests plays: 1 to this
-	twice         = 40  // of them are played twice, and have to come to the same
 )
 
 func TestMain(m *testing.M) {
