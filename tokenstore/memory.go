@@ -76,10 +76,11 @@ func (l *lifecycle) takeLost() *lost {
 
 // orphaned keeps a rotation whose account is gone, in case its record comes back.
 func (l *lifecycle) orphaned(e JournalEntry) {
-	if l.record.Provider == "" { // known from the journal only
+	l.memory.spend(e.Record.Rotation.Spent...)
+	mine := record.Fingerprint(l.id, l.record.Credential())
+	if l.record.Provider == "" || l.memory.isSpent(mine) { // known from the journal only, perhaps from an older entry
 		l.record = e.Record
 	}
-	l.memory.spend(e.Record.Rotation.Spent...)
 	l.memory.orphans = append(slices.Clone(l.memory.orphans), e.Attempt)
 }
 

@@ -164,16 +164,22 @@ func (s *Store) settleFormer(a *account, c *claimed, cur stored, f record.Failur
 // rebased puts a rotation onto what somebody wrote meanwhile: in place of the spent credential, or behind the one that an operator
 // gave the account.
 func (l *lifecycle) rebased(cur record.Record, e JournalEntry, now time.Time) record.Record {
-	if credential := record.Fingerprint(l.id, cur.Credential()); credential == e.Spent || l.memory.isSpent(credential) || !record.Outlives(cur, e.Record) {
-		return record.Graft(cur, e.Record)
+	next, claim, credential := record.Graft(cur, e.Record), cur.Rotation.Claim, record.Fingerprint(l.id, cur.Credential())
+	if claim != nil && claim.AttemptID == e.Attempt {
+		claim = nil
 	}
-	next := record.Graft(cur, e.Record)
+	if credential == e.Spent || l.memory.isSpent(credential) || !record.Outlives(cur, e.Record) {
+		if claim != nil && claim.Fingerprint == record.Fingerprint(l.id, next.Credential()) {
+			next.Rotation.Claim = claim // not rotated, and another is about to spend it
+		}
+		return next
+	}
 	next.RefreshToken, next.Scope, next.Rotation.Last = cur.RefreshToken, cur.Scope, cur.Rotation.Last
 	next.Former = e.Record.AsFormer(now)
 	if cur.Former != nil {
 		next.Former.Since = cur.Former.Since
 	}
-	if claim := cur.Rotation.Claim; claim != nil && claim.AttemptID != e.Attempt {
+	if claim != nil {
 		next.Rotation.Claim = claim
 	}
 	if cur.ObtainedAt.After(e.Record.ObtainedAt) {

@@ -21,9 +21,11 @@ func (s *service) client(number int) {
 	for n := 0; ; n++ {
 		x := w.random(salt(5, s.number, number))
 		think := time.Duration(x*x*x*float64(40*time.Second)) + time.Duration(1+number)*time.Millisecond
-		if w.calm { // read without the lock: it changes once
+		w.mu.Lock()
+		if w.calm {
 			think += 10 * time.Second
 		}
+		w.mu.Unlock()
 		if !w.sleep(think) {
 			return
 		}

@@ -93,6 +93,18 @@ func redemptions(l *ledger) (wrong []string) {
 	return wrong
 }
 
+// replacedTwice reports whether an operator has put whole records in place of an account's more than once in that time: what a
+// process knew of the first is then no longer the account's.
+func (l *ledger) replacedTwice(account int, from, to time.Duration) bool {
+	n := 0
+	for _, b := range l.backs {
+		if b.account == account && b.at >= from && b.at <= to {
+			n++
+		}
+	}
+	return n > 1
+}
+
 // met reports whether a life has met a token before an instant.
 func (l *life) met(t *refreshToken, before time.Duration) bool {
 	at, has := l.has[t.value]
@@ -146,7 +158,7 @@ func explain(l *ledger, e, again *presentation) (window, string) {
 	next := e.next
 	saved := next.saved != 0 && next.saved <= again.claimed
 	switch {
-	case again.by.met(next, again.claimed):
+	case again.by.met(next, again.claimed) && !l.replacedTwice(e.account, again.by.has[next.value], again.claimed):
 		return 0, "its process has met the successor"
 	case l.overwritten(e, again) != 0:
 		return l.overwritten(e, again), ""

@@ -364,7 +364,9 @@ func (l *life) after(ctx context.Context, f *fault, k kind, account int) error {
 		if l.service.now == l {
 			w.say("%s is told to stop", l.name)
 			l.service.now = nil
+			d := time.Duration(w.random(salt(8, l.number)) * float64(20*time.Millisecond)) // not in this very instant
 			w.chore(func() {
+				time.Sleep(d)
 				l.stop()
 				w.mu.Lock()
 				defer w.mu.Unlock()
