@@ -120,7 +120,7 @@ func options(c *config.Config, domain tokenstore.Config, held ports, operators a
 			func(s *tokenstore.Store, k *extproc.Socket) admin.Tokens { return operated{s, k} },
 		),
 		fx.Invoke(rereadFiles),
-		tokenstore.Module, extproc.Module, admin.Module,
+		domainModule, edgeModule, operatorsModule,
 		envoyChild(child, fx.Invoke(func(*tokenstore.Store, *tokenstore.Renewer, *admin.Server, *extproc.Server) {})),
 	)
 }
@@ -206,3 +206,51 @@ func newLogger(c config.Log) (*zap.Logger, zap.AtomicLevel, error) {
 
 // rootCause strips dig's account of the graph: the user needs the cause.
 func rootCause(err error) error { return dig.RootCause(err) }
+
+// domainModule runs the Store and, as a background module of its own, the Renewer.
+var domainModule = fx.Module("tokenstore", fx.Provide(
+	func(
+		lc fx.Lifecycle, cfg tokenstore.Config, b tokenstore.Backend, m *tokenstore.Metrics, log *zap.Logger,
+	) (*tokenstore.Store, error) {
+		s, err := tokenstore.New(cfg, b, m, log.Named("tokenstore"))
+		if err != nil {
+			return nil, err
+		}
+		lc.Append(fx.StartStopHook(s.Start, s.Stop))
+		return s, nil
+	},
+	func(lc fx.Lifecycle, s *tokenstore.Store) *tokenstore.Renewer {
+		r := s.Renewer()
+		lc.Append(fx.StartStopHook(r.Start, r.Stop))
+		return r
+	},
+))
+
+// edgeModule runs the ext_proc server.
+var edgeModule = fx.Module("extproc", fx.Provide(
+	func(cfg extproc.Config, log *zap.Logger) *extproc.Socket { return extproc.NewSocket(cfg, log.Named("extproc")) },
+	func(
+		lc fx.Lifecycle, cfg extproc.Config, socket *extproc.Socket, t extproc.Tokens, reg prometheus.Registerer, log *zap.Logger,
+	) (*extproc.Server, error) {
+		s, err := extproc.New(cfg, socket, t, reg, log.Named("extproc"))
+		if err != nil {
+			return nil, err
+		}
+		lc.Append(fx.StartStopHook(s.Start, s.Stop))
+		return s, nil
+	},
+))
+
+// operatorsModule runs the admin server.
+var operatorsModule = fx.Module("admin", fx.Provide(
+	func(
+		lc fx.Lifecycle, cfg admin.Config, t admin.Tokens, reg *prometheus.Registry, log *zap.Logger,
+	) (*admin.Server, error) {
+		s, err := admin.New(cfg, t, reg, log.Named("admin"))
+		if err != nil {
+			return nil, err
+		}
+		lc.Append(fx.StartStopHook(s.Start, s.Stop))
+		return s, nil
+	},
+))
