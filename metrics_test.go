@@ -19,6 +19,7 @@ import (
 
 	"github.com/tokenward/tokenward/config"
 	"github.com/tokenward/tokenward/tlsfile"
+	"github.com/tokenward/tokenward/tlsfile/tlsfiletest"
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
@@ -38,8 +39,8 @@ type loggedIn struct{ tokenstore.Backend }
 
 func (loggedIn) LoginExpires() time.Time { return time.Time{} }
 
-// serviceMetrics starts the service that the starter configuration describes, with one account, and returns all that it
-// registers, and what that says while it runs.
+// serviceMetrics starts the service that the starter configuration describes, with one account and a certificate, and
+// returns all that it registers, and what that says while it runs.
 func serviceMetrics(t *testing.T) (all []prometheus.Collector, families []*dto.MetricFamily) {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -51,6 +52,13 @@ func serviceMetrics(t *testing.T) (all []prometheus.Collector, families []*dto.M
 		t.Fatal(err)
 	}
 	c.Admin.Listen = "127.0.0.1:0"
+	own := tlsfiletest.NewAuthority(t).Sign("localhost")
+	c.Admin.TLS = config.TLS{CertFile: "admin.crt", KeyFile: "admin.key"}
+	for file, text := range map[string][]byte{c.Admin.TLS.CertFile: own.Cert, c.Admin.TLS.KeyFile: own.Key} {
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	putAccount(t, c)
 	operators := adminConfig(c)
 	operators.Files = tlsfile.New(zap.NewNop())

@@ -42,7 +42,8 @@ func TestAForcedRefreshDoesNotWaitForARotationThatTheStoreDoesNotTake(t *testing
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		began := time.Now()
-		if r, err := w.RefreshAccount(ctx, "a", true); err != nil || r.Outcome != tokenstore.Failed || time.Since(began) != 0 {
+		if r, err := w.RefreshAccount(ctx, "a", true); err != nil || r.Outcome != tokenstore.Failed ||
+			time.Since(began) != 0 {
 			t.Errorf("after %s: %+v, %v", time.Since(began), r, err)
 		}
 		w.memory.Before = nil
@@ -78,7 +79,9 @@ func TestAClaimThatANewCredentialCameOnTopOfDoesNotSpendIt(t *testing.T) {
 		w := newStore(t, account("a"))
 		w.memory.After = func(tokenstore.AccountID) error {
 			w.memory.After = nil
-			edit(t, w.memory, "a", func(r *tokenstore.Record) { r.RefreshToken = tokenstore.NewSecret("theirs") }) // kv patch: our claim stays in it
+			edit(t, w.memory, "a", func(r *tokenstore.Record) {
+				r.RefreshToken = tokenstore.NewSecret("theirs")
+			}) // kv patch: our claim stays in it
 			return errDown
 		}
 		w.force("a", tokenstore.Refreshed)
@@ -172,14 +175,17 @@ func TestAFormerCredentialKeepsTheClaimOfARefreshThatWasUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, account("a"))
 		moody(w.driver)
-		theirs := &tokenstore.Claim{AttemptID: "theirs", Holder: "peer", Fingerprint: tokenstore.Fingerprint("a", w.stored("a").RefreshToken)}
-		edit(t, w.memory, "a", func(r *tokenstore.Record) { // a peer claims it, and an operator's edit comes on top before anybody looks
+		theirs := &tokenstore.Claim{AttemptID: "theirs", Holder: "peer", Fingerprint: tokenstore.Fingerprint("a",
+			w.stored("a").RefreshToken)}
+		edit(t, w.memory, "a", func(r *tokenstore.Record) {
+			// a peer claims it, and an operator's edit comes on top before anybody looks
 			r.Rotation.Claim, r.RefreshToken = theirs, tokenstore.NewSecret("bad")
 		})
 		w.renew()
 		time.Sleep(2 * time.Minute)
 		r := w.stored("a")
-		if r.RefreshToken.Reveal() != "rt-of-a" || r.Rotation.Claim == nil || r.Rotation.Claim.AttemptID != "theirs" || w.driver.MostSpent() > 0 {
+		if r.RefreshToken.Reveal() != "rt-of-a" || r.Rotation.Claim == nil || r.Rotation.Claim.AttemptID != "theirs" ||
+			w.driver.MostSpent() > 0 {
 			t.Errorf("stored is %q with claim %+v", r.RefreshToken.Reveal(), r.Rotation.Claim)
 		}
 	})

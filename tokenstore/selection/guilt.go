@@ -15,8 +15,8 @@ const (
 
 // Guilt says how lately requests of a shape were found guilty.
 type Guilt struct {
-	Recent     bool // within a minute
-	Remembered bool // within ten
+	recent     bool // within a minute
+	remembered bool // within ten
 }
 
 // Guilty remembers which requests, by their shape, were found guilty, and when. The zero value is ready. Safe for concurrent
@@ -46,7 +46,7 @@ func (g *Guilty) Of(request uint64, now time.Time) Guilt {
 	defer g.mu.Unlock()
 	at, known := g.at[request]
 	ago := now.Sub(at)
-	return Guilt{Recent: known && ago < guiltRecent, Remembered: known && ago < guiltRemembered}
+	return Guilt{recent: known && ago < guiltRecent, remembered: known && ago < guiltRemembered}
 }
 
 // Any reports whether any request is remembered. Cheap.

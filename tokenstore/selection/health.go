@@ -28,14 +28,15 @@ type Situation struct {
 	Newer       bool // a newer, unrefused generation of the picked account is installed
 	Guilty      bool // another account refused the request, too, and this one is healthy or just refreshed
 	Twice       bool // the account is healthy and refused the request before its refresh, too: guilty, if nobody else can be asked
-	Healthy     bool // others' requests were just accepted
 	Refreshed   bool // the refused token is the fruit of a refresh: this request's, or one just made and never accepted yet
-	Renewed     bool // the token was refreshed within the last minute and accepted since
 	Refreshable bool // now
 	Static      bool // there is nothing to refresh with: a key, or a token that somebody else rotates
 	Known       bool // requests like it were found guilty lately
 	Dear        bool // the request has cost a refresh already, or is known while the account is healthy
 	Withheld    bool // an answer has cost the account a refresh within the last minute, in vain as far as is known
+
+	healthy bool // others' requests were just accepted
+	renewed bool // the token was refreshed within the last minute and accepted since
 }
 
 // health is what answers say of an account. Methods of [Seat] write it, and what picks read of it.
@@ -90,14 +91,14 @@ func (s *Seat) judge(r Refused, now time.Time) Situation {
 	healthy := s.healthy(now)
 	sit.Refreshed = sit.Refreshed || t.unproven(now)
 	sit.Twice = healthy && trail.HasRefreshed(s.ID)
-	sit.Known = healthy && r.Known.Remembered || r.Known.Recent
+	sit.Known = healthy && r.Known.remembered || r.Known.recent
 	// Two healthy tokens may both be revoked at once: a fresh one that was refused, too, tells. And fresh tokens may all be
 	// refused where every account is dead: one that others were just served with tells.
 	// So does one that was refreshed within the last minute and accepted since: nobody revokes twice a minute.
 	sit.Withheld = !h.view.InFlight && now.Before(h.view.RestsUntil)
-	sit.Renewed = sit.Withheld && healthy && t.accepted.Load() && s.acceptedAt.Load() >= h.view.Responded.UnixNano()
-	fresh := sit.Refreshed || trail.refusedFresh() || sit.Known || sit.Renewed || class != verdict.ClassTokenRejected
-	sit.Healthy = healthy
+	sit.renewed = sit.Withheld && healthy && t.accepted.Load() && s.acceptedAt.Load() >= h.view.Responded.UnixNano()
+	fresh := sit.Refreshed || trail.refusedFresh() || sit.Known || sit.renewed || class != verdict.ClassTokenRejected
+	sit.healthy = healthy
 	sit.Guilty = fresh && trail.accused(s.ID, class) && (healthy || sit.Refreshed && trail.refusedHealthy())
 	sit.Dear = trail != nil && trail.dear || healthy && sit.Known
 	if sit.Guilty {

@@ -48,14 +48,6 @@ func (t *Trail) Started() time.Time {
 	return t.started
 }
 
-// LastClass is the class of the latest answer, 0 for the nil Trail.
-func (t *Trail) LastClass() verdict.Class {
-	if t.Attempts() == 0 {
-		return 0
-	}
-	return t.tried[len(t.tried)-1].Class
-}
-
 // admits reports whether an account may (still) be tried: not tried yet, or tried once with an older generation.
 func (t *Trail) admits(id record.ID, gen record.Generation) bool {
 	if t == nil {
@@ -130,7 +122,7 @@ func (t *Trail) Extend(a Attempt, sit Situation, status int, words string, now t
 	if t == nil {
 		t = &Trail{started: now}
 	}
-	a.fresh, a.healthy = sit.Refreshed || sit.Renewed, sit.Healthy
+	a.fresh, a.healthy = sit.Refreshed || sit.renewed, sit.healthy
 	t.prefer = ""
 	t.tried = append(t.tried, a)
 	if a.Class == verdict.ClassUnreachable {

@@ -9,9 +9,9 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// client sends requests to one service for as long as the world goes on, and now and then leaves before its answer. The first client of
-// a service lets it choose among all accounts; the others ask for one each, so that two that wait for one refresh do not race for an
-// account: races have no seed.
+// client sends requests to one service for as long as the world goes on, and now and then leaves before its answer. The
+// first client of a service lets it choose among all accounts; the others ask for one each, so that two that wait for
+// one refresh do not race for an account: races have no seed.
 func (s *service) client(number int) {
 	w := s.w
 	route := "all"
@@ -59,11 +59,17 @@ func (s *service) request(l *life, route string, number int) {
 			return
 		}
 		took := w.now() - begun
-		w.ledger.waits = append(w.ledger.waits, wait{by: l.name, what: "pick", at: begun, took: took, limit: refreshWait + time.Second})
+		w.ledger.waits = append(w.ledger.waits, wait{
+			by: l.name, what: "pick", at: begun, took: took,
+			limit: refreshWait + time.Second,
+		})
 		if err != nil {
 			var ref *tokenstore.Refusal
 			if errors.As(err, &ref) {
-				w.ledger.refusals = append(w.ledger.refusals, refusal{by: l, at: w.now(), route: route, first: trail == nil, reason: ref.Reason})
+				w.ledger.refusals = append(w.ledger.refusals, refusal{
+					by: l, at: w.now(), route: route, first: trail == nil,
+					reason: ref.Reason,
+				})
 				w.note(s.number, number, 0xf0)
 				w.say("%s: a client is refused on %s: %s", l.name, route, ref.Reason)
 			}
@@ -71,7 +77,10 @@ func (s *service) request(l *life, route string, number int) {
 			return
 		}
 		account := indexOf(p.Account)
-		w.ledger.picks = append(w.ledger.picks, pick{by: l, at: w.now(), account: account, generation: p.Generation, took: took})
+		w.ledger.picks = append(w.ledger.picks, pick{
+			by: l, at: w.now(), account: account, generation: p.Generation,
+			took: took,
+		})
 		w.mu.Unlock()
 		var resp tokenstore.Response
 		err = l.do(ctx, opAttempt, account, func() error {
@@ -87,7 +96,10 @@ func (s *service) request(l *life, route string, number int) {
 		p.Release()
 		w.mu.Lock()
 		if !l.dead {
-			w.ledger.waits = append(w.ledger.waits, wait{by: l.name, what: "report", at: begun, took: w.now() - begun, limit: refreshWait + time.Second})
+			w.ledger.waits = append(w.ledger.waits, wait{
+				by: l.name, what: "report", at: begun, took: w.now() - begun,
+				limit: refreshWait + time.Second,
+			})
 			w.note(s.number, account, 0xe000|uint64(resp.Status)<<16|uint64(d.Action))
 			if resp.Status >= 400 {
 				w.say("%s: %s is answered %d: %s", l.name, accountID(account), resp.Status, d.Action)

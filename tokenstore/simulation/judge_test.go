@@ -8,8 +8,9 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// scene is a small history: account a of a strict provider, whose first refresh token s1.1 has presented at a minute, with a
-// claim a second before, and got another for it that is saved a second later. The access token lives for ten minutes.
+// scene is a small history: account a of a strict provider, whose first refresh token s1.1 has presented at a minute,
+// with a claim a second before, and got another for it that is saved a second later. The access token lives for ten
+// minutes.
 type scene struct {
 	*ledger
 	holder, peer *life
@@ -18,11 +19,17 @@ type scene struct {
 }
 
 func newScene() *scene {
-	s := &scene{ledger: newLedger(plan{policies: []tokenstore.ReplayPolicy{tokenstore.ReplayStrict, tokenstore.ReplayStrict}, shifts: []time.Duration{0, 0}, lease: 15 * time.Second})}
+	s := &scene{ledger: newLedger(plan{policies: []tokenstore.ReplayPolicy{
+		tokenstore.ReplayStrict,
+		tokenstore.ReplayStrict,
+	}, shifts: []time.Duration{0, 0}, lease: 15 * time.Second})}
 	s.holder, s.peer = newLife("s1.1"), newLife("s2.1")
 	f := &family{}
 	s.spent, s.next = &refreshToken{value: "rt-a-1-1", family: f}, &refreshToken{value: "rt-a-1-2", family: f}
-	s.first = &presentation{at: time.Minute, claimed: 59 * time.Second, by: s.holder, token: s.spent, granted: true, next: s.next, answered: time.Minute, ended: time.Minute, ends: 2 * time.Minute, life: 10 * time.Minute}
+	s.first = &presentation{
+		at: time.Minute, claimed: 59 * time.Second, by: s.holder, token: s.spent, granted: true,
+		next: s.next, answered: time.Minute, ended: time.Minute, ends: 2 * time.Minute, life: 10 * time.Minute,
+	}
 	s.next.from = s.first
 	s.next.kept, s.next.sent, s.next.saved = time.Minute+5*time.Millisecond, time.Minute+6*time.Millisecond, 61*time.Second
 	s.present(s.first)
@@ -40,7 +47,10 @@ func (s *scene) present(p *presentation) {
 
 // again has the peer present the spent token at an instant.
 func (s *scene) again(at time.Duration) *presentation {
-	p := &presentation{at: at, claimed: at - time.Second, by: s.peer, token: s.spent, ends: 11 * time.Minute, life: 10 * time.Minute}
+	p := &presentation{
+		at: at, claimed: at - time.Second, by: s.peer, token: s.spent, ends: 11 * time.Minute,
+		life: 10 * time.Minute,
+	}
 	s.present(p)
 	return p
 }
@@ -58,7 +68,9 @@ func TestEveryJudgeCanFail(t *testing.T) {
 		scene func(*scene)
 	}{
 		{"a refresh and its save", "redemptions", "", func(*scene) {}},
-		{"a saved token's predecessor again", "redemptions", "successor was in the store", func(s *scene) { s.again(11 * time.Minute) }},
+		{"a saved token's predecessor again", "redemptions", "successor was in the store", func(s *scene) {
+			s.again(11 * time.Minute)
+		}},
 		{"the same, met", "redemptions", "has met the successor", func(s *scene) {
 			s.peer.has[s.next.value] = time.Minute
 			s.again(11 * time.Minute)
@@ -113,7 +125,10 @@ func TestEveryJudgeCanFail(t *testing.T) {
 		{"another's refresh token in a record", "owners", "wrote a token of b into a", func(s *scene) {
 			s.writes = append(s.writes, write{by: "s1.1", account: 0, owner: 1})
 		}},
-		{"another's access token", "owners", "sent", func(s *scene) { s.foreign = append(s.foreign, "s1.1 sent the access token of b") }},
+		{"another's access token", "owners", "sent", func(s *scene) {
+			s.foreign = append(s.foreign,
+				"s1.1 sent the access token of b")
+		}},
 		{"a generation that falls", "generations", "generation 1 of a after 2", func(s *scene) {
 			s.picks = append(s.picks, pick{by: s.holder, generation: 2}, pick{by: s.holder, generation: 1})
 		}},
@@ -129,14 +144,31 @@ func TestEveryJudgeCanFail(t *testing.T) {
 			s.lost()
 			s.edits[0] = append(s.edits[0], 62*time.Second)
 		}},
-		{"a good token that was written over", "kept", "wrote over", func(s *scene) { s.dropped = append(s.dropped, "s1.1 wrote over rt-a-1-2") }},
-		{"a wait in time", "waits", "", func(s *scene) { s.waits = append(s.waits, wait{took: time.Second, limit: time.Second}) }},
-		{"a wait that does not end", "waits", "took 2s", func(s *scene) { s.waits = append(s.waits, wait{took: 2 * time.Second, limit: time.Second}) }},
+		{"a good token that was written over", "kept", "wrote over", func(s *scene) {
+			s.dropped = append(s.dropped,
+				"s1.1 wrote over rt-a-1-2")
+		}},
+		{"a wait in time", "waits", "", func(s *scene) {
+			s.waits = append(s.waits, wait{
+				took:  time.Second,
+				limit: time.Second,
+			})
+		}},
+		{"a wait that does not end", "waits", "took 2s", func(s *scene) {
+			s.waits = append(s.waits,
+				wait{took: 2 * time.Second, limit: time.Second})
+		}},
 		{"a good account that serves", "standing", "", func(s *scene) {
-			s.final = append(s.final, standing{stored: true, token: s.next, living: true, family: true, state: tokenstore.StateActive, routable: true})
+			s.final = append(s.final, standing{
+				stored: true, token: s.next, living: true, family: true,
+				state: tokenstore.StateActive, routable: true,
+			})
 		}},
 		{"a good account that does not serve", "standing", "is good", func(s *scene) {
-			s.final = append(s.final, standing{stored: true, token: s.next, living: true, family: true, state: tokenstore.StateExpired, reason: "why"})
+			s.final = append(s.final, standing{
+				stored: true, token: s.next, living: true, family: true,
+				state: tokenstore.StateExpired, reason: "why",
+			})
 		}},
 		{"a dead account that does not say so", "standing", "is dead", func(s *scene) {
 			s.final = append(s.final, standing{stored: true, token: s.next, state: tokenstore.StateActive, routable: true})
@@ -145,7 +177,10 @@ func TestEveryJudgeCanFail(t *testing.T) {
 			s.final = append(s.final, standing{stored: true, token: s.next, state: tokenstore.StateNeedsReauth})
 		}},
 		{"a spent token that nobody has noticed", "standing", "nobody has noticed", func(s *scene) {
-			s.final = append(s.final, standing{stored: true, token: s.spent, family: true, state: tokenstore.StateActive, routable: true})
+			s.final = append(s.final, standing{
+				stored: true, token: s.spent, family: true, state: tokenstore.StateActive,
+				routable: true,
+			})
 		}},
 		{"an account that a service does not know", "standing", "its record is there", func(s *scene) {
 			s.final = append(s.final, standing{stored: true, absent: true})
@@ -156,12 +191,18 @@ func TestEveryJudgeCanFail(t *testing.T) {
 		}},
 		{"a client that waits when all is calm", "service", "waited", func(s *scene) {
 			s.settled = time.Hour
-			s.final = append(s.final, standing{stored: true, token: s.next, living: true, state: tokenstore.StateActive, routable: true})
+			s.final = append(s.final, standing{
+				stored: true, token: s.next, living: true, state: tokenstore.StateActive,
+				routable: true,
+			})
 			s.picks = append(s.picks, pick{by: s.holder, at: 2 * time.Hour, took: time.Second})
 		}},
 		{"a client that is refused when all is calm", "service", "refused on route a", func(s *scene) {
 			s.settled = time.Hour
-			s.final = append(s.final, standing{stored: true, token: s.next, living: true, state: tokenstore.StateActive, routable: true})
+			s.final = append(s.final, standing{
+				stored: true, token: s.next, living: true, state: tokenstore.StateActive,
+				routable: true,
+			})
 			s.refusals = append(s.refusals, refusal{by: s.holder, at: 2 * time.Hour, route: "a"})
 		}},
 		{"a rotation that is not saved in the end", "settled", "not yet in the store", func(s *scene) {

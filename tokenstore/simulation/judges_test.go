@@ -17,15 +17,18 @@ const (
 	windowCrash     window = iota + 1 // 1: the process died between the answer and the journal's fsync
 	windowAnswer                      // 2: the answer was lost on the way
 	windowDisk                        // 3: process and disk are gone before the store had it
-	windowAway                        // 4: the holder cannot reach the store, or is down with its journal, until the token nearly ends
+	windowAway                        // 4: the holder is cut off, or down with its journal, until the token nearly ends
 	windowRestored                    // 5: the store went back in time, and whoever knew better was not there
-	windowWriteBack                   // 6: a spent token was written back, and a replica that had not seen its refresh refreshed next
+	windowWriteBack                   // 6: a spent token was written back, and who had not seen its refresh came first
 )
 
 var windows = []window{windowCrash, windowAnswer, windowDisk, windowAway, windowRestored, windowWriteBack}
 
 func (w window) String() string {
-	return [...]string{"none", "1 crash before the fsync", "2 answer lost", "3 disk lost", "4 holder away", "5 store restored", "6 spent token written back"}[w]
+	return [...]string{
+		"none", "1 crash before the fsync", "2 answer lost", "3 disk lost", "4 holder away",
+		"5 store restored", "6 spent token written back",
+	}[w]
 }
 
 // instant is how long a process has between an answer's arrival and its journal's fsync.
@@ -68,7 +71,8 @@ func losses(l *ledger) map[window]int {
 	return n
 }
 
-// redemptions: a refresh token is presented once, but for what its provider's replay policy allows after an answer was lost.
+// redemptions: a refresh token is presented once, but for what its provider's replay policy allows after an answer was
+// lost.
 func redemptions(l *ledger) (wrong []string) {
 	for _, again := range l.presented {
 		policy := l.plan.policies[again.token.family.account]
@@ -93,8 +97,8 @@ func redemptions(l *ledger) (wrong []string) {
 	return wrong
 }
 
-// replacedTwice reports whether an operator has put whole records in place of an account's more than once in that time: what a
-// process knew of the first is then no longer the account's.
+// replacedTwice reports whether an operator has put whole records in place of an account's more than once in that time:
+// what a process knew of the first is then no longer the account's.
 func (l *ledger) replacedTwice(account int, from, to time.Duration) bool {
 	n := 0
 	for _, b := range l.backs {
@@ -133,8 +137,8 @@ func early(l *ledger, e, again *presentation, policy tokenstore.ReplayPolicy) st
 	if !over && !lost && e.by == again.by {
 		return "its own refresh was under way"
 	}
-	// With grace the first use may be tried again at once, and another process cannot know when that was: it counts from the moment
-	// that it has seen the claim.
+	// With grace the first use may be tried again at once, and another process cannot know when that was: it counts from
+	// the moment that it has seen the claim.
 	if policy == tokenstore.ReplayGrace || again.forced || again.refused || again.ends == 0 || l.plan.shifted() {
 		return ""
 	}
@@ -180,8 +184,8 @@ func explain(l *ledger, e, again *presentation) (window, string) {
 	return crashed(e)
 }
 
-// overwritten is the window that an operator has opened who put an older record, or another, in place of one with a claim or a
-// rotation in it, between the one use and the other; 0: none has.
+// overwritten is the window that an operator has opened who put an older record, or another, in place of one with a
+// claim or a rotation in it, between the one use and the other; 0: none has.
 func (l *ledger) overwritten(e, again *presentation) window {
 	for _, b := range l.backs {
 		switch {
@@ -217,7 +221,8 @@ func owners(l *ledger) (wrong []string) {
 	}
 	for _, w := range l.writes {
 		if w.owner >= 0 && w.owner != w.account {
-			wrong = append(wrong, fmt.Sprintf("%s wrote a token of %s into %s at %s", w.by, accountID(w.owner), accountID(w.account), w.at))
+			wrong = append(wrong, fmt.Sprintf("%s wrote a token of %s into %s at %s", w.by, accountID(w.owner),
+				accountID(w.account), w.at))
 		}
 	}
 	return append(wrong, l.foreign...)
@@ -233,14 +238,16 @@ func generations(l *ledger) (wrong []string) {
 	for _, p := range l.picks {
 		at := who{p.by, p.account}
 		if p.generation < highest[at] {
-			wrong = append(wrong, fmt.Sprintf("%s picked generation %d of %s after %d, at %s", p.by.name, p.generation, accountID(p.account), highest[at], p.at))
+			wrong = append(wrong, fmt.Sprintf("%s picked generation %d of %s after %d, at %s", p.by.name, p.generation,
+				accountID(p.account), highest[at], p.at))
 		}
 		highest[at] = max(highest[at], p.generation)
 	}
 	return wrong
 }
 
-// keptTokens: what the authorization server granted and a process has got is saved, and what it accepts is not thrown away.
+// keptTokens: what the authorization server granted and a process has got is saved, and what it accepts is not thrown
+// away.
 func keptTokens(l *ledger) (wrong []string) {
 	for _, p := range l.presented {
 		next := p.next
@@ -286,7 +293,8 @@ func (l *ledger) edited(account int, since time.Duration) bool {
 func waits(l *ledger) (wrong []string) {
 	for _, w := range l.waits {
 		if w.took > w.limit {
-			wrong = append(wrong, fmt.Sprintf("%s: a %s that began at %s took %s, the limit is %s", w.by, w.what, w.at, w.took, w.limit))
+			wrong = append(wrong, fmt.Sprintf("%s: a %s that began at %s took %s, the limit is %s", w.by, w.what, w.at,
+				w.took, w.limit))
 		}
 	}
 	return wrong
@@ -296,7 +304,8 @@ func waits(l *ledger) (wrong []string) {
 func standings(l *ledger) (wrong []string) {
 	for _, st := range l.final {
 		bad := func(why string) {
-			wrong = append(wrong, fmt.Sprintf("%s says of %s: %q, %q; %s", st.by, accountID(st.account), st.state, st.reason, why))
+			wrong = append(wrong, fmt.Sprintf("%s says of %s: %q, %q; %s", st.by, accountID(st.account), st.state, st.reason,
+				why))
 		}
 		serves := st.routable && (st.state == tokenstore.StateActive || st.state == tokenstore.StateExpiring)
 		switch t := st.token; {
@@ -337,12 +346,14 @@ func served(l *ledger) (wrong []string) {
 	}
 	for _, p := range l.picks {
 		if l.settled != 0 && p.at-p.took > l.settled && p.took > 0 && good[p.account] {
-			wrong = append(wrong, fmt.Sprintf("%s: a client waited %s for %s at %s", p.by.name, p.took, accountID(p.account), p.at))
+			wrong = append(wrong, fmt.Sprintf("%s: a client waited %s for %s at %s", p.by.name, p.took, accountID(p.account),
+				p.at))
 		}
 	}
 	for _, r := range l.refusals {
 		if l.settled != 0 && r.at > l.settled && len(r.route) == 1 && good[int(r.route[0]-'a')] {
-			wrong = append(wrong, fmt.Sprintf("%s: a client was refused on route %s at %s: %s", r.by.name, r.route, r.at, r.reason))
+			wrong = append(wrong, fmt.Sprintf("%s: a client was refused on route %s at %s: %s", r.by.name, r.route, r.at,
+				r.reason))
 		}
 	}
 	return wrong

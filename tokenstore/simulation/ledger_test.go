@@ -28,7 +28,8 @@ type ledger struct {
 	backs     []back
 }
 
-// back is a time at which an operator put a whole record in place of another: claims and rotations in that are gone from the store.
+// back is a time at which an operator put a whole record in place of another: claims and rotations in that are gone
+// from the store.
 type back struct {
 	account  int
 	at       time.Duration
@@ -105,12 +106,16 @@ func (l *ledger) wrote(by *life, account int, r tokenstore.Record, _ kind) {
 	if t := by.w.as.refresh[r.RefreshToken.Reveal()]; t != nil {
 		owner = t.family.account
 	}
-	l.writes = append(l.writes, write{by: by.name, at: by.w.now(), account: account, owner: owner, generation: r.Rotation.Generation})
+	l.writes = append(l.writes, write{
+		by: by.name, at: by.w.now(), account: account, owner: owner,
+		generation: r.Rotation.Generation,
+	})
 }
 
 // replaced notes a write that has not got the refresh token any more that was there before, although it is good.
 func (l *ledger) replaced(by *life, was *refreshToken, r tokenstore.Record) {
-	if was == nil || !was.living() || was.from == nil { // one that an operator gave may be refused, and give way to the former one
+	if was == nil || !was.living() || was.from == nil {
+		// one that an operator gave may be refused, and give way to the former one
 		return
 	}
 	for _, t := range by.w.as.tokensOf(r) {
@@ -147,7 +152,8 @@ func (w *world) testify() {
 			st.absent, st.state, st.reason, st.routable = err != nil, status.State, status.Reason, status.Routable
 			w.say("%s says of %s: %s %q", l.name, id, st.state, st.reason)
 			w.ledger.final = append(w.ledger.final, st)
-			if sp := &w.ledger.spoiled[i]; st.token == nil && sp.was != nil && sp.was.from != nil && sp.was.living() && !w.ledger.edited(i, sp.at+1) {
+			if sp := &w.ledger.spoiled[i]; st.token == nil && sp.was != nil && sp.was.from != nil && sp.was.living() &&
+				!w.ledger.edited(i, sp.at+1) {
 				sp.keeps = sp.keeps || l.met(sp.was, sp.at)
 			}
 		}

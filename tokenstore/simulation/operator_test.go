@@ -179,7 +179,8 @@ func (w *world) noteEdit(id tokenstore.AccountID) {
 	w.ledger.edits[indexOf(id)] = append(w.ledger.edits[indexOf(id)], w.now())
 }
 
-// tidy is an operator who puts right what edits have left: a record that somebody wrote back may be paused, or have a slip in it.
+// tidy is an operator who puts right what edits have left: a record that somebody wrote back may be paused, or have a
+// slip in it.
 func (w *world) tidy(account int) {
 	id := tokenstore.AccountID(accountID(account))
 	switch v, there := w.shelf.Current(id); {
@@ -190,8 +191,9 @@ func (w *world) tidy(account int) {
 		_ = w.shelf.Undelete(id, v.Number)
 	}
 	_, _ = w.shelf.Patch(id, map[string]any{
-		"state": "active", "pools": string(id), "provider": "p-" + string(id), "type": "oauth_refresh", "client_id": string(id),
-		"labels": nil, "limits": nil, "tenant": nil, "scope": nil,
+		"state": "active", "pools": string(id), "provider": "p-" + string(id), "type": "oauth_refresh",
+		"client_id": string(id),
+		"labels":    nil, "limits": nil, "tenant": nil, "scope": nil,
 	})
 }
 
@@ -223,7 +225,10 @@ func (w *world) refreshByHand(account int, id tokenstore.AccountID, force bool) 
 				l.forced[string(id)]--
 			}
 			if !l.dead {
-				w.ledger.waits = append(w.ledger.waits, wait{by: l.name, what: "refresh by hand", at: begun, took: w.now() - begun, limit: byHand})
+				w.ledger.waits = append(w.ledger.waits, wait{
+					by: l.name, what: "refresh by hand", at: begun,
+					took: w.now() - begun, limit: byHand,
+				})
 				w.say("%s: a refresh of %s by hand ends: %s %s %v", l.name, id, res.Outcome, res.Error, err)
 			}
 		})

@@ -31,7 +31,10 @@ const (
 	opRefresh = opStore | opGrant | opAppend | opRemove
 )
 
-var kindNames = []string{"list", "load", "claim", "save", "write", "grant", "journal append", "journal remove", "attempt", "look"}
+var kindNames = []string{
+	"list", "load", "claim", "save", "write", "grant", "journal append", "journal remove",
+	"attempt", "look",
+}
 
 func (k kind) String() string {
 	var names []string
@@ -69,14 +72,18 @@ const (
 )
 
 var actNames = map[act]string{
-	crashBefore: "crash before", crashAfter: "crash after", crashNow: "crash soon after", stopNow: "stop and start", fail: "fail", loseAnswer: "lose the answer of",
-	slowBefore: "delay", slowAfter: "delay the answer of", hang: "hang", deny: "deny", sealed: "the store is sealed at", cutOff: "the store is out of reach at",
-	diskLost: "crash and lose the disk at", grantFails: "refuse", grantOdd: "answer oddly to", tokenDies: "the access token dies at", refuseOnce: "the provider fails", familyRevoked: "the provider ends the sign-in at",
-	edit: "an operator edits at",
+	crashBefore: "crash before", crashAfter: "crash after", crashNow: "crash soon after", stopNow: "stop and start",
+	fail: "fail", loseAnswer: "lose the answer of",
+	slowBefore: "delay", slowAfter: "delay the answer of", hang: "hang", deny: "deny",
+	sealed: "the store is sealed at", cutOff: "the store is out of reach at",
+	diskLost: "crash and lose the disk at", grantFails: "refuse", grantOdd: "answer oddly to",
+	tokenDies: "the access token dies at", refuseOnce: "the provider fails",
+	familyRevoked: "the provider ends the sign-in at",
+	edit:          "an operator edits at",
 }
 
-// fault is one thing that goes wrong: at the first operation of these kinds, of this service on this account, that is its nth or
-// later. Operations are counted over all lives of a service.
+// fault is one thing that goes wrong: at the first operation of these kinds, of this service on this account, that is
+// its nth or later. Operations are counted over all lives of a service.
 type fault struct {
 	service, account int
 	kinds            kind
@@ -90,7 +97,8 @@ type fault struct {
 func (f fault) String() string {
 	s := fmt.Sprintf("s%d %s: %s %s", f.service+1, accountID(f.account), actNames[f.act], f.kinds)
 	if f.act == edit {
-		s = fmt.Sprintf("s%d %s: operator's %q %s %s", f.service+1, accountID(f.account), f.what, map[bool]string{false: "before", true: "after"}[f.after], f.kinds)
+		s = fmt.Sprintf("s%d %s: operator's %q %s %s", f.service+1, accountID(f.account), f.what,
+			map[bool]string{false: "before", true: "after"}[f.after], f.kinds)
 	} else if f.what != "" {
 		s += " (" + f.what + ")"
 	}
@@ -115,7 +123,8 @@ type plan struct {
 // String is the plan in lines.
 func (p plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d services, clocks %v, accounts %v, tokens live %s, leases %s, %d clients a service", p.seed, p.services, p.shifts, p.policies, p.life, p.lease, p.clients)
+	fmt.Fprintf(&b, "seed %d: %d services, clocks %v, accounts %v, tokens live %s, leases %s, %d clients a service",
+		p.seed, p.services, p.shifts, p.policies, p.life, p.lease, p.clients)
 	for _, f := range p.faults {
 		b.WriteString("\n  " + f.String())
 	}
@@ -132,7 +141,10 @@ func accountID(i int) string {
 // draw makes a plan from a seed.
 func draw(seed uint64, faults int) plan {
 	r := rand.New(rand.NewPCG(seed, 0x746f6b656e))
-	p := plan{seed: seed, services: 1 + r.IntN(4), life: time.Duration(2+r.IntN(4)) * time.Minute, lease: 15 * time.Second, clients: 1 + r.IntN(3)}
+	p := plan{
+		seed: seed, services: 1 + r.IntN(4), life: time.Duration(2+r.IntN(4)) * time.Minute,
+		lease: 15 * time.Second, clients: 1 + r.IntN(3),
+	}
 	for range 1 + r.IntN(3) {
 		policy := tokenstore.ReplayStrict
 		switch r.IntN(8) {
@@ -192,7 +204,10 @@ func down(r *rand.Rand) time.Duration {
 
 var menu = []weighted{
 	{6, func(r *rand.Rand) fault {
-		return fault{act: crashBefore, kinds: anyOf(r, opLoad, opClaim, opSave, opWrite, opGrant, opAppend, opRemove), length: down(r)}
+		return fault{
+			act: crashBefore, kinds: anyOf(r, opLoad, opClaim, opSave, opWrite, opGrant, opAppend, opRemove),
+			length: down(r),
+		}
 	}},
 	{6, func(r *rand.Rand) fault {
 		return fault{act: crashAfter, kinds: anyOf(r, opClaim, opSave, opWrite, opGrant, opAppend, opRemove), length: down(r)}
@@ -233,7 +248,10 @@ var menu = []weighted{
 	}},
 	{1, func(*rand.Rand) fault { return fault{act: familyRevoked, kinds: opRefresh} }},
 	{20, func(r *rand.Rand) fault {
-		return fault{act: edit, kinds: anyOf(r, opLoad, opClaim, opSave, opWrite, opGrant, opAppend, opRefresh), after: r.IntN(2) == 0, what: edits[r.IntN(len(edits))], length: between(r, 10*time.Millisecond, 90*time.Second)}
+		return fault{
+			act: edit, kinds: anyOf(r, opLoad, opClaim, opSave, opWrite, opGrant, opAppend, opRefresh),
+			after: r.IntN(2) == 0, what: edits[r.IntN(len(edits))], length: between(r, 10*time.Millisecond, 90*time.Second),
+		}
 	}},
 }
 

@@ -65,7 +65,10 @@ type accessToken struct {
 }
 
 func newServer(w *world) *server {
-	return &server{w: w, refresh: map[string]*refreshToken{}, access: map[string]*accessToken{}, latest: make([]*accessToken, len(w.plan.policies))}
+	return &server{
+		w: w, refresh: map[string]*refreshToken{}, access: map[string]*accessToken{},
+		latest: make([]*accessToken, len(w.plan.policies)),
+	}
 }
 
 func (s *server) policy(account int) tokenstore.ReplayPolicy { return s.w.plan.policies[account] }
@@ -88,13 +91,19 @@ func (s *server) signIn(account int) *refreshToken {
 func (s *server) issue(f *family) *refreshToken {
 	f.tokens++
 	value := fmt.Sprintf("rt-%s-%d-%d", accountID(f.account), f.number, f.tokens)
-	t := &refreshToken{value: value, family: f, print: tokenstore.Fingerprint(tokenstore.AccountID(accountID(f.account)), tokenstore.NewSecret(value))}
+	t := &refreshToken{
+		value: value, family: f,
+		print: tokenstore.Fingerprint(tokenstore.AccountID(accountID(f.account)), tokenstore.NewSecret(value)),
+	}
 	s.refresh[value] = t
 	return t
 }
 
 func (s *server) issueAccess(f *family, life time.Duration) *accessToken {
-	a := &accessToken{value: fmt.Sprintf("at-%s-%d-%d", accountID(f.account), f.number, len(s.access)+1), family: f, ends: time.Now().Add(life)}
+	a := &accessToken{
+		value: fmt.Sprintf("at-%s-%d-%d", accountID(f.account), f.number, len(s.access)+1), family: f,
+		ends: time.Now().Add(life),
+	}
 	s.access[a.value] = a
 	s.latest[f.account] = a
 	return a
@@ -104,8 +113,10 @@ func (s *server) issueAccess(f *family, life time.Duration) *accessToken {
 func (s *server) record(account int, t *refreshToken) tokenstore.Record {
 	a := s.issueAccess(t.family, s.w.plan.life)
 	return tokenstore.Record{
-		Provider: "p-" + accountID(account), Pools: []string{accountID(account)}, Kind: tokenstore.KindOAuthRefresh, ClientID: accountID(account),
-		RefreshToken: tokenstore.NewSecret(t.value), AccessToken: tokenstore.NewSecret(a.value), ObtainedAt: time.Now().UTC(), ExpiresAt: a.ends.UTC(),
+		Provider: "p-" + accountID(account), Pools: []string{accountID(account)}, Kind: tokenstore.KindOAuthRefresh,
+		ClientID:     accountID(account),
+		RefreshToken: tokenstore.NewSecret(t.value), AccessToken: tokenstore.NewSecret(a.value),
+		ObtainedAt: time.Now().UTC(), ExpiresAt: a.ends.UTC(),
 	}
 }
 
@@ -124,7 +135,7 @@ type presentation struct {
 	answered      time.Duration           // the whole answer was there; 0: never
 	ended         time.Duration           // 0: it is under way, or its process died
 	journalFailed bool                    // the journal was made to fail meanwhile
-	ends          time.Duration           // of the access token in the record, as by saw it; 0: it had none that lives, or nobody knows its end
+	ends          time.Duration           // of the record's access token, as by saw it; 0: nobody knows
 	life          time.Duration           // the whole
 	refused       bool                    // that access token was refused
 	forced        bool
@@ -144,7 +155,10 @@ func (s *server) redeem(l *life, account int, r tokenstore.Record) (tokenstore.G
 		s.w.say("%s presents a token that nobody issued: invalid_grant", l.name)
 		return tokenstore.Grant{}, nil, invalid
 	}
-	p := &presentation{at: s.w.now(), by: l, account: account, token: t, dead: !t.family.living(), claimed: l.claims[account], forced: l.forced[accountID(account)] > 0}
+	p := &presentation{
+		at: s.w.now(), by: l, account: account, token: t, dead: !t.family.living(),
+		claimed: l.claims[account], forced: l.forced[accountID(account)] > 0,
+	}
 	if a := r.AccessToken.Reveal(); a != "" {
 		p.refused = l.refused[a]
 		if !r.ExpiresAt.IsZero() {
@@ -162,7 +176,8 @@ func (s *server) redeem(l *life, account int, r tokenstore.Record) (tokenstore.G
 		return tokenstore.Grant{}, p, invalid
 	}
 	policy := s.policy(t.family.account)
-	if first != nil && (policy == tokenstore.ReplayStrict || policy == tokenstore.ReplayGrace && s.w.now()-first.at > graceLength) {
+	if first != nil && (policy == tokenstore.ReplayStrict || policy == tokenstore.ReplayGrace &&
+		s.w.now()-first.at > graceLength) {
 		t.family.ended, t.family.why = s.w.now(), "a refresh token was presented twice"
 		s.w.ledger.ends = append(s.w.ledger.ends, familyEnd{account: t.family.account, at: s.w.now(), by: p, first: first})
 		s.w.say("%s: it is spent, and the sign-in ends", p)
@@ -361,7 +376,8 @@ func (s *server) attempt(l *life, account int, value string) tokenstore.Response
 		l.refused[value] = true
 	}
 	if a != nil && a.family.account != account {
-		s.w.ledger.foreign = append(s.w.ledger.foreign, fmt.Sprintf("%s sent the access token %s for account %s", l.name, value, accountID(account)))
+		s.w.ledger.foreign = append(s.w.ledger.foreign, fmt.Sprintf("%s sent the access token %s for account %s", l.name,
+			value, accountID(account)))
 	}
 	return resp
 }

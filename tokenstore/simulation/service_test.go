@@ -39,8 +39,8 @@ type service struct {
 	cutOff time.Time // from the store, until then
 }
 
-// life is one process. When it has died, none of its operations takes effect any more, and what it still does in memory is
-// nobody's business.
+// life is one process. When it has died, none of its operations takes effect any more, and what it still does in memory
+// is nobody's business.
 type life struct {
 	*service
 	name    string // s1.2: the second life of the first service
@@ -67,13 +67,19 @@ type life struct {
 func (s *service) launch() {
 	s.lives++
 	l := &life{
-		service: s, name: fmt.Sprintf("s%d.%d", s.number+1, s.lives), died: make(chan struct{}), up: make(chan struct{}), born: s.w.now(),
-		refused: map[string]bool{}, has: map[string]time.Duration{}, forced: map[string]int{}, claims: map[int]time.Duration{},
+		service: s, name: fmt.Sprintf("s%d.%d", s.number+1, s.lives), died: make(chan struct{}), up: make(chan struct{}),
+		born:    s.w.now(),
+		refused: map[string]bool{}, has: map[string]time.Duration{}, forced: map[string]int{},
+		claims: map[int]time.Duration{},
 	}
 	l.ctx, l.end = context.WithCancel(context.Background())
 	s.now = l
 	s.w.say("%s starts", l.name)
-	store, err := tokenstore.New(l.config(), &wire{life: l, looks: s.w.shelf.Client(tokenstoretest.ClientConfig{Faults: l.look})}, tokenstore.NewMetrics(nowhere{}, "simulated", false), zap.New(alarms{l}))
+	store, err := tokenstore.New(l.config(), &wire{
+		life:  l,
+		looks: s.w.shelf.Client(tokenstoretest.ClientConfig{Faults: l.look}),
+	}, tokenstore.NewMetrics(nowhere{},
+		"simulated", false), zap.New(alarms{l}))
 	if err != nil {
 		panic(err)
 	}
@@ -90,7 +96,8 @@ func (s *service) launch() {
 
 func (l *life) config() tokenstore.Config {
 	c := tokenstore.Config{
-		Routes: map[string]tokenstore.RouteConfig{}, Upstreams: map[string]tokenstore.UpstreamConfig{}, Pools: map[string]tokenstore.PoolConfig{},
+		Routes: map[string]tokenstore.RouteConfig{}, Upstreams: map[string]tokenstore.UpstreamConfig{},
+		Pools:   map[string]tokenstore.PoolConfig{},
 		Drivers: map[string]tokenstore.Driver{}, Journal: &journal{l}, WaitForStore: true, Holder: l.name,
 		Random: func() float64 { return l.w.random(salt(1, l.number)) },
 		Renewal: tokenstore.RenewalConfig{
@@ -98,7 +105,10 @@ func (l *life) config() tokenstore.Config {
 			BackoffMin: time.Second, BackoffMax: backoffMost,
 		},
 	}
-	route := tokenstore.RouteConfig{Attempts: 4, FailOverRateLimit: true, FailOverOverload: true, RecoveryTimeout: 30 * time.Second, RefreshWait: refreshWait}
+	route := tokenstore.RouteConfig{
+		Attempts: 4, FailOverRateLimit: true, FailOverOverload: true,
+		RecoveryTimeout: 30 * time.Second, RefreshWait: refreshWait,
+	}
 	all := route
 	for i, policy := range l.w.plan.policies {
 		name := accountID(i)
@@ -168,7 +178,10 @@ func (l *life) stop() {
 	if l.dead {
 		return
 	}
-	l.w.ledger.waits = append(l.w.ledger.waits, wait{by: l.name, what: "stop", at: begun, took: l.w.now() - begun, limit: stopPatience + time.Second})
+	l.w.ledger.waits = append(l.w.ledger.waits, wait{
+		by: l.name, what: "stop", at: begun, took: l.w.now() - begun,
+		limit: stopPatience + time.Second,
+	})
 	l.w.say("%s has stopped: %v", l.name, err)
 	l.dead, l.at, l.stopped = true, l.w.now(), l.w.now()-begun
 	if l.service.now == l {
@@ -217,8 +230,8 @@ func (a alarms) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	return nil
 }
 
-// do is one operation: it takes a while, is counted, meets its fault, takes effect, and its answer takes a while again. The effect is
-// had under the lock. An error that the fault made comes instead of the effect's.
+// do is one operation: it takes a while, is counted, meets its fault, takes effect, and its answer takes a while again.
+// The effect is had under the lock. An error that the fault made comes instead of the effect's.
 func (l *life) do(ctx context.Context, k kind, account int, effect func() error) error {
 	w := l.w
 	time.Sleep(l.latency(k, account, 0))
@@ -387,7 +400,8 @@ func (l *life) after(ctx context.Context, f *fault, k kind, account int) error {
 		if f.after {
 			w.edit(f, account)
 		}
-	case crashBefore, diskLost, fail, hang, deny, slowBefore, sealed, cutOff, grantFails, grantOdd, tokenDies, refuseOnce, familyRevoked:
+	case crashBefore, diskLost, fail, hang, deny, slowBefore, sealed, cutOff, grantFails, grantOdd, tokenDies,
+		refuseOnce, familyRevoked:
 	}
 	return nil
 }

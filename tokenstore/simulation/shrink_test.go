@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// shrink looks for the shortest plan that still has the same judge complain: it leaves out faults, ever fewer at a time, as long as
-// that helps, and then what else the plan can do without. It ends after so many runs.
+// shrink looks for the shortest plan that still has the same judge complain: it leaves out faults, ever fewer at a
+// time, as long as that helps, and then what else the plan can do without. It ends after so many runs.
 func shrink(t *testing.T, failed result, runs int) result {
 	t.Helper()
 	best, of := failed, failed.complaints()
@@ -16,7 +16,9 @@ func shrink(t *testing.T, failed result, runs int) result {
 		if runs--; runs < 0 {
 			return false
 		}
-		if res := play(t, p, false); slices.ContainsFunc(res.complaints(), func(c string) bool { return slices.Contains(of, c) }) {
+		if res := play(t, p, false); slices.ContainsFunc(res.complaints(), func(c string) bool {
+			return slices.Contains(of, c)
+		}) {
 			best = res
 			return true
 		}

@@ -48,7 +48,8 @@ func play(t *testing.T, p plan, loud bool) (res result) {
 	return res
 }
 
-// TestNoSeedBreaksTheProtocol plays the fixed seeds and then fresh ones until enough faults have struck. With SEED it begins there.
+// TestNoSeedBreaksTheProtocol plays the fixed seeds and then fresh ones until enough faults have struck. With SEED it
+// begins there.
 func TestNoSeedBreaksTheProtocol(t *testing.T) {
 	total := int(number("FAULTS", defaultFaults))
 	fresh := rand.Uint64N(1_000_000_000)
@@ -98,7 +99,8 @@ func explainFailure(t *testing.T, failed result) {
 	if len(loud.wrong) == 0 {
 		loud = short // a race that has no seed
 	}
-	t.Errorf("seed %d fails:\n  %s\nthe shortest plan that fails so, of %d faults:\n%s\nits history:\n%s\nwhat is wrong with it:\n  %s\nagain: make simulate SEED=%d FAULTS=1",
+	t.Errorf("seed %d fails:\n  %s\nthe shortest plan that fails so, of %d faults:\n%s\nits history:\n%s\n"+
+		"what is wrong with it:\n  %s\nagain: make simulate SEED=%d FAULTS=1",
 		failed.plan.seed, strings.Join(failed.wrong[:min(len(failed.wrong), 5)], "\n  "), len(short.plan.faults), short.plan,
 		strings.Join(loud.lines, "\n"), strings.Join(loud.wrong, "\n  "), failed.plan.seed)
 }
@@ -177,8 +179,10 @@ func (s *sums) String() string {
 	defer s.mu.Unlock()
 	took := cpu() - s.cpu
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d faults in %d seeds: %s of virtual time, %s of CPU, %s: %.0f faults a second of CPU\nsign-ins lost, by window of docs/vault.md:",
-		s.struck, s.seeds, s.virtual.Round(time.Hour), took.Round(time.Millisecond), time.Since(s.began).Round(time.Millisecond), float64(s.struck)/took.Seconds())
+	fmt.Fprintf(&b, "%d faults in %d seeds: %s of virtual time, %s of CPU, %s: %.0f faults a second of CPU\n"+
+		"sign-ins lost, by window of docs/vault.md:",
+		s.struck, s.seeds, s.virtual.Round(time.Hour), took.Round(time.Millisecond),
+		time.Since(s.began).Round(time.Millisecond), float64(s.struck)/took.Seconds())
 	for _, w := range windows {
 		fmt.Fprintf(&b, " %s: %d;", w, s.losses[w])
 	}
@@ -198,9 +202,10 @@ func cpu() time.Duration {
 func BenchmarkFaults(b *testing.B) {
 	struck := 0
 	for n := 0; b.Loop(); n++ {
-		ok := testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "seed", F: func(t *testing.T) {
-			struck += play(t, draw(uint64(n), faultsPerSeed), false).struck
-		}}})
+		ok := testing.RunTests(func(string, string) (bool, error) { return true, nil },
+			[]testing.InternalTest{{Name: "seed", F: func(t *testing.T) {
+				struck += play(t, draw(uint64(n), faultsPerSeed), false).struck
+			}}})
 		if !ok {
 			b.Fatalf("seed %d fails", n)
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/tokenstoretest"
 )
 
-// wire is a service's way to the store: every call is an operation that a fault may meet, and every instant in a record is shifted
-// by the service's wall clock, which the process itself cannot see.
+// wire is a service's way to the store: every call is an operation that a fault may meet, and every instant in a record
+// is shifted by the service's wall clock, which the process itself cannot see.
 type wire struct {
 	*life
 	looks tokenstore.Backend
@@ -31,7 +31,9 @@ func (x *wire) List(ctx context.Context) (heads []tokenstore.Head, err error) {
 }
 
 // Load implements tokenstore.Backend.
-func (x *wire) Load(ctx context.Context, id tokenstore.AccountID) (r tokenstore.Record, v tokenstore.Version, err error) {
+func (x *wire) Load(ctx context.Context, id tokenstore.AccountID) (r tokenstore.Record, v tokenstore.Version,
+	err error,
+) {
 	fault := x.do(ctx, opLoad, indexOf(id), func() error {
 		r, v, err = x.w.shelf.Load(ctx, id)
 		return nil
@@ -58,7 +60,9 @@ func (l *life) meet(value string) {
 }
 
 // CompareAndSwap implements tokenstore.Backend.
-func (x *wire) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version) (v tokenstore.Version, err error) {
+func (x *wire) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r tokenstore.Record,
+	expect tokenstore.Version,
+) (v tokenstore.Version, err error) {
 	account, w := indexOf(id), x.w
 	r = shifted(r.Clone(), x.shift)
 	k := opWrite

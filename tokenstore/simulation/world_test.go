@@ -57,8 +57,8 @@ func newWorld(p plan, loud bool) *world {
 // now is the instant, since the beginning.
 func (w *world) now() time.Duration { return time.Since(w.epoch) }
 
-// random is a draw that depends on the seed, the instant and who asks, not on what was drawn before: so two that draw in the same
-// instant, in whichever order, change nothing.
+// random is a draw that depends on the seed, the instant and who asks, not on what was drawn before: so two that draw
+// in the same instant, in whichever order, change nothing.
 func (w *world) random(salt uint64) float64 {
 	return float64(mix(w.plan.seed^mix(salt)^mix(uint64(w.now())))>>11) / (1 << 53)
 }
@@ -80,7 +80,8 @@ func salt(parts ...int) uint64 {
 	return x
 }
 
-// note makes what happened a part of the history's digest: a sum, so that the order of what happens in one instant is no part of it.
+// note makes what happened a part of the history's digest: a sum, so that the order of what happens in one instant is
+// no part of it.
 func (w *world) note(service, account int, code uint64) {
 	w.digest += mix(uint64(w.now()) ^ mix(code^mix(uint64(service)<<32|uint64(uint32(account)))))
 }
@@ -179,8 +180,8 @@ func (w *world) storm() {
 	}
 }
 
-// settle ends all that is wrong, and gives the services the time that the protocol may take: leases, a token's life, the
-// longest pauses. Then every account has to serve without anybody's waiting.
+// settle ends all that is wrong, and gives the services the time that the protocol may take: leases, a token's life,
+// the longest pauses. Then every account has to serve without anybody's waiting.
 func (w *world) settle() {
 	w.mu.Lock()
 	w.calm = true
@@ -209,8 +210,8 @@ func (w *world) settle() {
 	w.mu.Unlock()
 }
 
-// finish stops everybody. A journal that is not empty then gets one more start: what was saved, and could not be taken out of it, is
-// found done.
+// finish stops everybody. A journal that is not empty then gets one more start: what was saved, and could not be taken
+// out of it, is found done.
 func (w *world) finish() {
 	w.stopAll()
 	again := false

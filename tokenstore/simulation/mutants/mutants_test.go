@@ -18,7 +18,8 @@ import (
 // most is how many faults a mutant may take to be caught.
 const most = 200_000
 
-// TestTheSimulationCatchesPlantedFaults runs the first ten mutants; with MUTANTS=all every one, with a name those that match it.
+// TestTheSimulationCatchesPlantedFaults runs the first ten mutants; with MUTANTS=all every one, with a name those that
+// match it.
 func TestTheSimulationCatchesPlantedFaults(t *testing.T) {
 	chosen := all[:10]
 	switch want := os.Getenv("MUTANTS"); want {
@@ -61,7 +62,8 @@ func (m mutant) mutate() (string, error) {
 		return "", err
 	}
 	if n := strings.Count(string(source), m.old); n != 1 {
-		return "", fmt.Errorf("mutant %q: its text is %d times in %s, not once: take the text that does the same now", m.name, n, m.file)
+		return "", fmt.Errorf("mutant %q: its text is %d times in %s, not once: take the text that does the same now",
+			m.name, n, m.file)
 	}
 	return strings.Replace(string(source), m.old, m.new, 1), nil
 }
@@ -74,7 +76,8 @@ func (m mutant) build(t *testing.T) string {
 		t.Fatal(err)
 	}
 	folder := t.TempDir()
-	mutated, overlay, binary := filepath.Join(folder, "mutated.go"), filepath.Join(folder, "overlay.json"), filepath.Join(folder, "simulation.test")
+	mutated, overlay, binary := filepath.Join(folder, "mutated.go"), filepath.Join(folder, "overlay.json"),
+		filepath.Join(folder, "simulation.test")
 	path, err := filepath.Abs(m.path())
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +109,8 @@ func hunt(t *testing.T, binary string) (faults int, how string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "-test.run", "^TestNoSeedBreaksTheProtocol$", "-test.v", "-test.timeout", "15m")
+	cmd := exec.CommandContext(ctx, binary, "-test.run", "^TestNoSeedBreaksTheProtocol$", "-test.v", "-test.timeout",
+		"15m")
 	cmd.Env = append(os.Environ(), "HUNT=1", "SEED=1", "FAULTS="+strconv.Itoa(most))
 	out, err := cmd.CombinedOutput()
 	if found := caught.FindSubmatch(out); found != nil {

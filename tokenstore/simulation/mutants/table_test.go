@@ -15,7 +15,8 @@ var all = []mutant{
 	{
 		"a claim without compare-and-set", "claim.go",
 		"c.stored, err = s.write(a.id, next, cur.version, newID())",
-		"if again, e := s.load(a.id); e == nil {\ncur.version = again.version\n}\nc.stored, err = s.write(a.id, next, cur.version, newID())",
+		"if again, e := s.load(a.id); e == nil {\ncur.version = again.version\n}" +
+			"\nc.stored, err = s.write(a.id, next, cur.version, newID())",
 	},
 	{
 		"the lease is counted by the wall clock", "claim.go",
@@ -23,7 +24,8 @@ var all = []mutant{
 	},
 	{
 		"a credential in doubt is presented at once", "claim.go",
-		"	if !at.After(time.Now()) {\n		return RefreshResult{}, false", "	if true || !at.After(time.Now()) {\n		return RefreshResult{}, false",
+		"	if !at.After(time.Now()) {\n		return RefreshResult{}, false",
+		"	if true || !at.After(time.Now()) {\n		return RefreshResult{}, false",
 	},
 	{
 		"the journal is left out", "refresh.go",
@@ -52,7 +54,8 @@ var all = []mutant{
 
 	{
 		"another's claim is not respected", "claim.go",
-		"if c == nil || c.Holder == s.cfg.Holder || c.Ambiguous {", "if true || c == nil || c.Holder == s.cfg.Holder || c.Ambiguous {",
+		"if c == nil || c.Holder == s.cfg.Holder || c.Ambiguous {",
+		"if true || c == nil || c.Holder == s.cfg.Holder || c.Ambiguous {",
 	},
 	{
 		"the lease is a third", "claim.go",
@@ -81,7 +84,8 @@ var all = []mutant{
 	},
 	{
 		"an earlier doubt is forgotten", "settle.go",
-		"doubtful: e.Class == RefreshUnknown || c.doubtful && e.Class != RefreshPermanent,", "doubtful: e.Class == RefreshUnknown,",
+		"doubtful: e.Class == RefreshUnknown || c.doubtful && e.Class != RefreshPermanent,",
+		"doubtful: e.Class == RefreshUnknown,",
 	},
 	{
 		"the claim of an unknown outcome is taken back", "settle.go",
@@ -93,7 +97,8 @@ var all = []mutant{
 	},
 	{
 		"the journal is emptied before the save", "refresh.go",
-		"s.commit(a, e, c.fresh(), s.journalise(a, e))", "j := s.journalise(a, e)\ns.unjournal(a, e.Attempt)\ns.commit(a, e, c.fresh(), j)",
+		"s.commit(a, e, c.fresh(), s.journalise(a, e))",
+		"j := s.journalise(a, e)\ns.unjournal(a, e.Attempt)\ns.commit(a, e, c.fresh(), j)",
 	},
 	{
 		"the journal is not replayed at the start", "store.go",
