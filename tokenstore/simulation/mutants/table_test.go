@@ -9,23 +9,23 @@ type mutant struct {
 var all = []mutant{
 	{
 		"no claim is written", "claim.go",
-		"c.stored, err = s.write(a.id, next, cur.version, newID())",
+		"c.stored, err = s.write(a.id, next, cur.version, record.NewID())",
 		"c.stored, err = stored{next, cur.version, cur.version}, error(nil)",
 	},
 	{
 		"a claim without compare-and-set", "claim.go",
-		"c.stored, err = s.write(a.id, next, cur.version, newID())",
-		"if again, e := s.load(a.id); e == nil {\ncur.version = again.version\n}" +
-			"\nc.stored, err = s.write(a.id, next, cur.version, newID())",
+		"c.stored, err = s.write(a.id, next, cur.version, record.NewID())",
+		"if again, e := s.load(a.id); e == nil {\ncur.version = again.version\n}\nc.stored, err = s.write(a.id, next, cur.version, record.NewID())",
 	},
 	{
 		"the lease is counted by the wall clock", "claim.go",
-		"- time.Since(a.claimSince)", "- time.Since(c.StartedAt)",
+		"lease-now.Sub(l.peer.since)",
+		"lease-now.Sub(c.StartedAt)",
 	},
 	{
 		"a credential in doubt is presented at once", "claim.go",
-		"	if !at.After(time.Now()) {\n		return RefreshResult{}, false",
-		"	if true || !at.After(time.Now()) {\n		return RefreshResult{}, false",
+		"at.After(now) {\n\t\t\tearly, ok",
+		"false && at.After(now) {\n\t\t\tearly, ok",
 	},
 	{
 		"the journal is left out", "refresh.go",
@@ -37,29 +37,34 @@ var all = []mutant{
 	},
 	{
 		"a rebase drops the operator's edit", "commit.go",
-		"next, version = a.rebased(cur.record, e), cur.version", "next, version = e.Record, cur.version",
+		"next, version = a.look().rebased(cur.record, e, time.Now()), cur.version",
+		"next, version = e.Record, cur.version",
 	},
 	{
-		"a generation begins anew with the record", "account.go",
-		"a.highest = max(r.Rotation.Generation, a.highest+1)", "a.highest = r.Rotation.Generation",
+		"a generation begins anew with the record", "lifecycle.go",
+		"l.highest = max(r.Rotation.Generation, l.highest+1)",
+		"l.highest = r.Rotation.Generation",
 	},
 	{
-		"a spent credential is not remembered", "spent.go",
-		"	if !a.isSpentLocked(shown) ||", "	if true || !a.isSpentLocked(shown) ||",
+		"a spent credential is not remembered", "memory.go",
+		"case !l.memory.isSpent(shown), ",
+		"case true, !l.memory.isSpent(shown), ",
 	},
 	{
-		"no renewal is planned", "account.go",
-		"due = later(a.renewalLocked(t, lead), soonest)", "due = time.Time{}",
+		"no renewal is planned", "plan.go",
+		"due = later(l.renewal(now), soonest)",
+		"due = time.Time{}",
 	},
 
 	{
 		"another's claim is not respected", "claim.go",
-		"if c == nil || c.Holder == s.cfg.Holder || c.Ambiguous {",
-		"if true || c == nil || c.Holder == s.cfg.Holder || c.Ambiguous {",
+		"if c == nil || c.Holder == l.cfg.Holder || c.Ambiguous {",
+		"if true || c == nil || c.Holder == l.cfg.Holder || c.Ambiguous {",
 	},
 	{
 		"the lease is a third", "claim.go",
-		"left := max(s.cfg.Renewal.ClaimLease, ", "left := min(s.cfg.Renewal.ClaimLease/3, ",
+		"lease = max(lease, min(",
+		"lease = min(lease/3, min(",
 	},
 	{
 		"a refresh goes on without the claim that could not be written", "claim.go",
@@ -68,7 +73,8 @@ var all = []mutant{
 	},
 	{
 		"a claim that an edit came on top of spends the new credential", "claim.go",
-		"if Fingerprint(a.id, c.record.Credential()) != c.fingerprint {", "if false {",
+		"if record.Fingerprint(a.id, c.record.Credential()) != c.fingerprint {",
+		"if false {",
 	},
 	{
 		"a grant begins too late for the lease", "refresh.go",
@@ -80,20 +86,22 @@ var all = []mutant{
 	},
 	{
 		"an unknown outcome is not noted", "settle.go",
-		"doubtful: e.Class == RefreshUnknown || c.doubtful && e.Class != RefreshPermanent,", "doubtful: false,",
+		"Doubtful: e.Class == record.RefreshUnknown || c.doubtful && e.Class != record.RefreshPermanent,",
+		"Doubtful: false,",
 	},
 	{
 		"an earlier doubt is forgotten", "settle.go",
-		"doubtful: e.Class == RefreshUnknown || c.doubtful && e.Class != RefreshPermanent,",
-		"doubtful: e.Class == RefreshUnknown,",
+		"Doubtful: e.Class == record.RefreshUnknown || c.doubtful && e.Class != record.RefreshPermanent,",
+		"Doubtful: e.Class == record.RefreshUnknown,",
 	},
 	{
 		"the claim of an unknown outcome is taken back", "settle.go",
 		"next.Rotation.Claim.Ambiguous = true", "next.Rotation.Claim = nil",
 	},
 	{
-		"every refusal is for good", "failing.go",
-		"case o.Class == RefreshPermanent, dead == nil", "case o.Class != RefreshNotSent, dead == nil",
+		"every refusal is for good", "record/outcome.go",
+		"case o.Class == RefreshPermanent, dead == nil",
+		"case o.Class != RefreshNotSent, dead == nil",
 	},
 	{
 		"the journal is emptied before the save", "refresh.go",
@@ -126,19 +134,22 @@ var all = []mutant{
 	},
 	{
 		"the record does not tell what was spent", "refresh.go",
-		"		tellSpent(&next, c.fingerprint)\n", "",
+		"\t\trecord.TellSpent(&next, c.fingerprint)\n",
+		"",
 	},
 	{
 		"a refresh token that came with a useless access token is dropped", "rescue.go",
 		"if g.RefreshToken.IsZero() {", "if true {",
 	},
 	{
-		"a refreshed token's generation begins anew with the record", "refresh.go",
-		"gen := max(c.record.Rotation.Generation, a.highest) + 1", "gen := c.record.Rotation.Generation + 1",
+		"a refreshed token's generation begins anew with the record", "lifecycle.go",
+		"gen := max(c.record.Rotation.Generation, l.highest) + 1\n\tnext := c.fulfilled",
+		"gen := c.record.Rotation.Generation + 1\n\tnext := c.fulfilled",
 	},
 	{
 		"the schedule keeps an account's old instant", "renewer.go",
-		"		e.at = due\n", "",
+		"\t\te.at = time.Unix(0, due)\n",
+		"",
 	},
 	{
 		"tokens are renewed when they end", "schedule.go",
@@ -146,15 +157,18 @@ var all = []mutant{
 	},
 	{
 		"two flights of an account at once", "flight.go",
-		"	cur := a.flight\n", "	cur := (*flight)(nil)\n",
+		"t, cur := l.token, l.flight",
+		"t, cur := l.token, (*flight)(nil)",
 	},
 	{
 		"a former credential is forgotten", "retreat.go",
-		"		a.former = f\n", "		a.former = nil\n",
+		"\t\tc.former = f\n",
+		"\t\tc.former = nil\n",
 	},
 	{
 		"a new credential that is refused stays", "settle.go",
-		"if s.retreat(a, c, e, f.Outcome) {", "if false {",
+		"retreated := s.retreat(a, c, e, f.Outcome)",
+		"retreated := false",
 	},
 	{
 		"a stop does not wait for flights", "store.go",
@@ -165,28 +179,34 @@ var all = []mutant{
 		"		f.force = force // it never lands: nobody is to wait for that\n", "",
 	},
 	{
-		"what is read during a save is adopted", "account.go",
-		"if a.overtakenLocked(r) || a.flight != nil && a.flight.saving {", "if a.overtakenLocked(r) {",
+		"what is read during a save is adopted", "lifecycle.go",
+		"if l.overtaken(r) || l.saving {",
+		"if l.overtaken(r) {",
 	},
 	{
-		"a pick may join a flight that is stuck", "account.go",
-		"if a.flight.stuck || a.flight.saving && a.flight.next == nil {", "if a.flight.saving && a.flight.next == nil {",
+		"a pick may join a flight that is stuck", "plan.go",
+		"if l.stuck || l.saving && l.next == nil {",
+		"if l.saving && l.next == nil {",
 	},
 	{
 		"a former credential loses the claim of its refresh", "retreat.go",
-		"c != nil && c.Fingerprint == Fingerprint(a.id, before.Credential())", "c != nil && false",
+		"claim != nil && claim.Fingerprint == record.Fingerprint(l.id, before.Credential())",
+		"claim != nil && false",
 	},
 	{
 		"a rotation without a new refresh token wipes another's claim out", "retreat.go",
-		"c.AttemptID != e.Attempt && c.Fingerprint == Fingerprint(a.id, next.Credential())", "false",
+		"claim != nil && claim.Fingerprint == record.Fingerprint(l.id, next.Credential())",
+		"claim != nil && false",
 	},
 	{
-		"an older journalled rotation is taken for the living one", "spent.go",
-		"a.record.Provider == \"\" || a.isSpentLocked(Fingerprint(a.id, a.record.Credential()))", "a.record.Provider == \"\"",
+		"an older journalled rotation is taken for the living one", "memory.go",
+		"l.record.Provider == \"\" || l.memory.isSpent(mine)",
+		"l.record.Provider == \"\"",
 	},
 	{
 		"memory's living credential is forgotten for a spent one", "retreat.go",
-		"case len(a.formersLocked(a.record)) == 0 &&", "case a.former == nil && a.record.Former == nil &&",
+		"case len(l.formers(l.record)) == 0 &&",
+		"case c.former == nil && l.record.Former == nil &&",
 	},
 	{
 		"changes are not looked for", "vault/kv/watch.go",
