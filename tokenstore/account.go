@@ -11,7 +11,7 @@ import (
 )
 
 // account is the process's picture of one account, in two halves. What picks read is its seat; what is known of its
-// credential is its life. Only [Store.change] writes the life. Whoever writes the seat calls [Store.replan] after it.
+// credential is its life. Only [keeper.change] writes the life. Whoever writes the seat calls [keeper.replan] after it.
 type account struct {
 	*selection.Seat
 	id record.ID
@@ -25,11 +25,11 @@ type account struct {
 	goneAt time.Time // when the record was found gone; behind the store's mu
 }
 
-func (s *Store) newAccount(id record.ID) *account {
-	a := &account{id: id, life: lifecycle{id: id, cfg: &s.cfg, lives: &s.lives}}
+func (k *keeper) newAccount(id record.ID) *account {
+	a := &account{id: id, life: lifecycle{id: id, cfg: &k.cfg, lives: &k.lives}}
 	a.Seat = selection.NewSeat(id, func() {
 		a.Forget(time.Now())
-		s.replan(a)
+		k.replan(a)
 	})
 	return a
 }
@@ -37,7 +37,7 @@ func (s *Store) newAccount(id record.ID) *account {
 // change is the only way to alter what is known of an account's credential: transition, derive, publish. What follows
 // for picks, pools and the schedule is derived here, so that no caller can forget it. f must not block, and must not call
 // change.
-func (s *Store) change(a *account, f func(l *lifecycle, now time.Time)) {
+func (k *keeper) change(a *account, f func(l *lifecycle, now time.Time)) {
 	a.mu.Lock()
 	l, now := &a.life, time.Now()
 	was := l.membership()
@@ -54,13 +54,13 @@ func (s *Store) change(a *account, f func(l *lifecycle, now time.Time)) {
 	moved := !l.membership().equal(was)
 	a.mu.Unlock()
 	if moved {
-		s.rebuildSoon()
+		k.moved()
 	}
-	s.renewals.wake(a)
+	k.renewals.wake(a)
 }
 
 // replan plans an account's refreshes anew: what answers say of it has changed, or the clock has moved.
-func (s *Store) replan(a *account) { s.change(a, func(*lifecycle, time.Time) {}) }
+func (k *keeper) replan(a *account) { k.change(a, func(*lifecycle, time.Time) {}) }
 
 // look is a copy of what is known of the account's credential.
 func (a *account) look() *lifecycle {

@@ -9,57 +9,57 @@ import (
 )
 
 // claim reads the record and writes our claim into it. It returns the claim, or nil and why there is nothing to redeem.
-func (s *Store) claim(a *account, f *flight) (*claimed, RefreshResult) {
+func (k *keeper) claim(a *account, f *flight) (*claimed, RefreshResult) {
 	before, wanted := a.Generation(), f.wanted
 	for conflicts := 0; ; {
-		if s.stopping.Err() != nil {
+		if k.stopping.Err() != nil {
 			return nil, a.failed(&RefreshError{Class: record.RefreshNotSent, Message: errStopping.Error()})
 		}
-		cur, err := s.load(a.id)
+		cur, err := k.read(a.id)
 		switch {
 		case errors.Is(err, ErrNotFound):
-			s.remove(a.id)
+			k.remove(a.id)
 			return nil, a.failed(&RefreshError{Class: record.RefreshMisconfigured, Message: "the account was removed"})
 		case errors.Is(err, ErrDeleted), errors.Is(err, record.ErrUnreadable):
-			s.unusable(a, err, cur)
+			k.unusable(a, err, cur)
 			return nil, a.failed(&RefreshError{Class: record.RefreshMisconfigured, Message: err.Error()})
 		case err != nil:
-			return nil, s.postponeForStore(a, "the store is not available: "+err.Error())
+			return nil, k.postponeForStore(a, "the store is not available: "+err.Error())
 		}
-		cur = s.take(a, cur)
+		cur = k.take(a, cur)
 		rejected := record.FellBack(a.id, cur.record, wanted)
-		cur.record = s.complete(a, cur.record)
-		if early, ok := s.needless(a, cur.record, before, f); ok {
+		cur.record = k.complete(a, cur.record)
+		if early, ok := k.needless(a, cur.record, before, f); ok {
 			return nil, early
 		}
 		if rejected && a.Living(time.Now().UnixNano()) {
 			return nil, RefreshResult{Outcome: Fresh, GenerationAfter: before} // another process tried it, and found it wanting
 		}
 		wanted = record.Fingerprint(a.id, cur.record.Credential())
-		if wait := s.foreign(a, cur.record.Rotation.Claim); wait > 0 {
-			pause(s.stopping, wait)
+		if wait := k.foreign(a, cur.record.Rotation.Claim); wait > 0 {
+			pause(k.stopping, wait)
 			continue
 		}
-		if early, ok := s.ambiguous(a, cur.record, f.force); ok {
+		if early, ok := k.ambiguous(a, cur.record, f.force); ok {
 			return nil, early
 		}
-		c := &claimed{began: time.Now(), driver: s.cfg.Drivers[cur.record.Provider], fingerprint: record.Fingerprint(a.id, cur.record.Credential()), trigger: f.trigger}
+		c := &claimed{began: time.Now(), driver: k.cfg.Drivers[cur.record.Provider], fingerprint: record.Fingerprint(a.id, cur.record.Credential()), trigger: f.trigger}
 		c.doubtful = a.look().mayBeSpentBy(cur.record.Rotation.Claim, c.fingerprint)
 		next := cur.record.Clone()
-		next.Rotation.Claim = &record.Claim{AttemptID: record.NewID(), Holder: s.cfg.Holder, Fingerprint: c.fingerprint, StartedAt: time.Now().UTC(), LeaseSeconds: int(s.cfg.Renewal.ClaimLease.Seconds())}
-		c.stored, err = s.write(a.id, next, cur.version, record.NewID())
+		next.Rotation.Claim = &record.Claim{AttemptID: record.NewID(), Holder: k.cfg.Holder, Fingerprint: c.fingerprint, StartedAt: time.Now().UTC(), LeaseSeconds: int(k.cfg.Renewal.ClaimLease.Seconds())}
+		c.stored, err = k.write(a.id, next, cur.version, record.NewID())
 		switch {
 		case errors.Is(err, ErrConflict):
-			s.metrics.conflicts.Inc()
+			k.metrics.conflicts.Inc()
 			if conflicts++; conflicts > 3 { // more in a row is a store that shows us old news
-				pause(s.stopping, backoff(conflicts-3, 50*time.Millisecond, 5*time.Second, 0, s.cfg.Random()))
+				pause(k.stopping, backoff(conflicts-3, 50*time.Millisecond, 5*time.Second, 0, k.cfg.Random()))
 			}
 			continue
 		case err != nil:
-			return nil, s.postponeForStore(a, "the claim could not be written: "+err.Error())
+			return nil, k.postponeForStore(a, "the claim could not be written: "+err.Error())
 		}
-		s.change(a, func(l *lifecycle, _ time.Time) { l.memory.lost = nil }) // the claim has written memory's record
-		s.take(a, c.stored)
+		k.change(a, func(l *lifecycle, _ time.Time) { l.memory.lost = nil }) // the claim has written memory's record
+		k.take(a, c.stored)
 		if record.Fingerprint(a.id, c.record.Credential()) != c.fingerprint { // the write's answer was lost, and another credential came on top
 			continue
 		}
@@ -76,7 +76,7 @@ func (l *lifecycle) mayBeSpentBy(earlier *record.Claim, fingerprint string) bool
 }
 
 // needless reports whether the record just read makes a refresh unnecessary or impossible.
-func (s *Store) needless(a *account, r record.Record, before record.Generation, f *flight) (RefreshResult, bool) {
+func (k *keeper) needless(a *account, r record.Record, before record.Generation, f *flight) (RefreshResult, bool) {
 	l := a.look()
 	t, problem, dead, now := l.token, l.problem, l.verdict.quarantine, time.Now()
 	if l.record.Credential().Equal(r.Credential()) { // not so when the former one takes its place
@@ -87,16 +87,16 @@ func (s *Store) needless(a *account, r record.Record, before record.Generation, 
 	recheck := f.trigger == record.TriggerSchedule && !l.verdict.recheck.IsZero() && !l.verdict.recheck.After(now)
 	switch {
 	case problem != nil: // postponed: a credential that cannot be used may be due
-		return s.postpone(a, &RefreshError{Class: record.RefreshMisconfigured, Message: problem.Error()}), true
+		return k.postpone(a, &RefreshError{Class: record.RefreshMisconfigured, Message: problem.Error()}), true
 	case t != nil && t.generation > before && !l.refused():
-		s.event("refresh_adopted", a)
+		k.event("refresh_adopted", a)
 		return RefreshResult{Outcome: Adopted, GenerationAfter: t.generation, ExpiresAt: t.expires}, true
 	case r.OnHold():
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: ErrPaused.Error()}, true
-	case !s.cfg.Drivers[r.Provider].Refreshable(r):
+	case !k.cfg.Drivers[r.Provider].Refreshable(r):
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: "nothing to refresh with: a static or externally managed token"}, true
 	case dead != "" && !f.force && !recheck && len(l.formers(l.record)) > 0: // another account's, all of them
-		return s.postpone(a, &RefreshError{Class: record.RefreshPermanent, Message: dead}), true
+		return k.postpone(a, &RefreshError{Class: record.RefreshPermanent, Message: dead}), true
 	case dead != "" && !f.force && !recheck:
 		return l.failed(&RefreshError{Class: record.RefreshPermanent, Message: dead}), true
 	}
@@ -107,8 +107,8 @@ func (s *Store) needless(a *account, r record.Record, before record.Generation, 
 const longestLease = 10 * time.Minute
 
 // foreign returns how long to wait before looking again at another process's claim; 0: there is none, or it is dead.
-func (s *Store) foreign(a *account, c *record.Claim) (wait time.Duration) {
-	s.change(a, func(l *lifecycle, now time.Time) { wait = min(l.sees(c, now), 200*time.Millisecond) })
+func (k *keeper) foreign(a *account, c *record.Claim) (wait time.Duration) {
+	k.change(a, func(l *lifecycle, now time.Time) { wait = min(l.sees(c, now), 200*time.Millisecond) })
 	return wait
 }
 
@@ -130,8 +130,8 @@ func (l *lifecycle) sees(c *record.Claim, now time.Time) time.Duration {
 
 // ambiguous handles a claim that was left behind and whose refresh token may be spent: another process's, or ours if we
 // got no readable answer. The provider's replay policy says whether to use the living token up first.
-func (s *Store) ambiguous(a *account, r record.Record, force bool) (early RefreshResult, ok bool) {
-	s.change(a, func(l *lifecycle, now time.Time) {
+func (k *keeper) ambiguous(a *account, r record.Record, force bool) (early RefreshResult, ok bool) {
+	k.change(a, func(l *lifecycle, now time.Time) {
 		if at := l.doubts(r, force, now); at.After(now) {
 			early, ok = l.failed(&RefreshError{Class: record.RefreshUnknown, Message: doubtful(at)}), true
 		}

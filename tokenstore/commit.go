@@ -12,19 +12,19 @@ import (
 // commit saves a rotation that is already used from memory, on top of the version that carries our claim; 0: of whatever is
 // stored now, if it still holds a credential that is spent. It gives up only when the account is gone, when somebody replaced
 // the credential, or when the process's time is up: then the journal has it.
-func (s *Store) commit(a *account, e JournalEntry, version record.Version, j *journalling) {
+func (k *keeper) commit(a *account, e JournalEntry, version record.Version, j *journalling) {
 	next, waits, conflicts := e.Record, 0, 0
-	for s.life.Err() == nil {
+	for k.life.Err() == nil {
 		var err error
 		if version == 0 { // a version alone does not tell: records can be made anew up to the same number
-			cur, found, rerr := s.rebase(a, e)
+			cur, found, rerr := k.rebase(a, e)
 			switch {
 			case rerr != nil:
 			case found == foundGone:
-				s.orphan(a, e, waits)
+				k.orphan(a, e, waits)
 				return
 			case found == foundDone:
-				s.committed(a, e, waits, j, "account_adopted")
+				k.committed(a, e, waits, j, "account_adopted")
 				return
 			default:
 				next, version = a.look().rebased(cur.record, e, time.Now()), cur.version
@@ -32,46 +32,46 @@ func (s *Store) commit(a *account, e JournalEntry, version record.Version, j *jo
 			err = rerr
 		}
 		if err == nil {
-			saved, werr := s.write(a.id, next, version, e.Attempt)
+			saved, werr := k.write(a.id, next, version, e.Attempt)
 			if werr == nil {
-				s.takeSaved(a, saved)
-				s.committed(a, e, waits, j, "rotation_saved")
+				k.takeSaved(a, saved)
+				k.committed(a, e, waits, j, "rotation_saved")
 				return
 			}
 			err, version = werr, 0
 			if errors.Is(err, ErrConflict) {
-				s.metrics.conflicts.Inc()
+				k.metrics.conflicts.Inc()
 				if conflicts++; conflicts <= 3 { // more in a row is a store that shows us old news
 					continue
 				}
 			}
 		}
 		if waits++; waits == 1 {
-			s.change(a, func(l *lifecycle, _ time.Time) { l.stuck = l.flight != nil })
-			s.unsaved.Add(1)
-			s.metrics.unsaved.Inc()
-			s.event("rotation_unsaved", a, zapError(err))
+			k.change(a, func(l *lifecycle, _ time.Time) { l.stuck = l.flight != nil })
+			k.unsaved.Add(1)
+			k.metrics.unsaved.Inc()
+			k.event("rotation_unsaved", a, zapError(err))
 		}
 		if j.failed() {
-			j = s.journalise(a, e)
+			j = k.journalise(a, e)
 		}
-		s.pauseForStore(backoff(waits, 50*time.Millisecond, 5*time.Second, 0, s.cfg.Random()))
+		k.pauseForStore(backoff(waits, 50*time.Millisecond, 5*time.Second, 0, k.cfg.Random()))
 	}
 }
 
 // committed ends a commit. Nothing is said of one that took no waiting: the steady state is silent.
-func (s *Store) committed(a *account, e JournalEntry, waits int, j *journalling, event string) {
-	s.noLongerUnsaved(waits)
+func (k *keeper) committed(a *account, e JournalEntry, waits int, j *journalling, event string) {
+	k.noLongerUnsaved(waits)
 	if waits > 0 || event != "rotation_saved" {
-		s.event(event, a)
+		k.event(event, a)
 	}
-	j.then(func() { s.unjournal(a, e.Attempt) })
+	j.then(func() { k.unjournal(a, e.Attempt) })
 }
 
-func (s *Store) noLongerUnsaved(waits int) {
+func (k *keeper) noLongerUnsaved(waits int) {
 	if waits > 0 {
-		s.unsaved.Add(-1)
-		s.metrics.unsaved.Dec()
+		k.unsaved.Add(-1)
+		k.metrics.unsaved.Dec()
 	}
 }
 
@@ -87,16 +87,16 @@ const (
 // rebase reads what stands in the way of a commit. An error means: try again later. A record that is deleted for now
 // (undelete brings it back) or whose credential cannot be read is waited for, since it may come back with the credential that
 // we spent. What else is wrong with it does not matter: nothing but the service's own keys is written.
-func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere, err error) {
-	s.change(a, func(l *lifecycle, _ time.Time) { l.memory.spend(e.Record.Rotation.Spent...) })
-	cur, err = s.load(a.id)
+func (k *keeper) rebase(a *account, e JournalEntry) (cur stored, found foundThere, err error) {
+	k.change(a, func(l *lifecycle, _ time.Time) { l.memory.spend(e.Record.Rotation.Spent...) })
+	cur, err = k.read(a.id)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return cur, foundGone, nil
 	case err == nil, record.Legible(cur.record, err) && !cur.record.Slipped("refresh_token"):
 	case errors.Is(err, ErrDeleted), errors.Is(err, record.ErrUnreadable):
-		s.change(a, func(l *lifecycle, _ time.Time) { l.saving = false })
-		s.unusable(a, err, cur)
+		k.change(a, func(l *lifecycle, _ time.Time) { l.saving = false })
+		k.unusable(a, err, cur)
 		return cur, foundOld, err
 	case err != nil:
 		return cur, foundOld, err
@@ -116,27 +116,27 @@ func (s *Store) rebase(a *account, e JournalEntry) (cur stored, found foundThere
 	default:
 		return cur, foundOld, nil
 	}
-	s.takeSaved(a, cur)
+	k.takeSaved(a, cur)
 	return cur, foundDone, nil
 }
 
 // replay finishes what an earlier process left in the journal: the flights' last step, for as long as it takes.
-func (s *Store) replay() {
-	entries, err := s.journal.Entries()
+func (k *keeper) replay() {
+	entries, err := k.journal.Entries()
 	if err != nil {
-		s.log.Error("the journal holds entries that cannot be read: the accounts they belong to may need a new login", zap.Error(err))
+		k.log.Error("the journal holds entries that cannot be read: the accounts they belong to may need a new login", zap.Error(err))
 	}
 	byAccount := map[record.ID][]JournalEntry{}
 	for _, e := range entries {
 		byAccount[e.Account] = append(byAccount[e.Account], e)
 	}
 	for id, es := range byAccount {
-		a := s.ensure(id)
-		s.change(a, func(l *lifecycle, _ time.Time) {
-			s.save(a, l, func() {
+		a := k.ensure(id)
+		k.change(a, func(l *lifecycle, _ time.Time) {
+			k.save(a, l, func() {
 				for _, e := range es {
-					s.log.Warn("a rotation was left in the journal by an earlier process: saving it", zap.String("account", string(id)))
-					s.commit(a, e, 0, nil)
+					k.log.Warn("a rotation was left in the journal by an earlier process: saving it", zap.String("account", string(id)))
+					k.commit(a, e, 0, nil)
 				}
 			})
 		})

@@ -73,29 +73,29 @@ func (c *contact) returns() <-chan struct{} {
 }
 
 // answered counts a call of the backend and tells when the store is lost and found.
-func (s *Store) answered(op string, started time.Time, err error) {
+func (k *keeper) answered(op string, started time.Time, err error) {
 	if errors.Is(err, context.Canceled) {
 		return // we stopped asking
 	}
-	s.metrics.storeOp(op, storeAnswered(err), time.Since(started))
-	s.heard(op, err)
+	k.metrics.storeOp(op, storeAnswered(err), time.Since(started))
+	k.heard(op, err)
 }
 
 // looked hears how the backend's looks for changes end.
-func (s *Store) looked(err error) {
+func (k *keeper) looked(err error) {
 	if !errors.Is(err, context.Canceled) {
-		s.heard("watch", err)
+		k.heard("watch", err)
 	}
 }
 
-func (s *Store) heard(op string, err error) {
-	lost, found := s.contact.note(op == "write", storeAnswered(err), s.cfg.Renewal.BackoffMax)
+func (k *keeper) heard(op string, err error) {
+	lost, found := k.contact.note(op == "write", storeAnswered(err), k.cfg.Renewal.BackoffMax)
 	switch {
 	case lost:
-		s.tell("store_lost", zap.String("op", op), zap.Error(err))
+		k.tell("store_lost", zap.String("op", op), zap.Error(err))
 	case found:
-		s.tell("store_restored")
-		s.resume()
-		s.found.Store(true)
+		k.tell("store_restored")
+		k.resume()
+		k.found.Store(true)
 	}
 }

@@ -61,25 +61,25 @@ var errStopping = errors.New("the service is stopping")
 
 // join returns the account's running flight, or starts one. gen is the generation the caller found wanting: if a newer
 // one is installed and not refused, the returned flight has already ended and nothing is refreshed.
-func (s *Store) join(a *account, gen record.Generation, trigger record.Trigger) *flight {
-	return s.joinFlight(a, gen, trigger, false)
+func (k *keeper) join(a *account, gen record.Generation, trigger record.Trigger) *flight {
+	return k.joinFlight(a, gen, trigger, false)
 }
 
 // joinFlight is join; with force a newer token does not do.
-func (s *Store) joinFlight(a *account, gen record.Generation, trigger record.Trigger, force bool) (f *flight) {
-	s.change(a, func(l *lifecycle, now time.Time) {
+func (k *keeper) joinFlight(a *account, gen record.Generation, trigger record.Trigger, force bool) (f *flight) {
+	k.change(a, func(l *lifecycle, now time.Time) {
 		if f = l.joined(gen, trigger, force, now); f != nil {
 			return
 		}
 		f = l.newFlight(trigger, force)
 		switch {
-		case !s.begin():
+		case !k.begin():
 			f.finish(l.failed(&RefreshError{Class: record.RefreshNotSent, Message: errStopping.Error()}))
 		case l.flight != nil:
 			l.next = f
 		default:
 			l.flight = f
-			go s.fly(a, f, func() { s.refreshInFlight(a, f) })
+			go k.fly(a, f, func() { k.refreshInFlight(a, f) })
 		}
 	})
 	return f
@@ -121,54 +121,54 @@ func (l *lifecycle) joined(gen record.Generation, trigger record.Trigger, force 
 }
 
 // fly does a flight's work to its end, saving included.
-func (s *Store) fly(a *account, f *flight, work func()) {
-	defer s.flights.Done()
+func (k *keeper) fly(a *account, f *flight, work func()) {
+	defer k.flights.Done()
 	defer func() {
 		if p := recover(); p != nil {
-			s.Panicked("refresh", p, debug.Stack())
+			k.Panicked("refresh", p, debug.Stack())
 			f.finish(a.failed(&RefreshError{Class: record.RefreshUnknown, Message: fmt.Sprint("internal error: ", p)}))
 		}
 		var next *flight
-		s.change(a, func(l *lifecycle, _ time.Time) { next = l.landed() })
+		k.change(a, func(l *lifecycle, _ time.Time) { next = l.landed() })
 		close(f.landed)
-		s.restore(a)
+		k.restore(a)
 		if next != nil {
-			go s.fly(a, next, func() { s.refreshInFlight(a, next) })
+			go k.fly(a, next, func() { k.refreshInFlight(a, next) })
 		}
 	}()
 	work()
 }
 
-func (s *Store) refreshInFlight(a *account, f *flight) {
+func (k *keeper) refreshInFlight(a *account, f *flight) {
 	started := time.Now()
 	before := a.Generation()
-	s.refresh(a, f, func(r RefreshResult) {
+	k.refresh(a, f, func(r RefreshResult) {
 		r.ID, r.GenerationBefore, r.Duration = a.id, before, time.Since(started)
-		s.noteRefresh(a, f.trigger, r)
+		k.noteRefresh(a, f.trigger, r)
 		f.finish(r)
 	})
 }
 
 // save runs a flight that has nothing to do but to save, unless the store is stopping. There must be no other: two
 // flights of one account could spend one credential. To be called from within change.
-func (s *Store) save(a *account, l *lifecycle, work func()) {
+func (k *keeper) save(a *account, l *lifecycle, work func()) {
 	f := newFlight(record.TriggerSchedule)
 	f.finish(RefreshResult{ID: l.id, Outcome: Adopted})
-	if !s.begin() {
+	if !k.begin() {
 		return
 	}
 	l.flight, l.saving = f, true
-	go s.fly(a, f, work)
+	go k.fly(a, f, work)
 }
 
 // begin registers a flight unless the store is stopping.
-func (s *Store) begin() bool {
-	s.stopMu.Lock()
-	defer s.stopMu.Unlock()
-	if s.stopping.Err() != nil {
+func (k *keeper) begin() bool {
+	k.stopMu.Lock()
+	defer k.stopMu.Unlock()
+	if k.stopping.Err() != nil {
 		return false
 	}
-	s.flights.Add(1)
+	k.flights.Add(1)
 	return true
 }
 

@@ -17,19 +17,19 @@ type journalling struct {
 }
 
 // journalise writes a received rotation to the journal. If that fails the commit is the only way to keep it.
-func (s *Store) journalise(a *account, e JournalEntry) *journalling {
+func (k *keeper) journalise(a *account, e JournalEntry) *journalling {
 	j := &journalling{done: make(chan struct{})}
 	go func() {
 		defer close(j.done)
-		j.err = s.journal.Append(e)
-		s.journalAnswered(a, j.err)
+		j.err = k.journal.Append(e)
+		k.journalAnswered(a, j.err)
 	}()
 	limit := time.NewTimer(journalPatience)
 	defer limit.Stop()
 	select {
 	case <-j.done:
 	case <-limit.C:
-		s.journalAnswered(a, errJournalHangs)
+		k.journalAnswered(a, errJournalHangs)
 	}
 	return j
 }
@@ -61,16 +61,16 @@ func (j *journalling) then(f func()) {
 	}
 }
 
-func (s *Store) journalAnswered(a *account, err error) {
-	if was := s.journalDown.Swap(err != nil); err != nil && !was {
-		s.log.Error("the journal cannot be written: a crash before a rotation is saved would lose its account", zap.String("account", string(a.id)), zap.Error(err))
+func (k *keeper) journalAnswered(a *account, err error) {
+	if was := k.journalDown.Swap(err != nil); err != nil && !was {
+		k.log.Error("the journal cannot be written: a crash before a rotation is saved would lose its account", zap.String("account", string(a.id)), zap.Error(err))
 	} else if err == nil && was {
-		s.log.Warn("the journal can be written again")
+		k.log.Warn("the journal can be written again")
 	}
 }
 
-func (s *Store) unjournal(a *account, attempt string) {
-	if err := s.journal.Remove(attempt); err != nil {
-		s.log.Warn("a saved rotation could not be taken out of the journal; the next start finds it done", zap.String("account", string(a.id)), zap.Error(err))
+func (k *keeper) unjournal(a *account, attempt string) {
+	if err := k.journal.Remove(attempt); err != nil {
+		k.log.Warn("a saved rotation could not be taken out of the journal; the next start finds it done", zap.String("account", string(a.id)), zap.Error(err))
 	}
 }

@@ -115,26 +115,26 @@ const mostSearched = 10_000
 const oneOwner = ", and a refresh token has one owner: give this account one of its own, or remove it"
 
 // own looks whether the refresh token that an account shows is another's, or, with thorough, was.
-func (s *Store) own(a *account, r record.Record, thorough bool) (why error, spent bool) {
-	if !s.rotates(r) {
+func (k *keeper) own(a *account, r record.Record, thorough bool) (why error, spent bool) {
+	if !k.rotates(r) {
 		return nil, false
 	}
-	owner, freed := s.owners.claim(a, &r, !s.loaded.Load())
+	owner, freed := k.owners.claim(a, &r, !k.loaded.Load())
 	for _, other := range freed {
-		s.reconsider(other, true)
+		k.reconsider(other, true)
 	}
 	if owner != nil {
 		return &record.Error{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + oneOwner}, false
 	}
 	if thorough {
-		why = s.spentElsewhere(a, r)
+		why = k.spentElsewhere(a, r)
 	}
 	return why, why != nil
 }
 
 // rotates reports whether a record has a refresh token that its use spends.
-func (s *Store) rotates(r record.Record) bool {
-	d := s.cfg.Drivers[r.Provider]
+func (k *keeper) rotates(r record.Record) bool {
+	d := k.cfg.Drivers[r.Provider]
 	if d == nil || r.RefreshToken.IsZero() || !r.Kind.Refreshes() {
 		return false
 	}
@@ -143,19 +143,19 @@ func (s *Store) rotates(r record.Record) bool {
 }
 
 // elsewhere says why a refresh token is not the account's own, without a claim to it; nil: it is, or nobody's.
-func (s *Store) elsewhere(a *account, r record.Record) error {
-	if !s.rotates(r) {
+func (k *keeper) elsewhere(a *account, r record.Record) error {
+	if !k.rotates(r) {
 		return nil
 	}
-	if owner := s.owners.owner(keyOf(r.RefreshToken)); owner != nil && owner != a {
+	if owner := k.owners.owner(keyOf(r.RefreshToken)); owner != nil && owner != a {
 		return &record.Error{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + oneOwner}
 	}
-	return s.spentElsewhere(a, r)
+	return k.spentElsewhere(a, r)
 }
 
 // spentElsewhere says which other account has exchanged a refresh token; nil: none.
-func (s *Store) spentElsewhere(a *account, r record.Record) error {
-	all := s.all()
+func (k *keeper) spentElsewhere(a *account, r record.Record) error {
+	all := k.all()
 	if len(all) > mostSearched {
 		return nil
 	}
@@ -168,17 +168,17 @@ func (s *Store) spentElsewhere(a *account, r record.Record) error {
 }
 
 // disown forgets the refresh tokens of an account that is gone.
-func (s *Store) disown(a *account) {
-	_, freed := s.owners.claim(a, nil, false)
+func (k *keeper) disown(a *account) {
+	_, freed := k.owners.claim(a, nil, false)
 	for _, other := range freed {
-		s.reconsider(other, true)
+		k.reconsider(other, true)
 	}
 }
 
 // reconsider looks whose the account's refresh token is: its record is new, or the token has changed hands.
-func (s *Store) reconsider(a *account, thorough bool) {
+func (k *keeper) reconsider(a *account, thorough bool) {
 	var l lifecycle
-	s.change(a, func(now *lifecycle, _ time.Time) {
+	k.change(a, func(now *lifecycle, _ time.Time) {
 		l = *now
 		now.credential.search = false
 	})
@@ -187,9 +187,9 @@ func (s *Store) reconsider(a *account, thorough bool) {
 		r.Former = l.credential.former
 	}
 	if l.presence != removed && !spent {
-		foreign, spent = s.own(a, r, thorough || l.credential.search)
+		foreign, spent = k.own(a, r, thorough || l.credential.search)
 	}
-	s.change(a, func(l *lifecycle, _ time.Time) {
+	k.change(a, func(l *lifecycle, _ time.Time) {
 		if l.record.RefreshToken.Equal(r.RefreshToken) { // else whoever brought another one looks
 			l.credential.unclaimed, l.credential.foreign, l.credential.foreignSpent = false, foreign, spent
 		}

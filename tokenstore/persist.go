@@ -20,37 +20,37 @@ type stored struct {
 	known   record.Version
 }
 
-func (s *Store) load(id record.ID) (stored, error) {
-	ctx, cancel := context.WithTimeout(s.life, storeTimeout)
+func (k *keeper) read(id record.ID) (stored, error) {
+	ctx, cancel := context.WithTimeout(k.life, storeTimeout)
 	defer cancel()
 	var known record.Version
-	if a := s.account(id); a != nil {
+	if a := k.account(id); a != nil {
 		known = a.look().version
 	}
 	started := time.Now()
-	r, v, err := s.backend.Load(ctx, id)
-	s.answered("load", started, err)
+	r, v, err := k.backend.Load(ctx, id)
+	k.answered("load", started, err)
 	return stored{r, v, known}, err
 }
 
 // write stores the record under a write id. The answer of a successful write may get lost: whatever error comes, a record
 // that carries our write id is ours.
-func (s *Store) write(id record.ID, r record.Record, expect record.Version, writeID string) (stored, error) {
+func (k *keeper) write(id record.ID, r record.Record, expect record.Version, writeID string) (stored, error) {
 	if r.Rotation.Incarnation == "" {
 		r.Rotation.Incarnation = record.NewID()
 	}
-	r.Rotation.Format, r.Rotation.WriteID, r.Rotation.Writer = record.RotationFormat, writeID, s.cfg.Holder
+	r.Rotation.Format, r.Rotation.WriteID, r.Rotation.Writer = record.RotationFormat, writeID, k.cfg.Holder
 	r.Mend("rotation")
 	r.Ends = time.Time{} // the new version's own end is read with it
-	ctx, cancel := context.WithTimeout(s.life, storeTimeout)
+	ctx, cancel := context.WithTimeout(k.life, storeTimeout)
 	defer cancel()
 	started := time.Now()
-	v, err := s.backend.CompareAndSwap(ctx, id, r, expect)
-	s.answered("write", started, err)
+	v, err := k.backend.CompareAndSwap(ctx, id, r, expect)
+	k.answered("write", started, err)
 	if err == nil {
 		return stored{r, v, expect}, nil
 	}
-	if cur, _ := s.load(id); cur.record.Rotation.WriteID == writeID { // also with an edit on top that makes it unusable
+	if cur, _ := k.read(id); cur.record.Rotation.WriteID == writeID { // also with an edit on top that makes it unusable
 		return stored{cur.record, cur.version, expect}, nil
 	}
 	return stored{}, err
@@ -58,32 +58,32 @@ func (s *Store) write(id record.ID, r record.Record, expect record.Version, writ
 
 // take adopts a record into memory. It returns the record as it is to
 // be: with the tokens of memory, if the store has lost them.
-func (s *Store) take(a *account, r stored) stored {
+func (k *keeper) take(a *account, r stored) stored {
 	if err := r.record.Broken(); err != nil {
-		s.unusable(a, err, r)
+		k.unusable(a, err, r)
 		return r
 	}
 	var before, after lifecycle
 	var reverted *lost
-	s.change(a, func(l *lifecycle, now time.Time) {
+	k.change(a, func(l *lifecycle, now time.Time) {
 		before = *l
 		r.record = record.StandIn(a.id, r.record, l.record)
 		reverted = l.adopted(r, now)
 		after = *l
 	})
-	s.reconsider(a, false)
+	k.reconsider(a, false)
 	told, now := before.record.Rotation.Rejected, after.record.Rotation.Rejected
 	if before.version != 0 && now != nil && (told == nil || !told.At.Equal(now.At)) {
-		s.event("credential_rejected", a, zap.String("error", now.Error))
+		k.event("credential_rejected", a, zap.String("error", now.Error))
 	}
-	s.tellRemarks(a)
+	k.tellRemarks(a)
 	if reverted != nil {
-		s.event("rotation_restored", a)
-		s.restore(a)
+		k.event("rotation_restored", a)
+		k.restore(a)
 		r.record = reverted.entry.Record
 		return r
 	}
-	s.settleOrphans(a, r.version)
+	k.settleOrphans(a, r.version)
 	l := a.look()
 	if met := l.reverted(r, time.Now()); met != nil { // memory has met this version already
 		r.record = met.entry.Record
@@ -92,19 +92,19 @@ func (s *Store) take(a *account, r stored) stored {
 }
 
 // takeSaved is take of what a commit met or wrote: its saving phase is over, and changes of the record are adopted again.
-func (s *Store) takeSaved(a *account, r stored) stored {
-	s.change(a, func(l *lifecycle, _ time.Time) { l.saving = false })
-	return s.take(a, r)
+func (k *keeper) takeSaved(a *account, r stored) stored {
+	k.change(a, func(l *lifecycle, _ time.Time) { l.saving = false })
+	return k.take(a, r)
 }
 
 // pauseForStore waits for d, for the store to be back, or for the store's end.
-func (s *Store) pauseForStore(d time.Duration) {
+func (k *keeper) pauseForStore(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-s.contact.returns():
-	case <-s.life.Done():
+	case <-k.contact.returns():
+	case <-k.life.Done():
 	}
 }
 

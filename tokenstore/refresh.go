@@ -34,45 +34,45 @@ func (c *claimed) fresh() record.Version {
 func (c *claimed) attempt() string { return c.record.Rotation.Claim.AttemptID }
 
 // refresh runs the protocol once. It calls done as soon as the result is known and returns when it is saved.
-func (s *Store) refresh(a *account, f *flight, done func(RefreshResult)) {
-	c, early := s.claim(a, f)
+func (k *keeper) refresh(a *account, f *flight, done func(RefreshResult)) {
+	c, early := k.claim(a, f)
 	if c == nil {
 		done(early)
 		return
 	}
-	s.metrics.claims.Inc()
-	defer s.metrics.claims.Dec()
-	s.event("refresh_started", a, zapString("trigger", string(f.trigger)))
-	grant, err := s.redeem(c)
+	k.metrics.claims.Inc()
+	defer k.metrics.claims.Dec()
+	k.event("refresh_started", a, zapString("trigger", string(f.trigger)))
+	grant, err := k.redeem(c)
 	if err != nil {
-		done(s.settle(a, c, err))
+		done(k.settle(a, c, err))
 		return
 	}
 	if bad := c.unusable(grant); bad != nil {
-		s.rescue(a, c, grant, bad, done)
+		k.rescue(a, c, grant, bad, done)
 		return
 	}
 	var e JournalEntry
 	revived := a.look().dead()
-	s.change(a, func(l *lifecycle, now time.Time) { e = l.granted(c, grant, now) })
+	k.change(a, func(l *lifecycle, now time.Time) { e = l.granted(c, grant, now) })
 	if revived {
-		s.event("account_recovered", a)
+		k.event("account_recovered", a)
 	}
 	done(RefreshResult{Outcome: Refreshed, GenerationAfter: e.Record.Rotation.Generation, ExpiresAt: e.Record.ExpiresAt})
-	s.commit(a, e, c.fresh(), s.journalise(a, e))
+	k.commit(a, e, c.fresh(), k.journalise(a, e))
 }
 
 // redeem makes the one grant request, on its own deadline. It does not begin what might outlast the claim's lease, after which
 // others may spend the same credential.
-func (s *Store) redeem(c *claimed) (Grant, *RefreshError) {
-	if time.Since(c.began) > s.cfg.Renewal.ClaimLease-s.cfg.Renewal.TokenEndpointTimeout {
+func (k *keeper) redeem(c *claimed) (Grant, *RefreshError) {
+	if time.Since(c.began) > k.cfg.Renewal.ClaimLease-k.cfg.Renewal.TokenEndpointTimeout {
 		return Grant{}, &RefreshError{Class: record.RefreshNotSent, Message: "the store took so long to confirm the claim that it could run out during the refresh"}
 	}
-	ctx, cancel := context.WithTimeout(s.life, s.cfg.Renewal.TokenEndpointTimeout)
+	ctx, cancel := context.WithTimeout(k.life, k.cfg.Renewal.TokenEndpointTimeout)
 	defer cancel()
 	started := time.Now()
 	grant, err := c.driver.Refresh(ctx, c.record)
-	s.metrics.refreshDuration.WithLabelValues(c.record.Provider, result(err)).Observe(time.Since(started).Seconds())
+	k.metrics.refreshDuration.WithLabelValues(c.record.Provider, result(err)).Observe(time.Since(started).Seconds())
 	if err == nil {
 		return grant, nil
 	}

@@ -12,7 +12,7 @@ import (
 // Renewer refreshes tokens ahead of their end: one heap of instants, one timer, a bounded number of workers, and a sweep
 // over all accounts that catches what timers miss (a suspended machine, a jumping clock, a lost change notice).
 type Renewer struct {
-	store   *Store
+	keeper  *keeper
 	cfg     RenewalConfig
 	workers chan struct{}
 	nudge   chan struct{} // size 1: the earliest instant may have changed
@@ -31,8 +31,8 @@ type planned struct {
 	pos     int
 }
 
-func newRenewer(s *Store, cfg RenewalConfig) *Renewer {
-	return &Renewer{store: s, cfg: cfg, workers: make(chan struct{}, max(cfg.Workers, 1)), nudge: make(chan struct{}, 1), index: map[*account]*planned{}}
+func newRenewer(k *keeper, cfg RenewalConfig) *Renewer {
+	return &Renewer{keeper: k, cfg: cfg, workers: make(chan struct{}, max(cfg.Workers, 1)), nudge: make(chan struct{}, 1), index: map[*account]*planned{}}
 }
 
 // Start begins to renew. The context bounds nothing but the call.
@@ -106,7 +106,7 @@ func (r *Renewer) loop(ctx context.Context) {
 func (r *Renewer) fire(ctx context.Context) time.Duration {
 	for {
 		r.mu.Lock()
-		if len(r.plan) == 0 || r.store.stopping.Err() != nil { // a store that stops refreshes nothing
+		if len(r.plan) == 0 || r.keeper.stopping.Err() != nil { // a store that stops refreshes nothing
 			r.mu.Unlock()
 			return r.cfg.Sweep
 		}
@@ -136,7 +136,7 @@ func (r *Renewer) renew(ctx context.Context, a *account) {
 		default:
 		}
 	}()
-	f := r.store.join(a, a.Generation(), record.TriggerSchedule)
+	f := r.keeper.join(a, a.Generation(), record.TriggerSchedule)
 	select {
 	case <-f.done:
 	case <-ctx.Done():
@@ -147,11 +147,11 @@ func (r *Renewer) renew(ctx context.Context, a *account) {
 func (r *Renewer) sweep(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := r.store.sync(ctx); err != nil {
-		r.store.log.Warn("sweep: the store could not be listed; trying again at the next sweep", zapError(err))
+	if err := r.keeper.sync(ctx); err != nil {
+		r.keeper.log.Warn("sweep: the store could not be listed; trying again at the next sweep", zapError(err))
 	}
-	for _, a := range r.store.all() {
-		r.store.replan(a)
+	for _, a := range r.keeper.all() {
+		r.keeper.replan(a)
 	}
 }
 

@@ -37,19 +37,19 @@ func (c *claimed) unusable(g Grant) *RefreshError {
 
 // rescue is how a refresh ends whose access token is unusable: a failure like others, which leaves the old access token as it
 // is, but for the refresh token in the answer. That is kept as in any rotation: the old one is spent.
-func (s *Store) rescue(a *account, c *claimed, g Grant, e *RefreshError, done func(RefreshResult)) {
+func (k *keeper) rescue(a *account, c *claimed, g Grant, e *RefreshError, done func(RefreshResult)) {
 	if g.RefreshToken.IsZero() {
-		done(s.settle(a, c, e))
+		done(k.settle(a, c, e))
 		return
 	}
 	var entry JournalEntry
-	s.change(a, func(l *lifecycle, now time.Time) {
+	k.change(a, func(l *lifecycle, now time.Time) {
 		entry = l.rescued(c, g.RefreshToken, e, now)
 		l.postponed(e, now)
 		l.retry.unwritten = record.Outcome{}
 	})
 	done(a.failed(e))
-	s.commit(a, entry, c.fresh(), s.journalise(a, entry))
+	k.commit(a, entry, c.fresh(), k.journalise(a, entry))
 }
 
 // rescued returns the record with the refresh token of an answer whose access token cannot be used. What is newer wins a

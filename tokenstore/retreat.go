@@ -57,10 +57,10 @@ func (l *lifecycle) formers(r record.Record) []*record.Former {
 }
 
 // former is the credential that can come back in place of the record's; nil: none.
-func (s *Store) former(a *account, r record.Record) *record.Former {
+func (k *keeper) former(a *account, r record.Record) *record.Former {
 	l := a.look()
 	for _, f := range l.formers(r) {
-		if s.elsewhere(a, r.Reinstated(f)) == nil {
+		if k.elsewhere(a, r.Reinstated(f)) == nil {
 			return f
 		}
 	}
@@ -84,9 +84,9 @@ func (l *lifecycle) isGiven(before record.Record) bool {
 
 // complete adds to a record that was just read what memory knows of its former credential, for the next write to keep. A
 // credential that cannot be one gives way to the former at once.
-func (s *Store) complete(a *account, r record.Record) record.Record {
+func (k *keeper) complete(a *account, r record.Record) record.Record {
 	r = record.GivenBack(a.id, r)
-	f, l := s.former(a, r), a.look()
+	f, l := k.former(a, r), a.look()
 	l.carry(&r, false)
 	switch {
 	case f == nil:
@@ -121,9 +121,9 @@ func ruleOf(err error) string {
 }
 
 // retreat brings the former credential back after the new one was refused. It reports whether that is saved.
-func (s *Store) retreat(a *account, c *claimed, e *RefreshError, last record.Outcome) bool {
+func (k *keeper) retreat(a *account, c *claimed, e *RefreshError, last record.Outcome) bool {
 	change := func(cur record.Record) (record.Record, bool) {
-		f := s.former(a, cur)
+		f := k.former(a, cur)
 		if f == nil || !record.Rejects(cur, f, e.Class) || record.Fingerprint(a.id, cur.Credential()) != c.fingerprint {
 			return record.Record{}, false
 		}
@@ -136,11 +136,11 @@ func (s *Store) retreat(a *account, c *claimed, e *RefreshError, last record.Out
 		}
 		return next, true
 	}
-	return s.rewriteClaimed(a, c, change, func(cur stored) stored { return cur })
+	return k.rewriteClaimed(a, c, change, func(cur stored) stored { return cur })
 }
 
 // settleFormer writes the outcome of a refresh whose credential an operator replaced meanwhile to where that is kept now.
-func (s *Store) settleFormer(a *account, c *claimed, cur stored, f record.Failure) stored {
+func (k *keeper) settleFormer(a *account, c *claimed, cur stored, f record.Failure) stored {
 	former := cur.record.Former
 	if former == nil || former.Claim == nil || former.Claim.AttemptID != c.attempt() {
 		return cur
@@ -154,7 +154,7 @@ func (s *Store) settleFormer(a *account, c *claimed, cur stored, f record.Failur
 	if f.Class == record.RefreshPermanent {
 		next.Former = nil
 	}
-	saved, err := s.write(a.id, next, cur.version, record.NewID())
+	saved, err := k.write(a.id, next, cur.version, record.NewID())
 	if err != nil {
 		return cur // it stays a claim that nobody ends: others wait for its lease
 	}

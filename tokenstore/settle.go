@@ -8,16 +8,16 @@ import (
 )
 
 // settle records a failed redemption and plans the next try.
-func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
+func (k *keeper) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 	if e.Class == record.RefreshPermanent { // perhaps the operator or a peer was quicker than our watch
-		if cur, err := s.load(a.id); err == nil && record.Fingerprint(a.id, cur.record.Credential()) != c.fingerprint {
-			s.take(a, cur)
+		if cur, err := k.read(a.id); err == nil && record.Fingerprint(a.id, cur.record.Credential()) != c.fingerprint {
+			k.take(a, cur)
 			return a.failed(&RefreshError{Class: record.RefreshTransient, Message: "the credential was replaced while it was being refused; the new one is tried next"})
 		}
 	}
 	if e.Class == record.RefreshUnknown {
-		s.metrics.ambiguous.Inc()
-		s.event("refresh_ambiguous", a)
+		k.metrics.ambiguous.Inc()
+		k.event("refresh_ambiguous", a)
 	}
 	f := record.Failure{
 		Outcome: record.Outcome{
@@ -27,16 +27,16 @@ func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 		Refused: e.refused(), Living: a.look().serves(time.Now()),
 		Doubtful: e.Class == record.RefreshUnknown || c.doubtful && e.Class != record.RefreshPermanent,
 	}
-	s.change(a, func(l *lifecycle, now time.Time) {
+	k.change(a, func(l *lifecycle, now time.Time) {
 		if f.Doubtful {
 			l.doubted(c, now)
 		}
 		l.postponed(e, now)
 	})
 	res, before := a.failed(e), a.look().dead()
-	retreated := s.retreat(a, c, e, f.Outcome)
-	written := retreated || s.release(a, c, f)
-	s.change(a, func(l *lifecycle, _ time.Time) {
+	retreated := k.retreat(a, c, e, f.Outcome)
+	written := retreated || k.release(a, c, f)
+	k.change(a, func(l *lifecycle, _ time.Time) {
 		if written {
 			l.retry.unwritten = record.Outcome{}
 		} else {
@@ -47,14 +47,14 @@ func (s *Store) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 		return res
 	}
 	if e.Class == record.RefreshPermanent || !before && a.look().dead() {
-		s.event("account_quarantined", a, zapString("class", string(e.Class)), zapString("error", f.Error))
+		k.event("account_quarantined", a, zapString("class", string(e.Class)), zapString("error", f.Error))
 	}
 	return res
 }
 
 // release writes the outcome and takes our claim back, or marks it ambiguous. An operator's edit that came in between is
 // kept. It reports whether the outcome is stored; if not, the claim stays and memory knows what it is worth.
-func (s *Store) release(a *account, c *claimed, f record.Failure) bool {
+func (k *keeper) release(a *account, c *claimed, f record.Failure) bool {
 	change := func(cur record.Record) (record.Record, bool) {
 		next := cur.Clone()
 		next.Fail(a.id, f)
@@ -65,33 +65,33 @@ func (s *Store) release(a *account, c *claimed, f record.Failure) bool {
 		}
 		return next, true
 	}
-	return s.rewriteClaimed(a, c, change, func(cur stored) stored { return s.settleFormer(a, c, cur, f) })
+	return k.rewriteClaimed(a, c, change, func(cur stored) stored { return k.settleFormer(a, c, cur, f) })
 }
 
 // rewriteClaimed writes what change makes of the record that carries our claim, and again of what somebody wrote meanwhile for as
 // long as the claim is in it. meet is given that first. It reports whether a change is stored; change may decline.
-func (s *Store) rewriteClaimed(a *account, c *claimed, change func(cur record.Record) (next record.Record, ok bool), meet func(stored) stored) bool {
+func (k *keeper) rewriteClaimed(a *account, c *claimed, change func(cur record.Record) (next record.Record, ok bool), meet func(stored) stored) bool {
 	cur := c.stored
 	for range 5 {
 		next, ok := change(cur.record)
 		if !ok {
 			return false
 		}
-		saved, err := s.write(a.id, next, cur.version, record.NewID())
+		saved, err := k.write(a.id, next, cur.version, record.NewID())
 		if err == nil {
-			s.take(a, saved)
+			k.take(a, saved)
 			return true
 		}
 		if !errors.Is(err, ErrConflict) {
 			return false
 		}
-		s.metrics.conflicts.Inc()
-		if cur, err = s.load(a.id); !record.Legible(cur.record, err) {
+		k.metrics.conflicts.Inc()
+		if cur, err = k.read(a.id); !record.Legible(cur.record, err) {
 			return false
 		}
 		cur = meet(cur)
 		if now := cur.record.Rotation.Claim; now == nil || now.AttemptID != c.attempt() {
-			s.take(a, cur) // whoever took the claim away has decided about the account
+			k.take(a, cur) // whoever took the claim away has decided about the account
 			return false
 		}
 	}
@@ -109,15 +109,15 @@ func (l *lifecycle) doubted(c *claimed, now time.Time) {
 }
 
 // postpone plans the next try after a failure.
-func (s *Store) postpone(a *account, e *RefreshError) RefreshResult {
-	s.change(a, func(l *lifecycle, now time.Time) { l.postponed(e, now) })
+func (k *keeper) postpone(a *account, e *RefreshError) RefreshResult {
+	k.change(a, func(l *lifecycle, now time.Time) { l.postponed(e, now) })
 	return a.failed(e)
 }
 
 // postponeForStore is postpone for want of the store.
-func (s *Store) postponeForStore(a *account, why string) RefreshResult {
+func (k *keeper) postponeForStore(a *account, why string) RefreshResult {
 	e := &RefreshError{Class: record.RefreshNotSent, Message: why}
-	s.change(a, func(l *lifecycle, now time.Time) {
+	k.change(a, func(l *lifecycle, now time.Time) {
 		l.postponed(e, now)
 		l.retry.awaitsStore = true
 	})
@@ -125,8 +125,8 @@ func (s *Store) postponeForStore(a *account, why string) RefreshResult {
 }
 
 // resume has the accounts that waited for the store tried again at once.
-func (s *Store) resume() {
-	for _, a := range s.all() {
-		s.change(a, func(l *lifecycle, _ time.Time) { l.storeBack() })
+func (k *keeper) resume() {
+	for _, a := range k.all() {
+		k.change(a, func(l *lifecycle, _ time.Time) { l.storeBack() })
 	}
 }
