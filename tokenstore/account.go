@@ -7,13 +7,12 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
-	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
 // account is the process's picture of one account, in two halves. What picks read is its seat; what is known of its
 // credential is its life. Only [keeper.change] writes the life. Whoever writes the seat calls [keeper.replan] after it.
 type account struct {
-	*selection.Seat
+	Seat
 	id record.ID
 
 	mu   sync.Mutex // guards life; no I/O under it. Taken before the seat's
@@ -21,16 +20,12 @@ type account struct {
 
 	due atomic.Int64 // next renewal, Unix nanoseconds; 0: none planned
 
-	told   [2]string // what was last logged of the record's slips and of its end; behind the store's mu
 	goneAt time.Time // when the record was found gone; behind the store's mu
 }
 
 func (k *keeper) newAccount(id record.ID) *account {
 	a := &account{id: id, life: lifecycle{id: id, cfg: &k.cfg, lives: &k.lives}}
-	a.Seat = selection.NewSeat(id, func() {
-		a.Forget(time.Now())
-		k.replan(a)
-	})
+	a.Seat = k.host.NewSeat(a)
 	return a
 }
 
@@ -43,18 +38,18 @@ func (k *keeper) change(a *account, f func(l *lifecycle, now time.Time)) {
 	was := l.membership()
 	l.heed(a.Objections(), now)
 	f(l, now)
-	if l.pardon != selection.PardonNothing {
+	if l.pardon != PardonNothing {
 		a.Pardon(l.pardon, now)
 		l.heed(a.Objections(), now)
-		l.pardon = selection.PardonNothing
+		l.pardon = PardonNothing
 	}
 	v := l.view(now)
-	a.Publish(v.View, now) // under the lock, so that views arrive in the order of the transitions
-	a.due.Store(nanos(v.due))
+	a.Publish(v, now) // under the lock, so that views arrive in the order of the transitions
+	a.due.Store(nanos(v.Due))
 	moved := !l.membership().equal(was)
 	a.mu.Unlock()
 	if moved {
-		k.moved()
+		k.host.Moved()
 	}
 	k.renewals.wake(a)
 }

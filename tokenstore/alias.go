@@ -42,6 +42,7 @@ const (
 
 	LabelCopiedTo    = record.LabelCopiedTo
 	LabelCopiedState = record.LabelCopiedState
+	WhyDeleted       = record.WhyDeleted
 
 	RefreshTokenText = record.RefreshTokenText
 	AccessTokenText  = record.AccessTokenText

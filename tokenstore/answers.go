@@ -36,7 +36,7 @@ func (s *Store) blame(p Pick, trail *Trail) {
 		if a == nil || e.Account == p.Account || e.Class != verdict.ClassTokenRejected && e.Class != verdict.ClassAccountBlocked {
 			continue
 		}
-		a.Implicate(e, time.Now())
+		seatOf(a).Implicate(e, time.Now())
 		s.replan(a)
 		if e.Class == verdict.ClassTokenRejected && !trail.HasRefreshed(e.Account) {
 			s.refreshRefused(a, e.Generation)
@@ -46,7 +46,7 @@ func (s *Store) blame(p Pick, trail *Trail) {
 
 // refreshRefused refreshes a refused token that no request waits for, if it may be refreshed now.
 func (s *Store) refreshRefused(a *account, gen record.Generation) {
-	if a.MayRespond(time.Now()) {
+	if seatOf(a).MayRespond(time.Now()) {
 		s.join(a, gen, record.TriggerResponse)
 	}
 }
@@ -84,7 +84,7 @@ func (s *Store) accuse(p Pick, class verdict.Class, trail *Trail, now time.Time)
 		return sit
 	}
 	s.replan(a)
-	sit.Refreshable = a.CanRefresh(now)
+	sit.Refreshable = seatOf(a).CanRefresh(now)
 	if bench != nil {
 		s.event("cooldown_set", a, append(p.who(), zapDuration("for", time.Duration(bench.Until-now.UnixNano())), zapString("class", class.String()))...)
 	}
@@ -105,7 +105,7 @@ func (s *Store) acquit(p Pick, v verdict.Verdict, trail *Trail) {
 	s.faulted(p, v)
 	for _, e := range trail.Tried() {
 		if a := s.account(e.Account); a != nil && e.Class == v.Class {
-			a.Acquit(v.Class, p.shape())
+			seatOf(a).Acquit(v.Class, p.shape())
 			s.replan(a)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 // claim reads the record and writes our claim into it. It returns the claim, or nil and why there is nothing to redeem.
 func (k *keeper) claim(a *account, f *flight) (*claimed, RefreshResult) {
-	before, wanted := a.Generation(), f.wanted
+	before, wanted := a.look().generation(), f.wanted
 	for conflicts := 0; ; {
 		if k.stopping.Err() != nil {
 			return nil, a.failed(&RefreshError{Class: record.RefreshNotSent, Message: errStopping.Error()})
@@ -32,7 +32,7 @@ func (k *keeper) claim(a *account, f *flight) (*claimed, RefreshResult) {
 		if early, ok := k.needless(a, cur.record, before, f); ok {
 			return nil, early
 		}
-		if rejected && a.Living(time.Now().UnixNano()) {
+		if rejected && a.look().serves(time.Now()) {
 			return nil, RefreshResult{Outcome: Fresh, GenerationAfter: before} // another process tried it, and found it wanting
 		}
 		wanted = record.Fingerprint(a.id, cur.record.Credential())
@@ -43,14 +43,14 @@ func (k *keeper) claim(a *account, f *flight) (*claimed, RefreshResult) {
 		if early, ok := k.ambiguous(a, cur.record, f.force); ok {
 			return nil, early
 		}
-		c := &claimed{began: time.Now(), driver: k.cfg.Drivers[cur.record.Provider], fingerprint: record.Fingerprint(a.id, cur.record.Credential()), trigger: f.trigger}
+		c := &claimed{began: time.Now(), driver: k.cfg.Redeemers[cur.record.Provider], fingerprint: record.Fingerprint(a.id, cur.record.Credential()), trigger: f.trigger}
 		c.doubtful = a.look().mayBeSpentBy(cur.record.Rotation.Claim, c.fingerprint)
 		next := cur.record.Clone()
 		next.Rotation.Claim = &record.Claim{AttemptID: record.NewID(), Holder: k.cfg.Holder, Fingerprint: c.fingerprint, StartedAt: time.Now().UTC(), LeaseSeconds: int(k.cfg.Renewal.ClaimLease.Seconds())}
 		c.stored, err = k.write(a.id, next, cur.version, record.NewID())
 		switch {
 		case errors.Is(err, ErrConflict):
-			k.metrics.conflicts.Inc()
+			k.count.Conflicts.Inc()
 			if conflicts++; conflicts > 3 { // more in a row is a store that shows us old news
 				pause(k.stopping, backoff(conflicts-3, 50*time.Millisecond, 5*time.Second, 0, k.cfg.Random()))
 			}
@@ -88,12 +88,12 @@ func (k *keeper) needless(a *account, r record.Record, before record.Generation,
 	switch {
 	case problem != nil: // postponed: a credential that cannot be used may be due
 		return k.postpone(a, &RefreshError{Class: record.RefreshMisconfigured, Message: problem.Error()}), true
-	case t != nil && t.generation > before && !l.refused():
-		k.event("refresh_adopted", a)
-		return RefreshResult{Outcome: Adopted, GenerationAfter: t.generation, ExpiresAt: t.expires}, true
+	case t != nil && t.Generation > before && !l.refused():
+		k.host.Event("refresh_adopted", a)
+		return RefreshResult{Outcome: Adopted, GenerationAfter: t.Generation, ExpiresAt: t.Expires}, true
 	case r.OnHold():
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: ErrPaused.Error()}, true
-	case !k.cfg.Drivers[r.Provider].Refreshable(r):
+	case !k.cfg.Redeemers[r.Provider].Refreshable(r):
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: "nothing to refresh with: a static or externally managed token"}, true
 	case dead != "" && !f.force && !recheck && len(l.formers(l.record)) > 0: // another account's, all of them
 		return k.postpone(a, &RefreshError{Class: record.RefreshPermanent, Message: dead}), true
@@ -190,7 +190,7 @@ func (l *lifecycle) nextReplay(now time.Time) time.Time {
 }
 
 // replayAt is when the doubtful credential may be presented again; zero: now.
-func (l *lifecycle) replayAt(t *token, now time.Time) time.Time {
+func (l *lifecycle) replayAt(t *Token, now time.Time) time.Time {
 	policy, _ := l.driver.Replay()
 	if policy == ReplayGrace && !l.graceOpen(now) {
 		policy = ReplayStrict // the predecessor is not accepted any more

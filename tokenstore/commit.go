@@ -40,7 +40,7 @@ func (k *keeper) commit(a *account, e JournalEntry, version record.Version, j *j
 			}
 			err, version = werr, 0
 			if errors.Is(err, ErrConflict) {
-				k.metrics.conflicts.Inc()
+				k.count.Conflicts.Inc()
 				if conflicts++; conflicts <= 3 { // more in a row is a store that shows us old news
 					continue
 				}
@@ -49,8 +49,8 @@ func (k *keeper) commit(a *account, e JournalEntry, version record.Version, j *j
 		if waits++; waits == 1 {
 			k.change(a, func(l *lifecycle, _ time.Time) { l.stuck = l.flight != nil })
 			k.unsaved.Add(1)
-			k.metrics.unsaved.Inc()
-			k.event("rotation_unsaved", a, zapError(err))
+			k.count.Unsaved.Inc()
+			k.host.Event("rotation_unsaved", a, zap.Error(err))
 		}
 		if j.failed() {
 			j = k.journalise(a, e)
@@ -63,7 +63,7 @@ func (k *keeper) commit(a *account, e JournalEntry, version record.Version, j *j
 func (k *keeper) committed(a *account, e JournalEntry, waits int, j *journalling, event string) {
 	k.noLongerUnsaved(waits)
 	if waits > 0 || event != "rotation_saved" {
-		k.event(event, a)
+		k.host.Event(event, a)
 	}
 	j.then(func() { k.unjournal(a, e.Attempt) })
 }
@@ -71,7 +71,7 @@ func (k *keeper) committed(a *account, e JournalEntry, waits int, j *journalling
 func (k *keeper) noLongerUnsaved(waits int) {
 	if waits > 0 {
 		k.unsaved.Add(-1)
-		k.metrics.unsaved.Dec()
+		k.count.Unsaved.Dec()
 	}
 }
 

@@ -1,7 +1,5 @@
 package tokenstore
 
-import "time"
-
 // Config is what the domain needs of the configuration. It is validated by the caller: names refer to entries that exist.
 type Config struct {
 	Routes    map[string]RouteConfig
@@ -17,15 +15,4 @@ type Config struct {
 	Holder string
 	// Random draws from [0,1) for jitter and choices; nil: at random. A simulation replays with its own.
 	Random func() float64
-}
-
-// RenewalConfig says when tokens are renewed.
-type RenewalConfig struct {
-	Sweep                time.Duration // full check of every account
-	Lead                 time.Duration // before expiry; 0: a third of the lifetime, 60 s to 1 h, at most half the lifetime
-	Workers              int           // renewals at once
-	TokenEndpointTimeout time.Duration // one grant request
-	ClaimLease           time.Duration // a claim unchanged for so long is dead; greater than TokenEndpointTimeout
-	BackoffMin           time.Duration // between tries of a failing account: first and
-	BackoffMax           time.Duration // largest pause, with full jitter
 }

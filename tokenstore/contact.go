@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
 // contact is what calls of the backend tell of it. Reads and writes are apart: a Vault may answer the ones and refuse the
@@ -77,7 +79,7 @@ func (k *keeper) answered(op string, started time.Time, err error) {
 	if errors.Is(err, context.Canceled) {
 		return // we stopped asking
 	}
-	k.metrics.storeOp(op, storeAnswered(err), time.Since(started))
+	k.count.StoreOp(op, storeAnswered(err), time.Since(started))
 	k.heard(op, err)
 }
 
@@ -92,10 +94,15 @@ func (k *keeper) heard(op string, err error) {
 	lost, found := k.contact.note(op == "write", storeAnswered(err), k.cfg.Renewal.BackoffMax)
 	switch {
 	case lost:
-		k.tell("store_lost", zap.String("op", op), zap.Error(err))
+		k.host.Event("store_lost", nil, zap.String("op", op), zap.Error(err))
 	case found:
-		k.tell("store_restored")
+		k.host.Event("store_restored", nil)
 		k.resume()
 		k.found.Store(true)
 	}
+}
+
+// storeAnswered reports whether the backend did its work: a conflict or a missing record is an answer.
+func storeAnswered(err error) bool {
+	return err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDeleted) || errors.Is(err, ErrConflict) || errors.Is(err, record.ErrUnreadable) || errors.Is(err, ErrWithheld)
 }

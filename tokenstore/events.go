@@ -18,12 +18,12 @@ func zapDuration(k string, d time.Duration) zap.Field { return zap.Int64(k+"_ms"
 func zapError(err error) zap.Field                    { return zap.Error(err) }
 
 // event writes one of the events of docs/events.md: info tells the story of an incident, the steady state is silent.
-func (k *keeper) event(name string, a *account, fields ...zap.Field) {
+func (s *Store) event(name string, a *account, fields ...zap.Field) {
 	if a != nil {
 		provider := a.look().record.Provider
 		fields = append([]zap.Field{zap.String("account", string(a.id)), zap.String("provider", provider)}, fields...)
 	}
-	k.tell(name, append(fields, k.advice(name, a)...)...)
+	s.tell(name, append(fields, s.advice(name, a)...)...)
 }
 
 // told are the events of accounts whose state changes: they carry the sentence on the account.
@@ -32,8 +32,8 @@ var told = map[string]bool{
 	"cooldown_released": true, "refresh_failed": true, "config_rejected": true,
 }
 
-// adviceOn is the field that says what to do.
-func (s *Store) adviceOn(event string, a *account) []zap.Field {
+// advice is the field that says what to do.
+func (s *Store) advice(event string, a *account) []zap.Field {
 	if a == nil || !told[event] {
 		return nil
 	}
@@ -43,28 +43,13 @@ func (s *Store) adviceOn(event string, a *account) []zap.Field {
 	return nil
 }
 
-// tellRemarks logs what has become wrong with a record that can be used: once, however often it is read.
-func (k *keeper) tellRemarks(a *account) {
-	l := a.look()
-	now := [2]string{strings.Join(append(slipRemarks(l.record), l.record.Hints()...), "; "), endsBeforeRenewal(l.record, l.driver)}
-	k.mu.Lock()
-	was := a.told
-	a.told = now
-	k.mu.Unlock()
-	for i, name := range []string{"record_slip", "record_ends"} {
-		if now[i] != "" && now[i] != was[i] {
-			k.event(name, a, zap.String("remark", now[i]))
-		}
-	}
-}
-
 // tell writes an event in its sentence.
-func (k *keeper) tell(name string, fields ...zap.Field) {
+func (s *Store) tell(name string, fields ...zap.Field) {
 	how, ok := events[name]
 	if !ok {
 		how.sentence = strings.ReplaceAll(name, "_", " ")
 	}
-	k.log.Log(how.level, how.sentence, append([]zap.Field{zap.String("event", name)}, fields...)...)
+	s.log.Log(how.level, how.sentence, append([]zap.Field{zap.String("event", name)}, fields...)...)
 }
 
 // who names the request and the attempt that an event is about.
@@ -86,15 +71,15 @@ func (p Pick) served(more ...zap.Field) []zap.Field {
 }
 
 // tokenExpired marks the moment a token was found dead, once per generation.
-func (k *keeper) tokenExpired(a *account, who ...zap.Field) {
+func (s *Store) tokenExpired(a *account, who ...zap.Field) {
 	if a.look().flight == nil {
-		k.event("token_expired_detected", a, append(who, zap.Uint64("generation", uint64(a.Generation())))...)
+		s.event("token_expired_detected", a, append(who, zap.Uint64("generation", uint64(a.look().generation())))...)
 	}
 }
 
-func (k *keeper) noteRefresh(a *account, trigger record.Trigger, r RefreshResult) {
-	provider := known(a.look().record.Provider, k.cfg.Drivers)
-	k.metrics.refreshes.WithLabelValues(provider, string(trigger), string(r.Outcome), string(r.Class)).Inc()
+func (s *Store) noteRefresh(a *account, trigger record.Trigger, r RefreshResult) {
+	provider := known(a.look().record.Provider, s.cfg.Drivers)
+	s.metrics.refreshes.WithLabelValues(provider, string(trigger), string(r.Outcome), string(r.Class)).Inc()
 	fields := []zap.Field{zap.String("trigger", string(trigger)), zapDuration("duration", r.Duration)}
 	switch r.Outcome {
 	case Refreshed:
@@ -102,9 +87,9 @@ func (k *keeper) noteRefresh(a *account, trigger record.Trigger, r RefreshResult
 		if !r.ExpiresAt.IsZero() {
 			fields = append(fields, zap.Time("expires_at", r.ExpiresAt))
 		}
-		k.event("refresh_succeeded", a, fields...)
+		s.event("refresh_succeeded", a, fields...)
 	case Failed:
-		k.event("refresh_failed", a, append(fields, zap.String("class", string(r.Class)), zap.Int("upstream_status", r.Status), zap.String("error", r.Error))...)
+		s.event("refresh_failed", a, append(fields, zap.String("class", string(r.Class)), zap.Int("upstream_status", r.Status), zap.String("error", r.Error))...)
 	case Fresh, Adopted, Skipped:
 	}
 }
@@ -145,7 +130,7 @@ func (s *Store) noteFailover(q PickRequest, u *selection.Upstream, to record.ID)
 		s.tell("failover_decided", append(fields, zap.String("account", string(last.Account)))...)
 		return
 	}
-	from.NoteFailover()
+	seatOf(from).NoteFailover()
 	s.event("failover_decided", from, fields...)
 }
 
@@ -159,7 +144,7 @@ func (s *Store) refused(r *selection.Route, ref *verdict.Refusal, who ...zap.Fie
 }
 
 // Panicked counts and logs a panic that was caught: the service goes on.
-func (k *keeper) Panicked(where string, p any, stack []byte) {
-	k.metrics.panics.Inc()
-	k.log.Error("a panic was caught; the service goes on", zap.String("in", where), zap.String("panic", fmt.Sprint(p)), zap.ByteString("stack", stack))
+func (s *Store) Panicked(where string, p any, stack []byte) {
+	s.metrics.panics.Inc()
+	s.log.Error("a panic was caught; the service goes on", zap.String("in", where), zap.String("panic", fmt.Sprint(p)), zap.ByteString("stack", stack))
 }

@@ -20,5 +20,5 @@ func (e *RefreshError) refused() bool {
 
 // serves reports whether the account's token lives, wherever else it may be benched.
 func (l *lifecycle) serves(now time.Time) bool {
-	return l.token != nil && now.UnixNano() < l.token.seat.UsableUntil && !l.refused()
+	return l.token != nil && now.UnixNano() < l.token.UsableUntil && !l.refused()
 }

@@ -106,8 +106,8 @@ func (l *lifecycle) joined(gen record.Generation, trigger record.Trigger, force 
 	}
 	t, cur := l.token, l.flight
 	switch {
-	case t != nil && t.generation > gen && !l.refused() && !force:
-		return ended(RefreshResult{ID: l.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.generation, ExpiresAt: t.expires})
+	case t != nil && t.Generation > gen && !l.refused() && !force:
+		return ended(RefreshResult{ID: l.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.Generation, ExpiresAt: t.Expires})
 	case cur == nil && trigger == record.TriggerSchedule && !l.refused() && !l.isDue(now): // what made it due is over
 		return ended(RefreshResult{ID: l.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: gen})
 	case cur == nil:
@@ -125,7 +125,7 @@ func (k *keeper) fly(a *account, f *flight, work func()) {
 	defer k.flights.Done()
 	defer func() {
 		if p := recover(); p != nil {
-			k.Panicked("refresh", p, debug.Stack())
+			k.host.Panicked("refresh", p, debug.Stack())
 			f.finish(a.failed(&RefreshError{Class: record.RefreshUnknown, Message: fmt.Sprint("internal error: ", p)}))
 		}
 		var next *flight
@@ -141,10 +141,10 @@ func (k *keeper) fly(a *account, f *flight, work func()) {
 
 func (k *keeper) refreshInFlight(a *account, f *flight) {
 	started := time.Now()
-	before := a.Generation()
+	before := a.look().generation()
 	k.refresh(a, f, func(r RefreshResult) {
 		r.ID, r.GenerationBefore, r.Duration = a.id, before, time.Since(started)
-		k.noteRefresh(a, f.trigger, r)
+		k.host.Ended(a, f.trigger, r)
 		f.finish(r)
 	})
 }
@@ -172,7 +172,9 @@ func (k *keeper) begin() bool {
 	return true
 }
 
-func (a *account) failed(e *RefreshError) RefreshResult { return failed(a.id, a.Generation(), e) }
+func (a *account) failed(e *RefreshError) RefreshResult {
+	return failed(a.id, a.look().generation(), e)
+}
 
 func (l *lifecycle) failed(e *RefreshError) RefreshResult { return failed(l.id, l.generation(), e) }
 

@@ -147,7 +147,7 @@ func (k *keeper) follow() {
 		if k.sync(k.stopping) == nil {
 			try = 0
 			k.loaded.Store(true)
-			k.moved()
+			k.host.Moved()
 		}
 	}
 }
@@ -157,6 +157,6 @@ func (k *keeper) unusable(a *account, err error, r stored) {
 	var news bool
 	k.change(a, func(l *lifecycle, _ time.Time) { news = l.unreadable(err, errors.Is(err, ErrDeleted), r) })
 	if news {
-		k.event("account_paused", a, zapString("reason", WhyDeleted))
+		k.host.Event("account_paused", a, zap.String("reason", record.WhyDeleted))
 	}
 }

@@ -20,18 +20,16 @@ import (
 // keeper keeps the credentials of all accounts alive: it follows the backend, runs the refresh protocol and saves what it
 // brings. It knows no route, pool or request. The zero value is not ready: see newKeeper.
 type keeper struct {
-	cfg      Config
+	cfg      Settings
 	backend  Backend
 	journal  Journal
 	log      *zap.Logger
-	metrics  *Metrics
+	count    Counters
+	host     Host
 	renewals *Renewer
 	owners   *owners
 	lives    lifespans
 	contact  contact
-
-	moved  func()                                            // an account's pools may have changed
-	advice func(event string, a *account) (more []zap.Field) // what to add to an event
 
 	loaded      atomic.Bool
 	loading     atomic.Pointer[string] // how far the loading of accounts is, in words
@@ -53,10 +51,10 @@ type keeper struct {
 	loops    sync.WaitGroup
 }
 
-// newKeeper does no I/O. moved and advice are to be set before anything else.
-func newKeeper(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) *keeper {
+// newKeeper does no I/O.
+func newKeeper(cfg Settings, backend Backend, host Host, count Counters, log *zap.Logger) *keeper {
 	k := &keeper{
-		cfg: cfg, backend: backend, journal: cfg.Journal, log: log, metrics: metrics, owners: newOwners(),
+		cfg: cfg, backend: backend, journal: cfg.Journal, log: log, count: count, host: host, owners: newOwners(),
 		accounts: map[record.ID]*account{}, gone: map[record.ID]*account{}, unread: map[record.ID]bool{},
 	}
 	if k.cfg.Holder == "" {
@@ -141,7 +139,7 @@ func (k *keeper) ensure(id record.ID) *account {
 		a = k.newAccount(id)
 		if was := k.gone[id]; was != nil {
 			a.life.inherits(was.look())
-			a.InheritLimits(was.Seat)
+			a.Seat.Inherit(was.Seat)
 			delete(k.gone, id)
 		}
 		k.accounts[id] = a
@@ -162,7 +160,7 @@ func (k *keeper) remove(id record.ID) {
 	a.goneAt = time.Now() // behind the store's mu
 	k.gone[id] = a
 	k.mu.Unlock()
-	k.event("account_removed", a)
+	k.host.Event("account_removed", a)
 	k.change(a, func(l *lifecycle, _ time.Time) { l.gone() })
 	k.disown(a)
 }

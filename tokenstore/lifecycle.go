@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
-	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
 // lifecycle is what this process knows of one account's credential, and of the access token that it brought. It is a
@@ -13,16 +12,16 @@ import (
 // one to call them.
 type lifecycle struct {
 	id    record.ID
-	cfg   *Config
+	cfg   *Settings
 	lives *lifespans // what providers' tokens lived so far
 
 	record   record.Record
 	version  record.Version
 	highest  record.Generation // ever installed; an operator may erase the record's count
 	presence presence
-	driver   Driver // nil: unknown provider
-	problem  error  // why the record cannot be used; nil when it can
-	token    *token // the one that picks use; nil: none
+	driver   Redeemer // nil: unknown provider
+	problem  error    // why the record cannot be used; nil when it can
+	token    *Token   // the one that picks use; nil: none
 
 	credential credential
 	verdict    death
@@ -31,9 +30,9 @@ type lifecycle struct {
 	doubt      doubt
 	memory     memory
 
-	objections  selection.Objections // of providers to the token, as the seat last told
-	respondedAt time.Time            // of the latest refresh that an answer caused and that has not proved right
-	pardon      selection.Pardon     // what the transition under way forgives; change hands it on to the seat
+	objections  Objections // of providers to the token, as the seat last told
+	respondedAt time.Time  // of the latest refresh that an answer caused and that has not proved right
+	pardon      Pardon     // what the transition under way forgives; change hands it on to the seat
 
 	flight *flight // the running refresh; nil: none
 	saving bool    // its token is installed, its record not saved yet
@@ -103,7 +102,7 @@ func (l *lifecycle) generation() record.Generation {
 	if l.token == nil {
 		return 0
 	}
-	return l.token.generation
+	return l.token.Generation
 }
 
 // unfit is why the credential in the record cannot be used; nil: it can.
@@ -115,9 +114,9 @@ func (l *lifecycle) unfit() error {
 }
 
 // heed takes over what the seat knows against the token.
-func (l *lifecycle) heed(o selection.Objections, now time.Time) {
+func (l *lifecycle) heed(o Objections, now time.Time) {
 	if o.Generation != l.generation() {
-		o = selection.Objections{Generation: l.generation()}
+		o = Objections{Generation: l.generation()}
 	}
 	news := o.Latest.After(l.objections.Latest)
 	l.objections = o
@@ -157,9 +156,9 @@ func (l *lifecycle) adopted(r stored, now time.Time) *lost {
 	l.credential.flaw = record.Flaw(next)
 	l.keepKey(&next)
 	l.record, l.version, l.presence = next, r.version, present
-	l.driver = l.cfg.Drivers[next.Provider]
+	l.driver = l.cfg.Redeemers[next.Provider]
 	l.credential.unclaimed = true
-	l.problem = Check(next, l.cfg.Drivers, l.cfg.Pools)
+	l.problem = l.cfg.Check(next)
 	if l.problem == nil && next.Kind == record.KindAPIKey {
 		l.problem = record.Flaw(next) // there is no other to serve with
 	}
@@ -174,7 +173,7 @@ func (l *lifecycle) adopted(r stored, now time.Time) *lost {
 	case before.Rotation.Resumed != next.Rotation.Resumed, before.OnHold() && !next.OnHold(), before.GrantsDifferently(next):
 		l.retry = retry{} // why it was to wait is over, or nobody knows
 		l.verdict.mended = true
-		l.pardon, l.respondedAt = selection.PardonAll, time.Time{}
+		l.pardon, l.respondedAt = PardonAll, time.Time{}
 	}
 	if before.Rotation.Generation < next.Rotation.Generation {
 		l.retry.unwritten = record.Outcome{} // a peer was luckier
@@ -194,7 +193,7 @@ func (l *lifecycle) replaced(before record.Record, now time.Time) {
 	c.given = c.search && l.isGiven(before)
 	l.noteFormer(before, now)
 	if c.given {
-		l.pardon, l.respondedAt = selection.PardonAccount, time.Time{}
+		l.pardon, l.respondedAt = PardonAccount, time.Time{}
 	}
 }
 
@@ -204,11 +203,11 @@ func (l *lifecycle) install(now time.Time) {
 	switch value := l.driver.Token(r); {
 	case value.IsZero():
 		l.token = nil
-	case cur == nil || cur.fingerprint != record.Fingerprint(l.id, value) || !cur.expires.Equal(r.ExpiresAt):
+	case cur == nil || cur.Fingerprint != record.Fingerprint(l.id, value) || !cur.Expires.Equal(r.ExpiresAt):
 		given := r.Rotation.Generation <= l.highest
 		l.highest = max(r.Rotation.Generation, l.highest+1)
 		l.token = newToken(l.id, r, l.driver, l.highest, l.cfg.Random(), now)
-		l.token.seat.Given = given
+		l.token.Given = given
 	}
 }
 
@@ -244,7 +243,7 @@ func (l *lifecycle) granted(c *claimed, g Grant, now time.Time) JournalEntry {
 	l.exchanged(c, next)
 	l.retry, l.verdict.mended = retry{}, false
 	t := newToken(l.id, next, c.driver, gen, l.cfg.Random(), now)
-	t.seat.RefreshedAt = now
+	t.RefreshedAt = now
 	if t.hint == 0 {
 		t.hint = g.Hint
 	}

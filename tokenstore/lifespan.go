@@ -75,7 +75,7 @@ func (l *lifespans) expect(provider string, now time.Time) time.Duration {
 }
 
 // hintOf is what a record's token says of its own life; 0: nothing.
-func hintOf(d Driver, r record.Record) time.Duration {
+func hintOf(d Redeemer, r record.Record) time.Duration {
 	if e, ok := d.(Estimator); ok && r.ExpiresAt.IsZero() {
 		return e.Lifespan(r)
 	}
@@ -83,10 +83,10 @@ func hintOf(d Driver, r record.Record) time.Duration {
 }
 
 // end is when the token is expected to end, and how long it lives then in all: for planning alone.
-func (l *lifecycle) end(t *token, now time.Time) (end time.Time, life time.Duration) {
-	if !t.expires.IsZero() {
-		end, life = t.expires, t.lifetime()
-		if t.obtained.After(t.begins) { // another machine's clock is ahead: its end is not ours
+func (l *lifecycle) end(t *Token, now time.Time) (end time.Time, life time.Duration) {
+	if !t.Expires.IsZero() {
+		end, life = t.Expires, t.lifetime()
+		if t.Obtained.After(t.begins) { // another machine's clock is ahead: its end is not ours
 			end = earlier(end, t.begins.Add(life))
 		}
 		return end, life
@@ -108,7 +108,7 @@ func (l *lifecycle) learn(g Grant, now time.Time) {
 	if g.ExpiresIn > 0 {
 		l.lives.state(l.record.Provider, g.ExpiresIn)
 	}
-	if t := l.token; l.refused() && t.expires.IsZero() {
+	if t := l.token; l.refused() && t.Expires.IsZero() {
 		l.lives.reach(l.record.Provider, now.Sub(t.begins), now)
 	}
 }

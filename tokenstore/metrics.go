@@ -1,7 +1,6 @@
 package tokenstore
 
 import (
-	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -57,6 +56,14 @@ func NewMetrics(reg prometheus.Registerer, backend string, accountLabel bool) *M
 	return m
 }
 
+// counters are those that the keeper counts by.
+func (m *Metrics) counters() Counters {
+	return Counters{
+		Unsaved: m.unsaved, Claims: m.claims, Conflicts: m.conflicts, Ambiguous: m.ambiguous, RefreshSeconds: m.refreshDuration,
+		StoreOp: m.storeOp,
+	}
+}
+
 // unknownName is the label of a pool or provider that is not in the configuration: records must not make series at will.
 const unknownName = "unknown"
 
@@ -90,18 +97,6 @@ func (m *Metrics) storeOp(op string, ok bool, d time.Duration) {
 		r = "error"
 	}
 	m.storeSeconds.WithLabelValues(m.backend, op, r).Observe(d.Seconds())
-}
-
-// storeAnswered reports whether the backend did its work: a conflict or a missing record is an answer.
-func storeAnswered(err error) bool {
-	return err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDeleted) || errors.Is(err, ErrConflict) || errors.Is(err, record.ErrUnreadable) || errors.Is(err, ErrWithheld)
-}
-
-func result(err error) string {
-	if err != nil {
-		return "failed"
-	}
-	return "succeeded"
 }
 
 // watch adds the series that are read off the store at each scrape.

@@ -81,16 +81,17 @@ func (s *Store) Status(id record.ID) (AccountStatus, error) {
 }
 
 func (s *Store) status(a *account, now time.Time) AccountStatus {
-	l, d, bench := a.look(), a.Suspicion(), a.Benched(now)
+	l, at := a.look(), seatOf(a)
+	d, bench := at.Suspicion(), at.Benched(now)
 	r, t := l.record, l.token
 	st := AccountStatus{
 		ID: a.id, Provider: r.Provider, Kind: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, Limits: r.Limits, Version: l.version,
-		Last: r.Rotation.Last, NextRefresh: instantOf(a.due.Load()), Failovers: a.Failovers(), Requests: a.Requests(),
+		Last: r.Rotation.Last, NextRefresh: instantOf(a.due.Load()), Failovers: at.Failovers(), Requests: at.Requests(),
 	}
 	if t != nil {
-		st.Generation, st.ExpiresAt, st.Fingerprint, st.Refused = t.generation, t.expires, t.fingerprint, l.refused()
+		st.Generation, st.ExpiresAt, st.Fingerprint, st.Refused = t.Generation, t.Expires, t.Fingerprint, l.refused()
 	}
-	cooling := a.Cooling(now)
+	cooling := at.Cooling(now)
 	if cooling != nil {
 		st.Cooldowns = []Cooldown{*cooling}
 	}
@@ -101,19 +102,19 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 	st.FailingSince, st.LastError = l.failing()
 	usable := l.problem == nil && !r.OnHold()
 	st.Refreshable = usable && l.unfit() == nil && !l.dead() && l.driver != nil && l.driver.Refreshable(r)
-	alive := a.HasToken(now.UnixNano()) && (bench == nil || bench.Until != selection.Never)
+	alive := at.HasToken(now.UnixNano()) && (bench == nil || bench.Until != selection.Never)
 	st.Routable = usable && len(st.Cooldowns) == 0 && bench == nil && (alive || st.Refreshable && !l.retry.at.After(now))
 	overdue := st.Refreshable && t != nil && (d != nil && d.Ask || !l.renewal(now).After(now))
-	st.Remarks = remarks(r, l.driver, s.cfg.Pools)
+	st.Remarks = remarks(r, s.cfg.Drivers[r.Provider], s.cfg.Pools)
 	if st.Routable && len(st.Cooldowns) == 0 {
-		st.Full = a.Full(now)
+		st.Full = at.Full(now)
 	}
 	st.State, st.Cause = l.standing()
 	if st.State == StateActive {
 		why := join(suspicionWords(d), l.waiting())
 		st.State, st.Cause = working(st, alive, overdue, cooling, bench, now, why)
 	}
-	l.tell(&st, now)
+	s.tellMore(&st, l, now)
 	return st
 }
 
@@ -159,8 +160,8 @@ func working(st AccountStatus, alive, overdue bool, cooling *Cooldown, bench *se
 	return StateActive, why
 }
 
-// tell adds what the sentence on the account needs, and the sentence.
-func (l *lifecycle) tell(st *AccountStatus, now time.Time) {
+// tellMore adds what the sentence on the account needs, and the sentence.
+func (s *Store) tellMore(st *AccountStatus, l *lifecycle, now time.Time) {
 	if l.token != nil && l.driver != nil && l.problem == nil {
 		st.ReplayAt = l.replayAt(l.token, now)
 	}
@@ -169,10 +170,10 @@ func (l *lifecycle) tell(st *AccountStatus, now time.Time) {
 	}
 	readable := l.problem == nil || len(l.record.Slips) > 0
 	if !readable { // or it was decoded, and this configuration cannot use it
-		err := Check(l.record, l.cfg.Drivers, l.cfg.Pools)
+		err := Check(l.record, s.cfg.Drivers, s.cfg.Pools)
 		readable = err != nil && err.Error() == l.problem.Error()
 	}
-	st.Mend = mend(l.id, l.record, l.problem, readable, l.cfg.Pools)
+	st.Mend = mend(l.id, l.record, l.problem, readable, s.cfg.Pools)
 	say := *st
 	if l.flight != nil { // planned when it ends, and known already
 		say.NextRefresh = l.retry.at

@@ -134,7 +134,7 @@ func (k *keeper) own(a *account, r record.Record, thorough bool) (why error, spe
 
 // rotates reports whether a record has a refresh token that its use spends.
 func (k *keeper) rotates(r record.Record) bool {
-	d := k.cfg.Drivers[r.Provider]
+	d := k.cfg.Redeemers[r.Provider]
 	if d == nil || r.RefreshToken.IsZero() || !r.Kind.Refreshes() {
 		return false
 	}

@@ -74,11 +74,11 @@ func (k *keeper) take(a *account, r stored) stored {
 	k.reconsider(a, false)
 	told, now := before.record.Rotation.Rejected, after.record.Rotation.Rejected
 	if before.version != 0 && now != nil && (told == nil || !told.At.Equal(now.At)) {
-		k.event("credential_rejected", a, zap.String("error", now.Error))
+		k.host.Event("credential_rejected", a, zap.String("error", now.Error))
 	}
-	k.tellRemarks(a)
+	k.host.Adopted(a)
 	if reverted != nil {
-		k.event("rotation_restored", a)
+		k.host.Event("rotation_restored", a)
 		k.restore(a)
 		r.record = reverted.entry.Record
 		return r

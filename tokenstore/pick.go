@@ -118,17 +118,17 @@ func (s *Store) find(ctx context.Context, r *selection.Route, q PickRequest) (Pi
 // there is a token that may be fine, the wait is short.
 func (s *Store) await(ctx context.Context, a *account, limit, short time.Duration, q PickRequest) error {
 	s.tokenExpired(a, q.who()...)
-	if a.HasToken(time.Now().UnixNano()) {
+	if seatOf(a).HasToken(time.Now().UnixNano()) {
 		limit = min(limit, short)
 	}
-	f := s.join(a, a.Generation(), record.TriggerRequest)
+	f := s.join(a, a.look().generation(), record.TriggerRequest)
 	if f.wait(ctx, limit) {
 		return nil
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	a.Tire()
+	seatOf(a).Tire()
 	return nil // out of time: the caller's deadline says so
 }
 

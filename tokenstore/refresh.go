@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
@@ -14,10 +16,10 @@ import (
 
 // claimed is a confirmed claim: the right, and the duty, to finish one refresh.
 type claimed struct {
-	stored             // with the claim in it
-	driver      Driver //
-	fingerprint string // of the credential that will be spent
-	doubtful    bool   // it may be spent already: an earlier claim of it ended without a readable answer
+	stored               // with the claim in it
+	driver      Redeemer //
+	fingerprint string   // of the credential that will be spent
+	doubtful    bool     // it may be spent already: an earlier claim of it ended without a readable answer
 	trigger     record.Trigger
 	began       time.Time // before the claim was written: others count its lease from the moment they see it, which is later
 }
@@ -40,9 +42,9 @@ func (k *keeper) refresh(a *account, f *flight, done func(RefreshResult)) {
 		done(early)
 		return
 	}
-	k.metrics.claims.Inc()
-	defer k.metrics.claims.Dec()
-	k.event("refresh_started", a, zapString("trigger", string(f.trigger)))
+	k.count.Claims.Inc()
+	defer k.count.Claims.Dec()
+	k.host.Event("refresh_started", a, zap.String("trigger", string(f.trigger)))
 	grant, err := k.redeem(c)
 	if err != nil {
 		done(k.settle(a, c, err))
@@ -56,7 +58,7 @@ func (k *keeper) refresh(a *account, f *flight, done func(RefreshResult)) {
 	revived := a.look().dead()
 	k.change(a, func(l *lifecycle, now time.Time) { e = l.granted(c, grant, now) })
 	if revived {
-		k.event("account_recovered", a)
+		k.host.Event("account_recovered", a)
 	}
 	done(RefreshResult{Outcome: Refreshed, GenerationAfter: e.Record.Rotation.Generation, ExpiresAt: e.Record.ExpiresAt})
 	k.commit(a, e, c.fresh(), k.journalise(a, e))
@@ -72,7 +74,7 @@ func (k *keeper) redeem(c *claimed) (Grant, *RefreshError) {
 	defer cancel()
 	started := time.Now()
 	grant, err := c.driver.Refresh(ctx, c.record)
-	k.metrics.refreshDuration.WithLabelValues(c.record.Provider, result(err)).Observe(time.Since(started).Seconds())
+	k.count.RefreshSeconds.WithLabelValues(c.record.Provider, result(err)).Observe(time.Since(started).Seconds())
 	if err == nil {
 		return grant, nil
 	}
@@ -110,4 +112,11 @@ func (c *claimed) fulfilled(g Grant, gen record.Generation, id record.ID, at tim
 	next.Rotation.Generation, next.Rotation.Claim, next.Rotation.Dead = gen, nil, nil
 	next.Rotation.Last = &record.Outcome{At: now, Trigger: c.trigger, Result: "succeeded", Fingerprint: record.Fingerprint(id, next.Credential())}
 	return next
+}
+
+func result(err error) string {
+	if err != nil {
+		return "failed"
+	}
+	return "succeeded"
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
@@ -136,7 +138,7 @@ func (r *Renewer) renew(ctx context.Context, a *account) {
 		default:
 		}
 	}()
-	f := r.keeper.join(a, a.Generation(), record.TriggerSchedule)
+	f := r.keeper.join(a, a.look().generation(), record.TriggerSchedule)
 	select {
 	case <-f.done:
 	case <-ctx.Done():
@@ -148,7 +150,7 @@ func (r *Renewer) sweep(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := r.keeper.sync(ctx); err != nil {
-		r.keeper.log.Warn("sweep: the store could not be listed; trying again at the next sweep", zapError(err))
+		r.keeper.log.Warn("sweep: the store could not be listed; trying again at the next sweep", zap.Error(err))
 	}
 	for _, a := range r.keeper.all() {
 		r.keeper.replan(a)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
@@ -16,8 +18,8 @@ func (k *keeper) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 		}
 	}
 	if e.Class == record.RefreshUnknown {
-		k.metrics.ambiguous.Inc()
-		k.event("refresh_ambiguous", a)
+		k.count.Ambiguous.Inc()
+		k.host.Event("refresh_ambiguous", a)
 	}
 	f := record.Failure{
 		Outcome: record.Outcome{
@@ -47,7 +49,7 @@ func (k *keeper) settle(a *account, c *claimed, e *RefreshError) RefreshResult {
 		return res
 	}
 	if e.Class == record.RefreshPermanent || !before && a.look().dead() {
-		k.event("account_quarantined", a, zapString("class", string(e.Class)), zapString("error", f.Error))
+		k.host.Event("account_quarantined", a, zap.String("class", string(e.Class)), zap.String("error", f.Error))
 	}
 	return res
 }
@@ -85,7 +87,7 @@ func (k *keeper) rewriteClaimed(a *account, c *claimed, change func(cur record.R
 		if !errors.Is(err, ErrConflict) {
 			return false
 		}
-		k.metrics.conflicts.Inc()
+		k.count.Conflicts.Inc()
 		if cur, err = k.read(a.id); !record.Legible(cur.record, err) {
 			return false
 		}

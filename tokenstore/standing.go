@@ -10,9 +10,6 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
-// WhyDeleted is why an account is paused whose record loads as [ErrDeleted].
-const WhyDeleted = "its latest version is deleted or destroyed in the store: undelete it there if it was deleted, write it anew, or remove the account"
-
 // Check says why a record cannot be used with these providers and pools, as a *RecordError; nil: it can. One pool is enough:
 // services that share a store may be configured for different ones.
 func Check(r record.Record, drivers map[string]Driver, pools map[string]PoolConfig) error {

@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/tokenward/tokenward/tokenstore/record"
 	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
@@ -17,17 +20,32 @@ import (
 // New, call Start before anything else and Stop at the end. All methods are safe for concurrent use.
 type Store struct {
 	*keeper
+	cfg     Config
+	log     *zap.Logger
+	metrics *Metrics
+
 	board  *selection.Board
 	first  *selection.Route // by name: it shapes refusals where no route is known; nil: there is none
 	served atomic.Bool      // an account has been able to serve since the start
 	guilty selection.Guilty
 	dirty  chan struct{} // pools must be rebuilt
+	toldMu sync.Mutex    // guards seat.told
 }
 
 // New builds a Store over a backend. It does no I/O. The backend stays the caller's to close, after Stop.
 func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store, error) {
-	s := &Store{keeper: newKeeper(cfg, backend, metrics, log), dirty: make(chan struct{}, 1)}
-	s.moved, s.advice = s.rebuildSoon, s.adviceOn
+	if cfg.Random == nil {
+		cfg.Random = rand.Float64
+	}
+	s := &Store{cfg: cfg, log: log, metrics: metrics, dirty: make(chan struct{}, 1)}
+	redeemers := make(map[string]Redeemer, len(cfg.Drivers))
+	for name, d := range cfg.Drivers {
+		redeemers[name] = d
+	}
+	s.keeper = newKeeper(Settings{
+		Redeemers: redeemers, Check: func(r record.Record) error { return Check(r, cfg.Drivers, cfg.Pools) },
+		Renewal: cfg.Renewal, Journal: cfg.Journal, WaitForStore: cfg.WaitForStore, Holder: cfg.Holder, Random: cfg.Random,
+	}, backend, host{s}, metrics.counters(), log)
 	for name, p := range cfg.Pools {
 		if cfg.Drivers[p.Provider] == nil {
 			return nil, fmt.Errorf("pool %s: provider %q is not configured", name, p.Provider)
@@ -86,7 +104,7 @@ func (s *Store) rebuild() {
 	var members []selection.Member
 	for _, a := range s.all() {
 		if m := a.member(); m.usable {
-			members = append(members, selection.Member{Seat: a.Seat, Provider: m.provider, Pools: m.pools, Tenant: m.tenant})
+			members = append(members, selection.Member{Seat: seatOf(a).Seat, Provider: m.provider, Pools: m.pools, Tenant: m.tenant})
 		}
 	}
 	s.board.Fill(members)

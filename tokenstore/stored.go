@@ -45,7 +45,7 @@ func StoredStatus(id record.ID, r record.Record, err error, drivers map[string]D
 
 func (s AccountStatus) replayAt(d Driver, r record.Record, now time.Time) time.Time {
 	policy, _ := d.Replay()
-	t := token{expires: r.ExpiresAt, obtained: r.ObtainedAt}
+	t := Token{Expires: r.ExpiresAt, Obtained: r.ObtainedAt}
 	return replayAt(policy, s.lives(now), r.ExpiresAt, t.lifetime())
 }
 

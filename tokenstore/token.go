@@ -1,44 +1,49 @@
 package tokenstore
 
 import (
+	"math"
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
-	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
-// token is one generation of an account's access token. Immutable.
-type token struct {
-	generation  record.Generation
-	expires     time.Time // zero: unknown, it is used until it is refused
-	obtained    time.Time
-	begins      time.Time     // obtained, or when this process met it if the record does not say or is ahead of our clock
-	hint        time.Duration // how long it may live, if expires does not say; 0: unknown
-	fingerprint string
-	jitter      float64          // of the renewal, drawn once
-	seat        *selection.Token // as picks see it
+// Never is the instant after all others, in Unix nanoseconds.
+const Never = math.MaxInt64
+
+// Token is one generation of an account's access token. Immutable.
+type Token struct {
+	Generation  record.Generation
+	Expires     time.Time // zero: unknown, it is used until it is refused
+	Obtained    time.Time
+	UsableUntil int64     // Unix nanoseconds: expiry less the skew; Never when endless
+	RefreshedAt time.Time // when this process obtained it; zero: it did not
+	Given       bool      // no refresh brought it
+	Fingerprint string
+
+	begins time.Time     // Obtained, or when this process met it if the record does not say or is ahead of our clock
+	hint   time.Duration // how long it may live, if Expires does not say; 0: unknown
+	jitter float64       // of the renewal, drawn once
 }
 
-// newToken prepares what picks will need of the record's access token.
-func newToken(id record.ID, r record.Record, d Driver, gen record.Generation, jitter float64, now time.Time) *token {
-	t := &token{
-		generation: gen, expires: r.ExpiresAt, obtained: r.ObtainedAt, begins: r.ObtainedAt, hint: hintOf(d, r),
-		jitter: jitter, fingerprint: record.Fingerprint(id, d.Token(r)),
-		seat: &selection.Token{Generation: gen, UsableUntil: selection.Never, Headers: d.Headers(r)},
+// newToken is the record's access token.
+func newToken(id record.ID, r record.Record, d Redeemer, gen record.Generation, jitter float64, now time.Time) *Token {
+	t := &Token{
+		Generation: gen, Expires: r.ExpiresAt, Obtained: r.ObtainedAt, UsableUntil: Never, begins: r.ObtainedAt,
+		hint: hintOf(d, r), jitter: jitter, Fingerprint: record.Fingerprint(id, d.Token(r)),
 	}
 	if t.begins.IsZero() || t.begins.After(now) {
 		t.begins = now
 	}
 	if !r.ExpiresAt.IsZero() {
-		t.seat.UsableUntil = r.ExpiresAt.Add(-skewOf(t.lifetime())).UnixNano()
+		t.UsableUntil = r.ExpiresAt.Add(-skewOf(t.lifetime())).UnixNano()
 	}
 	return t
 }
 
 // lifetime is the token's whole life; an hour when the record does not say when it began.
-func (t *token) lifetime() time.Duration {
-	if t.obtained.IsZero() || !t.obtained.Before(t.expires) {
+func (t *Token) lifetime() time.Duration {
+	if t.Obtained.IsZero() || !t.Obtained.Before(t.Expires) {
 		return time.Hour
 	}
-	return t.expires.Sub(t.obtained)
+	return t.Expires.Sub(t.Obtained)
 }
