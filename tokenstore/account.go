@@ -55,7 +55,7 @@ func (k *keeper) change(a *account, f func(l *lifecycle, now time.Time)) {
 }
 
 // replan plans an account's refreshes anew: what answers say of it has changed, or the clock has moved.
-func (k *keeper) replan(a *account) { k.change(a, func(*lifecycle, time.Time) {}) }
+func (k *keeper) Replan(a *account) { k.change(a, func(*lifecycle, time.Time) {}) }
 
 // look is a copy of what is known of the account's credential.
 func (a *account) look() *lifecycle {
@@ -65,28 +65,28 @@ func (a *account) look() *lifecycle {
 	return &l
 }
 
-// member says which pools the account belongs to.
-func (a *account) member() membership {
+// Member says which pools the account belongs to.
+func (a *account) Member() Membership {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.life.membership()
 }
 
-// membership is what pools need to know of an account.
-type membership struct {
-	usable   bool
-	provider string
-	pools    []string
-	tenant   string
+// Membership is what pools need to know of an account.
+type Membership struct {
+	Usable   bool
+	Provider string
+	Pools    []string
+	Tenant   string
 }
 
-func (l *lifecycle) membership() membership {
+func (l *lifecycle) membership() Membership {
 	r := l.record
-	return membership{l.usable(), r.Provider, r.Serves(), r.Tenant}
+	return Membership{l.usable(), r.Provider, r.Serves(), r.Tenant}
 }
 
-func (m membership) equal(n membership) bool {
-	return m.usable == n.usable && m.provider == n.provider && m.tenant == n.tenant && slices.Equal(m.pools, n.pools)
+func (m Membership) equal(n Membership) bool {
+	return m.Usable == n.Usable && m.Provider == n.Provider && m.Tenant == n.Tenant && slices.Equal(m.Pools, n.Pools)
 }
 
 // nanos is an instant in Unix nanoseconds; 0 for the zero time.

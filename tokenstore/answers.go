@@ -12,7 +12,7 @@ import (
 func (s *Store) accepted(p Pick, resp verdict.Response, trail *Trail) {
 	news, released := p.seat.Accepted(p.Generation, p.at, func() bool { return s.driver(p).Room(resp.Header) })
 	if a := p.account(s, news); a != nil {
-		s.replan(a)
+		s.Replan(a)
 		if released {
 			s.event("cooldown_released", a, p.who()...)
 		}
@@ -28,16 +28,16 @@ func (s *Store) accepted(p Pick, resp verdict.Response, trail *Trail) {
 // blame looks back from an accepted attempt: a refresh in this request has proved right, and an account that refused this
 // very request was to blame, not the request.
 func (s *Store) blame(p Pick, trail *Trail) {
-	if a := s.account(p.Account); a != nil && trail.HasRefreshed(p.Account) {
-		s.change(a, func(l *lifecycle, _ time.Time) { l.respondedAt = time.Time{} })
+	if a := s.Account(p.Account); a != nil && trail.HasRefreshed(p.Account) {
+		s.Proved(a)
 	}
 	for _, e := range trail.Tried() {
-		a := s.account(e.Account)
+		a := s.Account(e.Account)
 		if a == nil || e.Account == p.Account || e.Class != verdict.ClassTokenRejected && e.Class != verdict.ClassAccountBlocked {
 			continue
 		}
 		seatOf(a).Implicate(e, time.Now())
-		s.replan(a)
+		s.Replan(a)
 		if e.Class == verdict.ClassTokenRejected && !trail.HasRefreshed(e.Account) {
 			s.refreshRefused(a, e.Generation)
 		}
@@ -47,7 +47,7 @@ func (s *Store) blame(p Pick, trail *Trail) {
 // refreshRefused refreshes a refused token that no request waits for, if it may be refreshed now.
 func (s *Store) refreshRefused(a *account, gen record.Generation) {
 	if seatOf(a).MayRespond(time.Now()) {
-		s.join(a, gen, record.TriggerResponse)
+		s.Join(a, gen, record.TriggerResponse)
 	}
 }
 
@@ -79,11 +79,11 @@ func (s *Store) accuse(p Pick, class verdict.Class, trail *Trail, now time.Time)
 	sit, bench := p.seat.Judge(selection.Refused{
 		Class: class, Generation: p.Generation, Shape: p.shape(), Trail: trail, Known: s.guilty.Of(p.fault(), now),
 	}, now)
-	a := s.account(p.Account)
+	a := s.Account(p.Account)
 	if a == nil { // removed meanwhile
 		return sit
 	}
-	s.replan(a)
+	s.Replan(a)
 	sit.Refreshable = seatOf(a).CanRefresh(now)
 	if bench != nil {
 		s.event("cooldown_set", a, append(p.who(), zapDuration("for", time.Duration(bench.Until-now.UnixNano())), zapString("class", class.String()))...)
@@ -104,9 +104,9 @@ func (s *Store) acquit(p Pick, v verdict.Verdict, trail *Trail) {
 	s.metrics.requestFaults.WithLabelValues(p.route.Name).Inc()
 	s.faulted(p, v)
 	for _, e := range trail.Tried() {
-		if a := s.account(e.Account); a != nil && e.Class == v.Class {
+		if a := s.Account(e.Account); a != nil && e.Class == v.Class {
 			seatOf(a).Acquit(v.Class, p.shape())
-			s.replan(a)
+			s.Replan(a)
 		}
 	}
 }

@@ -133,7 +133,7 @@ func (l *lifecycle) sees(c *record.Claim, now time.Time) time.Duration {
 func (k *keeper) ambiguous(a *account, r record.Record, force bool) (early RefreshResult, ok bool) {
 	k.change(a, func(l *lifecycle, now time.Time) {
 		if at := l.doubts(r, force, now); at.After(now) {
-			early, ok = l.failed(&RefreshError{Class: record.RefreshUnknown, Message: doubtful(at)}), true
+			early, ok = l.failed(&RefreshError{Class: record.RefreshUnknown, Message: InDoubt(at)}), true
 		}
 	})
 	return early, ok
@@ -172,21 +172,10 @@ func (l *lifecycle) heedMark(now time.Time) {
 // disbelief is how long the refusal of a healthy token is not believed if nothing else speaks against it.
 const disbelief = 5 * time.Second
 
-// doubtful says why a credential is left alone, and until when.
-func doubtful(at time.Time) string {
+// InDoubt says why a credential is left alone, and until when.
+func InDoubt(at time.Time) string {
 	return "an earlier refresh ended without a readable answer, or was not saved yet by the process that made it: " +
 		"its refresh token may be spent, and is tried again shortly before the access token ends, at " + at.UTC().Format(time.RFC3339)
-}
-
-// nextReplay is when the credential of an ambiguous account may be presented again; zero: now.
-func (l *lifecycle) nextReplay(now time.Time) time.Time {
-	if l.token == nil || l.driver == nil {
-		return time.Time{}
-	}
-	if at := l.replayAt(l.token, now); at.After(now) {
-		return at
-	}
-	return time.Time{}
 }
 
 // replayAt is when the doubtful credential may be presented again; zero: now.

@@ -20,8 +20,8 @@ func zapError(err error) zap.Field                    { return zap.Error(err) }
 // event writes one of the events of docs/events.md: info tells the story of an incident, the steady state is silent.
 func (s *Store) event(name string, a *account, fields ...zap.Field) {
 	if a != nil {
-		provider := a.look().record.Provider
-		fields = append([]zap.Field{zap.String("account", string(a.id)), zap.String("provider", provider)}, fields...)
+		provider := a.Provider()
+		fields = append([]zap.Field{zap.String("account", string(a.ID())), zap.String("provider", provider)}, fields...)
 	}
 	s.tell(name, append(fields, s.advice(name, a)...)...)
 }
@@ -72,13 +72,13 @@ func (p Pick) served(more ...zap.Field) []zap.Field {
 
 // tokenExpired marks the moment a token was found dead, once per generation.
 func (s *Store) tokenExpired(a *account, who ...zap.Field) {
-	if a.look().flight == nil {
-		s.event("token_expired_detected", a, append(who, zap.Uint64("generation", uint64(a.look().generation())))...)
+	if !a.Snapshot(time.Now()).InFlight {
+		s.event("token_expired_detected", a, append(who, zap.Uint64("generation", uint64(seatOf(a).Generation())))...)
 	}
 }
 
 func (s *Store) noteRefresh(a *account, trigger record.Trigger, r RefreshResult) {
-	provider := known(a.look().record.Provider, s.cfg.Drivers)
+	provider := known(a.Provider(), s.cfg.Drivers)
 	s.metrics.refreshes.WithLabelValues(provider, string(trigger), string(r.Outcome), string(r.Class)).Inc()
 	fields := []zap.Field{zap.String("trigger", string(trigger)), zapDuration("duration", r.Duration)}
 	switch r.Outcome {
@@ -125,7 +125,7 @@ func (s *Store) noteFailover(q PickRequest, u *selection.Upstream, to record.ID)
 	}
 	s.metrics.failovers.WithLabelValues(s.metrics.label(last.Account), last.Upstream, u.Name, last.Class.String()).Inc()
 	fields := append(q.who(), zap.String("to", string(to)), zap.String("upstream", u.Name), zap.String("class", last.Class.String()))
-	from := s.account(last.Account)
+	from := s.Account(last.Account)
 	if from == nil { // removed meanwhile
 		s.tell("failover_decided", append(fields, zap.String("account", string(last.Account)))...)
 		return

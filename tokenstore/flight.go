@@ -44,7 +44,7 @@ func (f *flight) ended() bool {
 }
 
 // wait reports whether the flight ended within the limit and the context.
-func (f *flight) wait(ctx context.Context, limit time.Duration) bool {
+func (f *flight) Wait(ctx context.Context, limit time.Duration) bool {
 	t := time.NewTimer(limit)
 	defer t.Stop()
 	select {
@@ -61,12 +61,12 @@ var errStopping = errors.New("the service is stopping")
 
 // join returns the account's running flight, or starts one. gen is the generation the caller found wanting: if a newer
 // one is installed and not refused, the returned flight has already ended and nothing is refreshed.
-func (k *keeper) join(a *account, gen record.Generation, trigger record.Trigger) *flight {
-	return k.joinFlight(a, gen, trigger, false)
+func (k *keeper) Join(a *account, gen record.Generation, trigger record.Trigger) *flight {
+	return k.JoinForced(a, gen, trigger, false)
 }
 
 // joinFlight is join; with force a newer token does not do.
-func (k *keeper) joinFlight(a *account, gen record.Generation, trigger record.Trigger, force bool) (f *flight) {
+func (k *keeper) JoinForced(a *account, gen record.Generation, trigger record.Trigger, force bool) (f *flight) {
 	k.change(a, func(l *lifecycle, now time.Time) {
 		if f = l.joined(gen, trigger, force, now); f != nil {
 			return

@@ -14,7 +14,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
-var errNotLoaded = errors.New("accounts are not loaded yet")
+// ErrNotLoaded is why there are no accounts yet.
+var ErrNotLoaded = errors.New("accounts are not loaded yet")
 
 // rereadPause is how long a record that could not be read is left alone.
 const rereadPause = 10 * time.Second
@@ -41,17 +42,17 @@ func (k *keeper) sync(ctx context.Context) error {
 			k.tellLoading(i, len(heads))
 		}
 		listed[h.ID] = true
-		if a := k.account(h.ID); a != nil && a.look().version == h.Version {
+		if a := k.Account(h.ID); a != nil && a.look().version == h.Version {
 			continue
 		}
-		g.Go(func() error { return k.reload(h.ID) })
+		g.Go(func() error { return k.Reload(h.ID) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	for _, a := range k.all() {
+	for _, a := range k.All() {
 		if !listed[a.id] {
-			_ = k.reload(a.id) // deleted, or created after the listing
+			_ = k.Reload(a.id) // deleted, or created after the listing
 		}
 	}
 	return ctx.Err()
@@ -65,7 +66,7 @@ func (k *keeper) tellLoading(done, of int) {
 
 // reload reads one record again and adopts what it says. It fails if the backend does; then, and while the record is withheld,
 // it is tried again later. An account that memory knows goes on meanwhile with what memory has.
-func (k *keeper) reload(id record.ID) error {
+func (k *keeper) Reload(id record.ID) error {
 	cur, err := k.read(id)
 	withheld := errors.Is(err, ErrWithheld)
 	again := k.mark(id, withheld || !storeAnswered(err))
@@ -123,7 +124,7 @@ func (k *keeper) rereadLoop() {
 		ids := slices.Sorted(maps.Keys(k.unread))
 		k.mu.Unlock()
 		for _, id := range ids {
-			if k.stopping.Err() != nil || k.reload(id) != nil {
+			if k.stopping.Err() != nil || k.Reload(id) != nil {
 				break
 			}
 		}
@@ -133,9 +134,9 @@ func (k *keeper) rereadLoop() {
 // follow adopts changes by others for as long as the store lives.
 func (k *keeper) follow() {
 	for try := 1; k.stopping.Err() == nil; try++ {
-		err := errNotLoaded
+		err := ErrNotLoaded
 		if k.loaded.Load() {
-			err = k.backend.Watch(k.stopping, func(id record.ID) { _ = k.reload(id) }, k.looked) // one that fails is read again
+			err = k.backend.Watch(k.stopping, func(id record.ID) { _ = k.Reload(id) }, k.looked) // one that fails is read again
 		}
 		if k.stopping.Err() != nil {
 			return

@@ -64,9 +64,9 @@ type host struct{ *Store }
 // NewSeat implements Host.
 func (h host) NewSeat(a *account) Seat {
 	s := &seat{dialects: h.cfg.Drivers}
-	s.Seat = selection.NewSeat(a.id, func() {
+	s.Seat = selection.NewSeat(a.ID(), func() {
 		s.Forget(time.Now())
-		h.replan(a)
+		h.Replan(a)
 	})
 	return s
 }
@@ -79,7 +79,7 @@ func (h host) Event(name string, a *account, fields ...zap.Field) { h.event(name
 
 // Adopted implements Host: it logs what has become wrong with a record that can be used, once, however often it is read.
 func (h host) Adopted(a *account) {
-	r := a.look().record
+	r := a.Snapshot(time.Now()).Record
 	now := [2]string{strings.Join(append(slipRemarks(r), r.Hints()...), "; "), endsBeforeRenewal(r, h.cfg.Drivers[r.Provider])}
 	s := seatOf(a)
 	h.toldMu.Lock()

@@ -73,7 +73,7 @@ func newKeeper(cfg Settings, backend Backend, host Host, count Counters, log *za
 }
 
 // load finishes what the journal holds and reads all accounts.
-func (k *keeper) load(ctx context.Context) error {
+func (k *keeper) Load(ctx context.Context) error {
 	k.replay()
 	switch err := k.sync(ctx); {
 	case err == nil:
@@ -87,7 +87,7 @@ func (k *keeper) load(ctx context.Context) error {
 }
 
 // run follows changes by others until Stop.
-func (k *keeper) run() {
+func (k *keeper) Run() {
 	k.loops.Go(k.follow)
 	k.loops.Go(k.rereadLoop)
 	k.loops.Go(func() { // what changed between the listing and the first look of the watch
@@ -125,7 +125,7 @@ func (k *keeper) Stop(ctx context.Context) error {
 	}
 }
 
-func (k *keeper) account(id record.ID) *account {
+func (k *keeper) Account(id record.ID) *account {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.accounts[id]
@@ -165,7 +165,7 @@ func (k *keeper) remove(id record.ID) {
 	k.disown(a)
 }
 
-func (k *keeper) all() []*account {
+func (k *keeper) All() []*account {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	as := make([]*account, 0, len(k.accounts))

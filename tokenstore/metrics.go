@@ -164,8 +164,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		return 0
 	}
-	gauge(c.up, flag(c.store.contact.up()), c.metrics.backend)
-	gauge(c.journal, flag(!c.store.journalDown.Load()))
+	gauge(c.up, flag(c.store.Reachable()), c.metrics.backend)
+	gauge(c.journal, flag(c.store.Journalling()))
 	type key struct{ pool, state string }
 	counts := map[key]float64{}
 	for name := range c.store.cfg.Pools {

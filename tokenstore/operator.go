@@ -16,14 +16,15 @@ import (
 // force is set; force also overrides a quarantine. ErrUnknownAccount, ErrPaused, or the context's error; a refusal by the token endpoint
 // is a result, not an error.
 func (s *Store) RefreshAccount(ctx context.Context, id record.ID, force bool) (RefreshResult, error) {
-	a := s.account(id)
+	a := s.Account(id)
 	if a == nil {
-		_ = s.reload(id) // perhaps it was added this very moment
-		if a = s.account(id); a == nil {
+		_ = s.Reload(id) // perhaps it was added this very moment
+		if a = s.Account(id); a == nil {
 			return RefreshResult{}, fmt.Errorf("%w: %s", ErrUnknownAccount, id)
 		}
 	}
-	st, l := s.status(a, time.Now()), a.look()
+	now := time.Now()
+	st, known := s.status(a, now), a.Snapshot(now)
 	res := RefreshResult{ID: id, GenerationBefore: st.Generation, GenerationAfter: st.Generation, ExpiresAt: st.ExpiresAt}
 	switch {
 	case st.State == StatePaused:
@@ -35,35 +36,35 @@ func (s *Store) RefreshAccount(ctx context.Context, id record.ID, force bool) (R
 		res.Outcome, res.Class, res.Error = Failed, record.RefreshPermanent, st.Cause
 		return res, nil
 	case st.State == StateAmbiguous && !force:
-		if at := l.nextReplay(time.Now()); !at.IsZero() {
-			res.Outcome, res.Class, res.Retryable, res.Error = Skipped, record.RefreshUnknown, true, doubtful(at)
+		if at := known.ReplayAt; at.After(now) {
+			res.Outcome, res.Class, res.Retryable, res.Error = Skipped, record.RefreshUnknown, true, InDoubt(at)
 			return res, nil
 		}
-	case st.Routable && st.State == StateActive && !force && !l.unproven():
+	case st.Routable && st.State == StateActive && !force && !known.Unproven:
 		res.Outcome = Fresh
 		return res, nil
 	}
 	for {
-		f := s.joinFlight(a, st.Generation, record.TriggerOperator, force)
+		f := s.JoinForced(a, st.Generation, record.TriggerOperator, force)
 		select {
-		case <-f.done:
+		case <-f.Done():
 		case <-ctx.Done():
 			return RefreshResult{}, context.Cause(ctx)
 		}
-		if force && !f.force && f.result.Outcome == Failed {
+		if force && !f.Forced() && f.Result().Outcome == Failed {
 			select { // another's refresh holds back where a forced one goes on
-			case <-f.landed:
+			case <-f.Landed():
 				continue
 			case <-ctx.Done():
 			}
 		}
-		return f.result, nil
+		return f.Result(), nil
 	}
 }
 
 // Statuses returns what may be shown of all accounts, ordered by id.
 func (s *Store) Statuses() []AccountStatus {
-	all, now := s.all(), time.Now()
+	all, now := s.All(), time.Now()
 	out := make([]AccountStatus, len(all))
 	for i, a := range all {
 		out[i] = s.status(a, now)
@@ -73,7 +74,7 @@ func (s *Store) Statuses() []AccountStatus {
 
 // Status returns what may be shown of one account; ErrUnknownAccount.
 func (s *Store) Status(id record.ID) (AccountStatus, error) {
-	a := s.account(id)
+	a := s.Account(id)
 	if a == nil {
 		return AccountStatus{}, fmt.Errorf("%w: %s", ErrUnknownAccount, id)
 	}
@@ -81,15 +82,15 @@ func (s *Store) Status(id record.ID) (AccountStatus, error) {
 }
 
 func (s *Store) status(a *account, now time.Time) AccountStatus {
-	l, at := a.look(), seatOf(a)
+	l, at := a.Snapshot(now), seatOf(a)
 	d, bench := at.Suspicion(), at.Benched(now)
-	r, t := l.record, l.token
+	r, t := l.Record, l.Token
 	st := AccountStatus{
-		ID: a.id, Provider: r.Provider, Kind: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, Limits: r.Limits, Version: l.version,
-		Last: r.Rotation.Last, NextRefresh: instantOf(a.due.Load()), Failovers: at.Failovers(), Requests: at.Requests(),
+		ID: a.ID(), Provider: r.Provider, Kind: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, Limits: r.Limits, Version: l.Version,
+		Last: r.Rotation.Last, NextRefresh: l.Due, Failovers: at.Failovers(), Requests: at.Requests(),
 	}
 	if t != nil {
-		st.Generation, st.ExpiresAt, st.Fingerprint, st.Refused = t.Generation, t.Expires, t.Fingerprint, l.refused()
+		st.Generation, st.ExpiresAt, st.Fingerprint, st.Refused = t.Generation, t.Expires, t.Fingerprint, l.Refused
 	}
 	cooling := at.Cooling(now)
 	if cooling != nil {
@@ -99,19 +100,19 @@ func (s *Store) status(a *account, now time.Time) AccountStatus {
 		until := instantOf(bench.Until)
 		st.Cooldowns = append(st.Cooldowns, Cooldown{Scope: verdict.ScopeAccount, Until: until, Probe: until, Reason: bench.Class.String()})
 	}
-	st.FailingSince, st.LastError = l.failing()
-	usable := l.problem == nil && !r.OnHold()
-	st.Refreshable = usable && l.unfit() == nil && !l.dead() && l.driver != nil && l.driver.Refreshable(r)
+	st.FailingSince, st.LastError = l.FailingSince, l.LastError
+	usable := l.Problem == nil && !r.OnHold()
+	st.Refreshable = l.Refreshable
 	alive := at.HasToken(now.UnixNano()) && (bench == nil || bench.Until != selection.Never)
-	st.Routable = usable && len(st.Cooldowns) == 0 && bench == nil && (alive || st.Refreshable && !l.retry.at.After(now))
-	overdue := st.Refreshable && t != nil && (d != nil && d.Ask || !l.renewal(now).After(now))
+	st.Routable = usable && len(st.Cooldowns) == 0 && bench == nil && (alive || st.Refreshable && !l.RetryAt.After(now))
+	overdue := st.Refreshable && t != nil && (d != nil && d.Ask || !l.RenewalAt.After(now))
 	st.Remarks = remarks(r, s.cfg.Drivers[r.Provider], s.cfg.Pools)
 	if st.Routable && len(st.Cooldowns) == 0 {
 		st.Full = at.Full(now)
 	}
-	st.State, st.Cause = l.standing()
+	st.State, st.Cause = standingOf(a.ID(), l)
 	if st.State == StateActive {
-		why := join(suspicionWords(d), l.waiting())
+		why := join(suspicionWords(d), l.Waits)
 		st.State, st.Cause = working(st, alive, overdue, cooling, bench, now, why)
 	}
 	s.tellMore(&st, l, now)
@@ -134,12 +135,12 @@ func suspicionWords(d *selection.Suspicion) string {
 	return "a request was refused with its token (" + d.Class.String() + "): others are preferred until it is accepted, replaced, or a minute is over"
 }
 
-// standing is active when neither the record nor the credential is what keeps the account from serving.
-func (l *lifecycle) standing() (AccountState, string) {
-	if l.presence == deleted && l.problem == nil {
+// standingOf is active when neither the record nor the credential is what keeps the account from serving.
+func standingOf(id record.ID, l Snapshot) (AccountState, string) {
+	if l.Deleted && l.Problem == nil {
 		return StatePaused, WhyDeleted
 	}
-	return standing(l.id, l.record, cmp.Or(l.problem, l.unfit()), l.verdict.quarantine)
+	return standing(id, l.Record, cmp.Or(l.Problem, l.Unfit), l.Quarantine)
 }
 
 // working names the state of an account whose record and credential are fine. why tells what is wrong with it wherever the
@@ -161,22 +162,20 @@ func working(st AccountStatus, alive, overdue bool, cooling *Cooldown, bench *se
 }
 
 // tellMore adds what the sentence on the account needs, and the sentence.
-func (s *Store) tellMore(st *AccountStatus, l *lifecycle, now time.Time) {
-	if l.token != nil && l.driver != nil && l.problem == nil {
-		st.ReplayAt = l.replayAt(l.token, now)
-	}
+func (s *Store) tellMore(st *AccountStatus, l Snapshot, now time.Time) {
+	st.ReplayAt = l.ReplayAt
 	if st.State == StateAmbiguous && !st.NextRefresh.IsZero() && st.NextRefresh.Before(st.ReplayAt) {
 		st.NextRefresh = st.ReplayAt // what is planned before finds another process's mark, and sends nothing
 	}
-	readable := l.problem == nil || len(l.record.Slips) > 0
+	readable := l.Problem == nil || len(l.Record.Slips) > 0
 	if !readable { // or it was decoded, and this configuration cannot use it
-		err := Check(l.record, s.cfg.Drivers, s.cfg.Pools)
-		readable = err != nil && err.Error() == l.problem.Error()
+		err := Check(l.Record, s.cfg.Drivers, s.cfg.Pools)
+		readable = err != nil && err.Error() == l.Problem.Error()
 	}
-	st.Mend = mend(l.id, l.record, l.problem, readable, s.cfg.Pools)
+	st.Mend = mend(st.ID, l.Record, l.Problem, readable, s.cfg.Pools)
 	say := *st
-	if l.flight != nil { // planned when it ends, and known already
-		say.NextRefresh = l.retry.at
+	if l.InFlight { // planned when it ends, and known already
+		say.NextRefresh = l.RetryAt
 	}
 	st.Reason = say.Advice(now)
 }

@@ -155,7 +155,7 @@ func (k *keeper) elsewhere(a *account, r record.Record) error {
 
 // spentElsewhere says which other account has exchanged a refresh token; nil: none.
 func (k *keeper) spentElsewhere(a *account, r record.Record) error {
-	all := k.all()
+	all := k.All()
 	if len(all) > mostSearched {
 		return nil
 	}

@@ -24,7 +24,7 @@ func (k *keeper) read(id record.ID) (stored, error) {
 	ctx, cancel := context.WithTimeout(k.life, storeTimeout)
 	defer cancel()
 	var known record.Version
-	if a := k.account(id); a != nil {
+	if a := k.Account(id); a != nil {
 		known = a.look().version
 	}
 	started := time.Now()

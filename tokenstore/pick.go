@@ -75,7 +75,7 @@ func (s *Store) find(ctx context.Context, r *selection.Route, q PickRequest) (Pi
 	if r == nil {
 		return Pick{}, s.refuse(nil, verdict.ReasonUnknownRoute, "route "+q.Route+" is not in the configuration: add it under routes", 0)
 	}
-	if !s.loaded.Load() {
+	if loaded, _ := s.Loaded(); !loaded {
 		return Pick{}, s.refuse(r, verdict.ReasonStoreUnavailable, "accounts are not loaded yet: the store is not available", time.Second)
 	}
 	var deadline time.Time
@@ -104,7 +104,7 @@ func (s *Store) find(ctx context.Context, r *selection.Route, q PickRequest) (Pi
 			return Pick{}, s.refuse(r, verdict.ReasonNoHealthyAccount, "no account got a new token in time: see tokenward status", time.Second)
 		}
 		short := patience - now.Sub(deadline.Add(-r.RefreshWait))
-		a := s.account(seat.ID)
+		a := s.Account(seat.ID)
 		if a == nil {
 			continue // removed since the choice
 		}
@@ -121,8 +121,8 @@ func (s *Store) await(ctx context.Context, a *account, limit, short time.Duratio
 	if seatOf(a).HasToken(time.Now().UnixNano()) {
 		limit = min(limit, short)
 	}
-	f := s.join(a, a.look().generation(), record.TriggerRequest)
-	if f.wait(ctx, limit) {
+	f := s.Join(a, seatOf(a).Generation(), record.TriggerRequest)
+	if f.Wait(ctx, limit) {
 		return nil
 	}
 	if ctx.Err() != nil {
@@ -155,7 +155,7 @@ func (p Pick) account(s *Store, wanted bool) *account {
 	if !wanted {
 		return nil
 	}
-	return s.account(p.Account)
+	return s.Account(p.Account)
 }
 
 // driver is the one of the pick's provider.

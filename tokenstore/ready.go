@@ -14,14 +14,15 @@ import (
 // to serve: what a roll-out with a wrong key or provider would bring is no use to anybody. After that it keeps its
 // traffic, so that clients get an answer that says why, unless its store and all tokens are gone.
 func (s *Store) NotReady() []string {
-	if !s.loaded.Load() {
-		if far := s.loading.Load(); far != nil {
-			return []string{errNotLoaded.Error() + ": " + *far}
-		}
-		return []string{errNotLoaded.Error()}
+	switch ok, far := s.Loaded(); {
+	case ok:
+	case far == "":
+		return []string{ErrNotLoaded.Error()}
+	default:
+		return []string{ErrNotLoaded.Error() + ": " + far}
 	}
 	switch c := s.capacity(); {
-	case !c.Living && !s.contact.up() && s.counted() > 0:
+	case !c.Living && !s.Reachable() && s.Count() > 0:
 		return []string{"the store does not answer, and no account has a living token any more"}
 	case !s.served.Load():
 		return []string{s.whyNobody()}
@@ -32,13 +33,13 @@ func (s *Store) NotReady() []string {
 // Degraded returns what is wrong although the service gets traffic; none: all is well.
 func (s *Store) Degraded() []string {
 	var why []string
-	if trouble := s.contact.trouble(); trouble != "" {
+	if trouble := s.Trouble(); trouble != "" {
 		why = append(why, trouble)
 	}
-	if n := s.unsaved.Load(); n > 0 {
+	if n := s.Unsaved(); n > 0 {
 		why = append(why, fmt.Sprintf("%d rotated credentials are in memory and not yet in the store", n))
 	}
-	if s.journalDown.Load() {
+	if !s.Journalling() {
 		why = append(why, "the journal cannot be written: a crash before a rotation is saved would lose its account")
 	}
 	if !s.capacity().Able {
@@ -53,12 +54,6 @@ func (s *Store) capacity() selection.Capacity {
 		s.served.Store(true)
 	}
 	return c
-}
-
-func (s *Store) counted() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.accounts)
 }
 
 // whyNobody says why no account can serve, by their states.

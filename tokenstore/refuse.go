@@ -26,12 +26,11 @@ func (s *Store) nobody(r *selection.Route, tenant string, trail *Trail, now time
 				earliest = c.Probe
 			}
 		}
-		a := s.account(seat.ID)
+		a := s.Account(seat.ID)
 		if a == nil {
 			continue
 		}
-		l := a.look()
-		if wait := l.retry.at.Sub(now); !l.dead() && wait > 0 && (retry == 0 || wait < retry) { // a dead one needs a human
+		if wait := a.RetryAt().Sub(now); wait > 0 && (retry == 0 || wait < retry) {
 			retry = wait
 		}
 	}
@@ -40,7 +39,7 @@ func (s *Store) nobody(r *selection.Route, tenant string, trail *Trail, now time
 		return s.refuse(r, verdict.ReasonAllCooling, fmt.Sprintf("all accounts that could serve route %s are rate limited: %d of %d wait for their reset", r.Name, cooling, seen), earliest.Sub(now))
 	case seen == 0 && tenant != "":
 		return s.refuse(r, verdict.ReasonTenantDenied, "no account serves this tenant on route "+r.Name+": add one with this tenant", 0)
-	case seen == 0 && s.counted() > 0: // they are paused, or their records cannot be used
+	case seen == 0 && s.Count() > 0: // they are paused, or their records cannot be used
 		return s.refuse(r, verdict.ReasonNoHealthyAccount, "no account can serve route "+r.Name+": see tokenward status", 0)
 	case seen == 0:
 		return s.refuse(r, verdict.ReasonNoHealthyAccount, "route "+r.Name+" has no account: add one with tokenward accounts add", 0)

@@ -138,7 +138,7 @@ func (r *Renewer) renew(ctx context.Context, a *account) {
 		default:
 		}
 	}()
-	f := r.keeper.join(a, a.look().generation(), record.TriggerSchedule)
+	f := r.keeper.Join(a, a.look().generation(), record.TriggerSchedule)
 	select {
 	case <-f.done:
 	case <-ctx.Done():
@@ -152,8 +152,8 @@ func (r *Renewer) sweep(ctx context.Context) {
 	if err := r.keeper.sync(ctx); err != nil {
 		r.keeper.log.Warn("sweep: the store could not be listed; trying again at the next sweep", zap.Error(err))
 	}
-	for _, a := range r.keeper.all() {
-		r.keeper.replan(a)
+	for _, a := range r.keeper.All() {
+		r.keeper.Replan(a)
 	}
 }
 

@@ -53,7 +53,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp verdict.Response, trail
 	attempt := selection.Attempt{Account: p.Account, Upstream: p.Upstream, Generation: p.Generation, Class: v.Class}
 	trail = trail.Extend(attempt, sit, resp.Status, v.Message, now)
 	d := Decision{Verdict: v, Trail: trail}
-	a := s.account(p.Account)
+	a := s.Account(p.Account)
 	switch {
 	case next == stepTooLate && a != nil: // for those who come after
 		s.refreshRefused(a, p.Generation)
@@ -87,13 +87,13 @@ func (s *Store) recover(ctx context.Context, a *account, p Pick, d *Decision, li
 		}
 	}
 	s.tokenExpired(a, p.who()...)
-	f := s.join(a, p.Generation, record.TriggerResponse)
-	ended := f.wait(ctx, limit)
+	f := s.Join(a, p.Generation, record.TriggerResponse)
+	ended := f.Wait(ctx, limit)
 	if ctx.Err() != nil {
 		return context.Cause(ctx) // the client left; the refresh goes on
 	}
-	d.Trail.NoteRefresh(p.Account, !ended || f.result.Class != record.RefreshPermanent)
-	if ended && f.result.Outcome != Failed && f.result.Outcome != Skipped {
+	d.Trail.NoteRefresh(p.Account, !ended || f.Result().Class != record.RefreshPermanent)
+	if ended && f.Result().Outcome != Failed && f.Result().Outcome != Skipped {
 		d.Trail.Prefer(p.Account)
 	}
 	return nil

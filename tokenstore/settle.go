@@ -128,7 +128,7 @@ func (k *keeper) postponeForStore(a *account, why string) RefreshResult {
 
 // resume has the accounts that waited for the store tried again at once.
 func (k *keeper) resume() {
-	for _, a := range k.all() {
+	for _, a := range k.All() {
 		k.change(a, func(l *lifecycle, _ time.Time) { l.storeBack() })
 	}
 }

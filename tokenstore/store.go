@@ -62,20 +62,17 @@ func New(cfg Config, backend Backend, metrics *Metrics, log *zap.Logger) (*Store
 	return s, nil
 }
 
-// Renewer returns the background renewal, to be started after the store and stopped before it.
-func (s *Store) Renewer() *Renewer { return s.renewals }
-
 // Start finishes what the journal holds, loads all accounts and follows changes. Single unreadable records are reported in
 // their status. If the backend cannot be listed Start fails, unless the configuration says to wait for it: then the store
 // is not ready until it can.
 func (s *Store) Start(ctx context.Context) error {
-	if err := s.load(ctx); err != nil {
+	if err := s.Load(ctx); err != nil {
 		return err
 	}
 	s.rebuild()
 	s.loops.Go(s.rebuildLoop)
-	s.run()
-	s.event("config_loaded", nil, zap.Int("accounts", len(s.all())), zap.Int("routes", len(s.cfg.Routes)))
+	s.Run()
+	s.event("config_loaded", nil, zap.Int("accounts", len(s.All())), zap.Int("routes", len(s.cfg.Routes)))
 	return nil
 }
 
@@ -90,11 +87,11 @@ func (s *Store) rebuildSoon() {
 func (s *Store) rebuildLoop() {
 	for {
 		select {
-		case <-s.stopping.Done():
+		case <-s.Stopping():
 			return
 		case <-s.dirty:
 			s.rebuild()
-			pause(s.stopping, 10*time.Millisecond) // gather a burst of changes
+			time.Sleep(10 * time.Millisecond) // gather a burst of changes
 		}
 	}
 }
@@ -102,9 +99,9 @@ func (s *Store) rebuildLoop() {
 // rebuild puts every usable account into its pools.
 func (s *Store) rebuild() {
 	var members []selection.Member
-	for _, a := range s.all() {
-		if m := a.member(); m.usable {
-			members = append(members, selection.Member{Seat: seatOf(a).Seat, Provider: m.provider, Pools: m.pools, Tenant: m.tenant})
+	for _, a := range s.All() {
+		if m := a.Member(); m.Usable {
+			members = append(members, selection.Member{Seat: seatOf(a).Seat, Provider: m.Provider, Pools: m.Pools, Tenant: m.Tenant})
 		}
 	}
 	s.board.Fill(members)

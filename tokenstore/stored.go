@@ -34,19 +34,13 @@ func StoredStatus(id record.ID, r record.Record, err error, drivers map[string]D
 		usable := !r.OnHold()
 		st.Refreshable = usable && st.State != StateNeedsReauth && flaw == nil && d.Refreshable(r)
 		st.Routable = usable && (st.lives(now) || st.Refreshable)
-		st.ReplayAt = st.replayAt(d, r, now)
+		st.ReplayAt = ReplayOf(d, r, st.lives(now))
 		st.Remarks = remarks(r, d, pools)
 	}
 	st.FailingSince, st.LastError = record.Failing(id, r)
 	st.Mend = mend(id, r, problem, record.Legible(r, err), pools)
 	st.Reason = st.Advice(now)
 	return st
-}
-
-func (s AccountStatus) replayAt(d Driver, r record.Record, now time.Time) time.Time {
-	policy, _ := d.Replay()
-	t := Token{Expires: r.ExpiresAt, Obtained: r.ObtainedAt}
-	return replayAt(policy, s.lives(now), r.ExpiresAt, t.lifetime())
 }
 
 // Standing is StoredStatus for a record that could be read, in short: the state, and the sentence on it.
