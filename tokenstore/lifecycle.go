@@ -148,7 +148,7 @@ func (l *lifecycle) adopted(r stored, now time.Time) *lost {
 		r.record = reverted.entry.Record
 	}
 	l.memory.lost = reverted // what an older version had lost is none of this one's
-	before := l.record
+	before, wasDeleted := l.record, l.presence == deleted && l.record.Provider != ""
 	known := l.version != 0 && before.Provider != ""
 	next := record.GivenBack(l.id, r.record.OfItsKind())
 	replaced := known && !before.Credential().Equal(next.Credential())
@@ -167,6 +167,8 @@ func (l *lifecycle) adopted(r stored, now time.Time) *lost {
 		return reverted
 	}
 	switch {
+	case wasDeleted && !before.Credential().Equal(next.Credential()): // nothing is known of it
+		l.cleanSheet(now)
 	case !known:
 	case replaced:
 		l.replaced(before, now)
@@ -183,12 +185,17 @@ func (l *lifecycle) adopted(r stored, now time.Time) *lost {
 	return reverted
 }
 
-// replaced is what follows when the record shows another credential than before: it starts with a clean sheet.
-func (l *lifecycle) replaced(before record.Record, now time.Time) {
+// cleanSheet forgets what was held against the credential of which the record's has taken the place.
+func (l *lifecycle) cleanSheet(now time.Time) {
 	l.retry = retry{at: rescuedAt(l.id, l.record, now)}
 	l.doubt.attempt = ""
+	l.credential.foreign, l.credential.foreignSpent = nil, false
+}
+
+// replaced is what follows when the record shows another credential than before.
+func (l *lifecycle) replaced(before record.Record, now time.Time) {
+	l.cleanSheet(now)
 	c := &l.credential
-	c.foreign, c.foreignSpent = nil, false
 	c.search = l.record.Rotation.Generation <= before.Rotation.Generation
 	c.given = c.search && l.isGiven(before)
 	l.noteFormer(before, now)
