@@ -35,14 +35,17 @@ func newSeat(id record.ID, change ...func(*View)) *Seat {
 	return s
 }
 
-func static(v *View)           { v.Static, v.Refreshable = true, Never }
-func deadCredential(v *View)   { v.Dead, v.Refreshable = true, Never }
-func ended(v *View)            { v.Token.UsableUntil = in(0) }
-func oneAtOnce(v *View)        { v.Concurrency = 1 }
-func oneAMinute(v *View)       { v.RPM = 1 }
-func acceptedOnce(v *View)     { v.Token.accepted.Store(true) }
-func without(v *View)          { v.Token, v.Refreshable = nil, Never }
-func refuse(s *Seat, n uint64) { refuseAt(s, n, start) }
+func static(v *View)         { v.Static, v.Refreshable = true, Never }
+func deadCredential(v *View) { v.Dead, v.Refreshable = true, Never }
+func ended(v *View)          { v.Token.UsableUntil = in(0) }
+func oneAtOnce(v *View)      { v.Concurrency = 1 }
+func oneAMinute(v *View)     { v.RPM = 1 }
+func acceptedOnce(v *View)   { v.Token.accepted.Store(true) }
+func without(v *View)        { v.Token, v.Refreshable = nil, Never }
+func refuse(s *Seat)         { refuseAt(s, red, start) }
+func take(s *Seat)           { s.Take(in(0)) }
+func cool(s *Seat)           { s.Limited(in(0), time.Minute, verdict.ScopeAccount, start) }
+func refuseTwice(s *Seat)    { refuse(s); refuseAt(s, blue, start) }
 
 func refuseAt(s *Seat, shape uint64, now time.Time) {
 	s.Judge(Refused{Class: verdict.ClassTokenRejected, Generation: s.Generation(), Shape: shape}, now)
@@ -67,9 +70,9 @@ func made(base []func(*View), then func(*Seat)) func(record.ID, ...func(*View)) 
 var kinds = []kind{
 	{"living", rankSuspect, made(nil, func(*Seat) {})},
 	{"refreshable", rankSuspect, made([]func(*View){ended}, func(*Seat) {})},
-	{"suspect", rankSuspect, made([]func(*View){static}, func(s *Seat) { refuse(s, red) })},
-	{"benched", rankBenched, made([]func(*View){static}, func(s *Seat) { refuse(s, red); refuse(s, blue) })},
-	{"dead", rankDead, made([]func(*View){deadCredential, acceptedOnce}, func(s *Seat) { refuse(s, red); refuse(s, blue) })},
+	{"suspect", rankSuspect, made([]func(*View){static}, refuse)},
+	{"benched", rankBenched, made([]func(*View){static}, refuseTwice)},
+	{"dead", rankDead, made([]func(*View){deadCredential, acceptedOnce}, refuseTwice)},
 }
 
 // boardOf is a board with the route r over an upstream and a pool for each group of seats: u0 over p0, and so on.
@@ -208,9 +211,8 @@ func TestAnUpstreamIsLeftOutLongerEachTimeUntilItIsReached(t *testing.T) {
 }
 
 func TestADeadSeatWaitsForALimitToEnd(t *testing.T) {
-	cool := newSeat("cool")
-	cool.Limited(in(0), time.Minute, verdict.ScopeAccount, start)
-	r := boardOf(t, 0, []*Seat{kinds[4].seat("dead")}, []*Seat{cool}).Route("r")
+	cooling := made(nil, cool)("cooling")
+	r := boardOf(t, 0, []*Seat{kinds[4].seat("dead")}, []*Seat{cooling}).Route("r")
 	if got := chosen(r, nil, nil); got != "" {
 		t.Errorf("chose %q while another is only rate limited", got)
 	}
@@ -223,7 +225,7 @@ func TestADeadSeatWaitsForALimitToEnd(t *testing.T) {
 func TestACoolingSeatOfNoKindServes(t *testing.T) {
 	for _, k := range kinds {
 		s := k.seat("a")
-		s.Limited(in(0), time.Minute, verdict.ScopeAccount, start)
+		cool(s)
 		if got := chosen(boardOf(t, 0, []*Seat{s}).Route("r"), nil, nil); got != "" {
 			t.Errorf("%s: chose %q", k.name, got)
 		}
@@ -301,9 +303,9 @@ func TestThePreferredSeatServesIfItCan(t *testing.T) {
 		want      string
 	}{
 		"though it is loaded":           {func(*Seat) {}, "last"},
-		"not while it cools":            {func(s *Seat) { s.Limited(in(0), time.Minute, verdict.ScopeAccount, start) }, "s0"},
-		"not when it is suspect":        {func(s *Seat) { refuse(s, red) }, "s0"},
-		"not while its limits are used": {func(s *Seat) { s.Publish(View{Token: s.token.Load(), Concurrency: 1}, start) }, "s0"},
+		"not while it cools":            {cool, "s0"},
+		"not when it is suspect":        {refuse, "s0"},
+		"not while its limits are used": {func(s *Seat) { s.Publish(s.changed(oneAtOnce), start) }, "s0"},
 		"not without a token":           {func(s *Seat) { s.Publish(View{Refreshable: Never}, start) }, "s0"},
 		"not with the refused token":    {nil, "s0"},
 	} {
@@ -379,7 +381,7 @@ func TestRoundRobinGoesOnWithTheNextThatCanServe(t *testing.T) {
 		"all in turn":           {[]kind{kinds[0], kinds[0], kinds[0]}, []string{"1", "2", "0", "1", "2", "0"}},
 		"past one that cannot":  {[]kind{kinds[0], kinds[3], kinds[0]}, []string{"2", "2", "0", "2", "2", "0"}},
 		"only one can":          {[]kind{kinds[4], kinds[2], kinds[0]}, []string{"2", "2", "2"}},
-		"those that are loaded": {[]kind{kinds[0], {seat: made(nil, func(s *Seat) { s.Take(in(0)) })}}, []string{"1", "0", "1"}},
+		"those that are loaded": {[]kind{kinds[0], {seat: made(nil, take)}}, []string{"1", "0", "1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var seats []*Seat
@@ -420,7 +422,7 @@ func TestTenantsNeverCross(t *testing.T) {
 			t.Errorf("%q is served by %v", tenant, s)
 		}
 	}
-	ours.Limited(in(0), time.Minute, verdict.ScopeAccount, start)
+	cool(ours)
 	if _, s, _ := r.Choose(in(0), "us", nil, nil); s != nil {
 		t.Errorf("with our account cooling, %s serves us", s.ID)
 	}
@@ -462,22 +464,23 @@ func TestSeatsAreReplacedAllAtOnce(t *testing.T) {
 }
 
 func TestCapacityIsWhatTheSeatsOfRoutesCanDo(t *testing.T) {
-	cool := func(s *Seat) { s.Limited(in(0), time.Minute, verdict.ScopeAccount, start) }
 	serves := Capacity{Living: true, Able: true, Serves: true}
 	for name, c := range map[string]struct {
 		seats []*Seat
 		want  Capacity
 	}{
-		"nobody":                     {nil, Capacity{}},
-		"living":                     {[]*Seat{kinds[0].seat("a")}, serves},
-		"refreshable":                {[]*Seat{kinds[1].seat("a")}, Capacity{Able: true}},
-		"suspect":                    {[]*Seat{kinds[2].seat("a")}, serves},
-		"benched":                    {[]*Seat{kinds[3].seat("a")}, serves},
-		"dead":                       {[]*Seat{kinds[4].seat("a")}, Capacity{}},
-		"without a token":            {[]*Seat{newSeat("a", without)}, Capacity{}},
-		"cooling":                    {[]*Seat{made(nil, cool)("a")}, Capacity{Living: true}},
-		"one cooling, one asleep":    {[]*Seat{made(nil, cool)("a"), newSeat("b", ended)}, Capacity{Living: true, Able: true}},
-		"one that serves, among all": {[]*Seat{newSeat("a", without), kinds[4].seat("b"), newSeat("c"), newSeat("d", ended)}, serves},
+		"nobody":          {nil, Capacity{}},
+		"living":          {[]*Seat{kinds[0].seat("a")}, serves},
+		"refreshable":     {[]*Seat{kinds[1].seat("a")}, Capacity{Able: true}},
+		"suspect":         {[]*Seat{kinds[2].seat("a")}, serves},
+		"benched":         {[]*Seat{kinds[3].seat("a")}, serves},
+		"dead":            {[]*Seat{kinds[4].seat("a")}, Capacity{}},
+		"without a token": {[]*Seat{newSeat("a", without)}, Capacity{}},
+		"cooling":         {[]*Seat{made(nil, cool)("a")}, Capacity{Living: true}},
+		"one cooling, one to refresh": {
+			[]*Seat{made(nil, cool)("a"), newSeat("b", ended)}, Capacity{Living: true, Able: true},
+		},
+		"one that serves, among all": {[]*Seat{newSeat("a", without), kinds[4].seat("b"), newSeat("c")}, serves},
 	} {
 		if got := boardOf(t, 0, c.seats).Capacity(start); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
@@ -502,29 +505,35 @@ func TestFullCountsThoseThatOnlyTheirLimitsKeepAway(t *testing.T) {
 			s.Take(in(-ago))
 		}
 	}
+	left := 40 * time.Second
+	now := used(0, oneAtOnce)
 	for name, c := range map[string]struct {
 		seats []func(*Seat)
 		kind  int
-		trail *Trail
+		trail Trail
 		n     int
 		wait  time.Duration
 	}{
 		"nobody has limits":                  {seats: []func(*Seat){func(*Seat) {}}},
-		"concurrency: nobody knows how long": {seats: []func(*Seat){used(0, oneAtOnce)}, n: 1, wait: time.Second},
-		"rate: until the window moves":       {seats: []func(*Seat){used(20*time.Second, oneAMinute)}, n: 1, wait: 40 * time.Second},
-		"never less than a second":           {seats: []func(*Seat){used(time.Minute-1, oneAMinute)}, n: 1, wait: time.Second},
+		"concurrency: nobody knows how long": {seats: []func(*Seat){now}, n: 1, wait: time.Second},
+		"rate: until the window moves":       {seats: []func(*Seat){used(20*time.Second, oneAMinute)}, n: 1, wait: left},
+		"never less than a second": {
+			seats: []func(*Seat){used(time.Minute-1, oneAMinute)}, n: 1, wait: time.Second,
+		},
 		"the first of several": {seats: []func(*Seat){
 			used(20*time.Second, oneAMinute), used(50*time.Second, oneAMinute), used(30*time.Second, oneAMinute),
 		}, n: 3, wait: 10 * time.Second},
-		"one that has room again":     {seats: []func(*Seat){used(2*time.Minute, oneAMinute)}, n: 1, wait: time.Second},
-		"one that a refresh helps":    {kind: 1, seats: []func(*Seat){used(0, oneAtOnce)}, n: 1, wait: time.Second},
-		"a suspect one":               {kind: 2, seats: []func(*Seat){used(0, oneAtOnce)}, n: 1, wait: time.Second},
-		"a benched one":               {kind: 3, seats: []func(*Seat){used(0, oneAtOnce)}, n: 1, wait: time.Second},
-		"tried by this request":       {trail: &Trail{tried: []Attempt{{Account: "a", Generation: 2}}}, seats: []func(*Seat){used(0, oneAtOnce)}},
-		"its upstream is unreachable": {trail: &Trail{upstreams: []string{"u0"}}, seats: []func(*Seat){used(0, oneAtOnce)}},
+		"one that has room again":  {seats: []func(*Seat){used(2*time.Minute, oneAMinute)}, n: 1, wait: time.Second},
+		"one that a refresh helps": {kind: 1, seats: []func(*Seat){now}, n: 1, wait: time.Second},
+		"a suspect one":            {kind: 2, seats: []func(*Seat){now}, n: 1, wait: time.Second},
+		"a benched one":            {kind: 3, seats: []func(*Seat){now}, n: 1, wait: time.Second},
+		"tried by this request": {
+			trail: Trail{tried: []Attempt{{Account: "a", Generation: 2}}}, seats: []func(*Seat){now},
+		},
+		"its upstream is unreachable": {trail: Trail{upstreams: []string{"u0"}}, seats: []func(*Seat){now}},
 		"a cooldown keeps it away, too": {seats: []func(*Seat){func(s *Seat) {
-			used(0, oneAtOnce)(s)
-			s.Limited(in(0), time.Minute, verdict.ScopeAccount, start)
+			now(s)
+			cool(s)
 		}}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -534,11 +543,11 @@ func TestFullCountsThoseThatOnlyTheirLimitsKeepAway(t *testing.T) {
 				prepare(s)
 				seats = append(seats, s)
 			}
-			n, wait := boardOf(t, 0, seats).Route("r").Full("", c.trail, start)
+			n, wait := boardOf(t, 0, seats).Route("r").Full("", &c.trail, start)
 			if n != c.n || wait != c.wait {
 				t.Errorf("%d full, room after %v; want %d, %v", n, wait, c.n, c.wait)
 			}
-			if n, _ := boardOf(t, 0, seats).Route("r").Full("other", c.trail, start); n != 0 {
+			if n, _ := boardOf(t, 0, seats).Route("r").Full("other", &c.trail, start); n != 0 {
 				t.Errorf("%d of them for another tenant", n)
 			}
 		})
