@@ -101,9 +101,9 @@ func newLedger(p plan) *ledger {
 	return &ledger{plan: p, edits: make([][]time.Duration, len(p.policies)), spoiled: make([]spoiling, len(p.policies))}
 }
 
-func (l *ledger) wrote(by *life, account int, r tokenstore.Record, _ kind) {
+func (l *ledger) wrote(by *life, account int, was *refreshToken, r tokenstore.Record) {
 	owner := -1
-	if t := by.w.as.refresh[r.RefreshToken.Reveal()]; t != nil {
+	if t := by.w.as.refresh[r.RefreshToken.Reveal()]; t != nil && t != was {
 		owner = t.family.account
 	}
 	l.writes = append(l.writes, write{
