@@ -157,7 +157,7 @@ func (s *server) redeem(l *life, account int, r tokenstore.Record) (tokenstore.G
 	}
 	p := &presentation{
 		at: s.w.now(), by: l, account: account, token: t, dead: !t.family.living(),
-		claimed: l.claims[account], forced: l.forced[accountID(account)] > 0,
+		claimed: l.claimed(account), forced: l.forced[accountID(account)] > 0,
 	}
 	if a := r.AccessToken.Reveal(); a != "" {
 		p.refused = l.refused[a]
@@ -209,6 +209,16 @@ func (s *server) redeem(l *life, account int, r tokenstore.Record) (tokenstore.G
 		s.w.say("%s: granted, not rotated", p)
 	}
 	return g, p, nil
+}
+
+// claimed is when a life has claimed what it presents now: now, if it has not.
+func (l *life) claimed(account int) time.Duration {
+	at, claimed := l.claims[account]
+	if !claimed {
+		return l.w.now()
+	}
+	delete(l.claims, account)
+	return at
 }
 
 // refuse is an answer of the token endpoint that processed nothing.
