@@ -141,7 +141,9 @@ func (w *world) testify() {
 			st := standing{by: l.name, account: i}
 			_, st.stored = w.shelf.Current(id)
 			doc := w.shelf.document(id)
-			st.token, st.endless = w.as.refresh[token(doc)], doc["expires_at"] == nil
+			ends, _ := doc["expires_at"].(string)
+			_, err := time.Parse(time.RFC3339, ends)
+			st.token, st.endless = w.as.refresh[token(doc)], err != nil
 			if st.token != nil {
 				st.living, st.family = st.token.living(), st.token.family.living()
 				if u := st.token.spent(); u != nil && st.family && w.now()-u.at < 10*time.Second {

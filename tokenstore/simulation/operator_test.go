@@ -11,7 +11,7 @@ import (
 
 // operation is an operator's edit of an account. The lock is held. begin may return what ends the edit after a while.
 type operation struct {
-	credential bool // it may put another credential, or another record, in place of the account's
+	credential bool // it touches what the account is, or its credential
 	name       string
 	weight     int
 	begin      func(w *world, account int, id tokenstore.AccountID) (end func())
@@ -92,7 +92,7 @@ var operations = []operation{
 			}
 		}
 	}},
-	{false, "slip", 4, func(w *world, account int, id tokenstore.AccountID) func() {
+	{true, "slip", 4, func(w *world, account int, id tokenstore.AccountID) func() {
 		slips := []struct {
 			key          string
 			wrong, right any

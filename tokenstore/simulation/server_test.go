@@ -295,16 +295,22 @@ func (s *server) stored(l *life, account int, r tokenstore.Record) {
 		first(&t.saved, s.w.now())
 		l.meet(t.value)
 	}
-	claim := r.Rotation.Claim
-	if claim == nil || claim.Holder != l.name {
-		return
-	}
-	if !claim.Ambiguous {
+	if c := r.Rotation.Claim; c != nil && c.Holder == l.name && !c.Ambiguous {
 		l.claims[account] = s.w.now()
+	}
+	s.mark(r, r.Rotation.Claim)
+	if r.Former != nil {
+		s.mark(r, r.Former.Claim)
+	}
+}
+
+// mark notes that the store tells a token to be in doubt.
+func (s *server) mark(r tokenstore.Record, c *tokenstore.Claim) {
+	if c == nil || !c.Ambiguous {
 		return
 	}
 	for _, t := range s.tokensOf(r) {
-		if t.print == claim.Fingerprint {
+		if t.print == c.Fingerprint {
 			first(&t.marked, s.w.now())
 		}
 	}
