@@ -19,7 +19,8 @@
 //     (shelf_test.go); wire_test.go is a life's way to it, and shifts instants by the service's wall clock.
 //   - The authorization server (server_test.go) knows the truth of every token: strict, grace or no rotation, and what
 //     the driver contract's failures look like. A token of a strict family that is presented twice ends the family.
-//   - Operators (operator_test.go) make every edit of docs/vault.md; clients (client_test.go) pick, report, and leave.
+//   - Operators (operator_test.go) make the edits of docs/vault.md, but for two: one refresh token in two records, and
+//     an emptied one. Clients (client_test.go) pick, report, and leave.
 //
 // After the last fault all that was broken is mended, and the protocol gets the time that it may take. What
 // happened is in the ledger; judges are pure functions of it (judges_test.go), each with a test that it can fail

@@ -319,7 +319,7 @@ func standings(l *ledger) (wrong []string) {
 			if !serves {
 				bad("its refresh token " + t.value + " is good")
 			}
-		case st.family && st.endless: // nobody has asked for it, or will before its end is guessed
+		case st.endless && (st.family || serves): // nobody has asked for it, or will before its end is guessed
 		case st.family:
 			bad("its refresh token " + t.value + " is spent, and nobody has noticed")
 		case serves:

@@ -101,9 +101,9 @@ func newLedger(p plan) *ledger {
 	return &ledger{plan: p, edits: make([][]time.Duration, len(p.policies)), spoiled: make([]spoiling, len(p.policies))}
 }
 
-func (l *ledger) wrote(by *life, account int, r tokenstore.Record, _ kind) {
+func (l *ledger) wrote(by *life, account int, was *refreshToken, r tokenstore.Record) {
 	owner := -1
-	if t := by.w.as.refresh[r.RefreshToken.Reveal()]; t != nil {
+	if t := by.w.as.refresh[r.RefreshToken.Reveal()]; t != nil && t != was {
 		owner = t.family.account
 	}
 	l.writes = append(l.writes, write{
@@ -141,7 +141,9 @@ func (w *world) testify() {
 			st := standing{by: l.name, account: i}
 			_, st.stored = w.shelf.Current(id)
 			doc := w.shelf.document(id)
-			st.token, st.endless = w.as.refresh[token(doc)], doc["expires_at"] == nil
+			ends, _ := doc["expires_at"].(string)
+			_, err := time.Parse(time.RFC3339, ends)
+			st.token, st.endless = w.as.refresh[token(doc)], err != nil
 			if st.token != nil {
 				st.living, st.family = st.token.living(), st.token.family.living()
 				if u := st.token.spent(); u != nil && st.family && w.now()-u.at < 10*time.Second {

@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"maps"
+	"os"
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore"
@@ -10,41 +11,46 @@ import (
 
 // operation is an operator's edit of an account. The lock is held. begin may return what ends the edit after a while.
 type operation struct {
-	name   string
-	weight int
-	begin  func(w *world, account int, id tokenstore.AccountID) (end func())
+	credential bool // it touches what the account is, or its credential
+	name       string
+	weight     int
+	begin      func(w *world, account int, id tokenstore.AccountID) (end func())
 }
+
+// pace is for how long an account's credential is left alone after an edit. HASTY=1 ends that: then two such edits meet within one
+// look for changes, and what a process knows of the one is overtaken by the other before it is told.
+const pace = 2 * time.Minute
 
 // edits are those of docs/vault.md.
 var edits []string
 
 var operations = []operation{
-	{"label", 4, func(w *world, _ int, id tokenstore.AccountID) func() {
+	{false, "label", 4, func(w *world, _ int, id tokenstore.AccountID) func() {
 		w.patch(id, map[string]any{"labels": map[string]any{"edit": fmt.Sprint(w.edits)}})
 		return nil
 	}},
-	{"credential", 4, func(w *world, account int, id tokenstore.AccountID) func() {
+	{true, "credential", 4, func(w *world, account int, id tokenstore.AccountID) func() {
 		w.patch(id, map[string]any{"refresh_token": w.as.signIn(account).value})
 		return nil
 	}},
-	{"bad credential", 2, func(w *world, account int, id tokenstore.AccountID) func() {
+	{true, "bad credential", 2, func(w *world, account int, id tokenstore.AccountID) func() {
 		w.ledger.spoiled[account] = spoiling{at: w.now(), was: w.as.refresh[token(w.shelf.document(id))]}
 		w.patch(id, map[string]any{"refresh_token": fmt.Sprintf("bad-%d", w.edits)})
 		return nil
 	}},
-	{"whole record", 2, func(w *world, account int, id tokenstore.AccountID) func() {
+	{true, "whole record", 2, func(w *world, account int, id tokenstore.AccountID) func() {
 		w.put(id, documentOf(w.as.record(account, w.as.signIn(account))))
 		return nil
 	}},
-	{"what was read before", 2, func(w *world, _ int, id tokenstore.AccountID) func() {
+	{true, "what was read before", 2, func(w *world, _ int, id tokenstore.AccountID) func() {
 		doc := w.shelf.document(id)
 		return func() { w.put(id, doc) }
 	}},
-	{"pause", 2, func(w *world, _ int, id tokenstore.AccountID) func() {
+	{false, "pause", 2, func(w *world, _ int, id tokenstore.AccountID) func() {
 		w.patch(id, map[string]any{"state": "paused"})
 		return func() { w.patch(id, map[string]any{"state": "active"}) }
 	}},
-	{"soft delete", 3, func(w *world, _ int, id tokenstore.AccountID) func() {
+	{false, "soft delete", 3, func(w *world, _ int, id tokenstore.AccountID) func() {
 		_ = w.shelf.SoftDelete(id)
 		return func() {
 			if v, ok := w.shelf.Current(id); ok && v.Gone {
@@ -52,12 +58,12 @@ var operations = []operation{
 			}
 		}
 	}},
-	{"recreate", 2, func(w *world, account int, id tokenstore.AccountID) func() {
+	{true, "recreate", 2, func(w *world, account int, id tokenstore.AccountID) func() {
 		_ = w.shelf.DestroyMetadata(id)
 		w.noteBack(id, false)
 		return func() { w.put(id, documentOf(w.as.record(account, w.as.signIn(account)))) }
 	}},
-	{"gone and back", 2, func(w *world, _ int, id tokenstore.AccountID) func() {
+	{true, "gone and back", 2, func(w *world, _ int, id tokenstore.AccountID) func() {
 		doc := w.shelf.kept(id)
 		_ = w.shelf.DestroyMetadata(id)
 		w.noteBack(id, false)
@@ -67,7 +73,7 @@ var operations = []operation{
 			}
 		}
 	}},
-	{"rollback", 2, func(w *world, _ int, id tokenstore.AccountID) func() {
+	{true, "rollback", 2, func(w *world, _ int, id tokenstore.AccountID) func() {
 		versions := w.shelf.Versions(id)
 		back := 1 + w.edits%3
 		if len(versions) > back {
@@ -76,7 +82,7 @@ var operations = []operation{
 		}
 		return nil
 	}},
-	{"snapshot", 2, func(w *world, _ int, _ tokenstore.AccountID) func() {
+	{true, "snapshot", 2, func(w *world, _ int, _ tokenstore.AccountID) func() {
 		snapshot := w.shelf.Snapshot()
 		return func() {
 			w.say("the snapshot is restored")
@@ -86,7 +92,7 @@ var operations = []operation{
 			}
 		}
 	}},
-	{"slip", 4, func(w *world, account int, id tokenstore.AccountID) func() {
+	{true, "slip", 4, func(w *world, account int, id tokenstore.AccountID) func() {
 		slips := []struct {
 			key          string
 			wrong, right any
@@ -107,21 +113,28 @@ var operations = []operation{
 		s := slips[w.edits%len(slips)]
 		w.say("the slip is in %s", s.key)
 		w.patch(id, map[string]any{s.key: s.wrong})
+		if s.key == "rotation" { // and a claim with it
+			w.noteBack(id, false)
+		}
 		return func() {
 			if s.right != nil {
 				w.patch(id, map[string]any{s.key: s.right})
 			}
 		}
 	}},
-	{"denied path", 1, func(w *world, _ int, id tokenstore.AccountID) func() {
+	{false, "versions end", 1, func(w *world, _ int, id tokenstore.AccountID) func() {
+		_ = w.shelf.DeleteVersionsAfter(id, 3*time.Minute)
+		return func() { _ = w.shelf.DeleteVersionsAfter(id, 0) }
+	}},
+	{false, "denied path", 1, func(w *world, _ int, id tokenstore.AccountID) func() {
 		w.shelf.Deny(id)
 		return func() { w.shelf.Allow(id) }
 	}},
-	{"forced refresh", 3, func(w *world, account int, id tokenstore.AccountID) func() {
+	{false, "forced refresh", 3, func(w *world, account int, id tokenstore.AccountID) func() {
 		w.refreshByHand(account, id, true)
 		return nil
 	}},
-	{"refresh", 2, func(w *world, account int, id tokenstore.AccountID) func() {
+	{false, "refresh", 2, func(w *world, account int, id tokenstore.AccountID) func() {
 		w.refreshByHand(account, id, false)
 		return nil
 	}},
@@ -149,6 +162,12 @@ func (w *world) edit(f *fault, account int) {
 		key := accountID(account) + o.name
 		if w.held[key] != nil { // it is being made
 			return
+		}
+		if o.credential {
+			if w.now() < w.busy[account] && os.Getenv("HASTY") == "" {
+				return
+			}
+			w.busy[account] = w.now() + f.length + pace
 		}
 		w.say("an operator makes the edit %q of %s", o.name, id)
 		if end := o.begin(w, account, id); end != nil {
@@ -189,6 +208,10 @@ func (w *world) tidy(account int) {
 		return
 	case v.Gone:
 		_ = w.shelf.Undelete(id, v.Number)
+	}
+	t := w.as.refresh[token(w.shelf.document(id))]
+	if t != nil && t.family.account != account || token(w.shelf.document(id)) == "" { // a record with such a slip was written back
+		w.patch(id, map[string]any{"refresh_token": w.as.signIn(account).value})
 	}
 	_, _ = w.shelf.Patch(id, map[string]any{
 		"state": "active", "pools": string(id), "provider": "p-" + string(id), "type": "oauth_refresh",

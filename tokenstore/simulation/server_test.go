@@ -157,7 +157,7 @@ func (s *server) redeem(l *life, account int, r tokenstore.Record) (tokenstore.G
 	}
 	p := &presentation{
 		at: s.w.now(), by: l, account: account, token: t, dead: !t.family.living(),
-		claimed: l.claims[account], forced: l.forced[accountID(account)] > 0,
+		claimed: l.claimed(account), forced: l.forced[accountID(account)] > 0,
 	}
 	if a := r.AccessToken.Reveal(); a != "" {
 		p.refused = l.refused[a]
@@ -209,6 +209,16 @@ func (s *server) redeem(l *life, account int, r tokenstore.Record) (tokenstore.G
 		s.w.say("%s: granted, not rotated", p)
 	}
 	return g, p, nil
+}
+
+// claimed is when a life has claimed what it presents now: now, if it has not.
+func (l *life) claimed(account int) time.Duration {
+	at, claimed := l.claims[account]
+	if !claimed {
+		return l.w.now()
+	}
+	delete(l.claims, account)
+	return at
 }
 
 // refuse is an answer of the token endpoint that processed nothing.
@@ -285,16 +295,22 @@ func (s *server) stored(l *life, account int, r tokenstore.Record) {
 		first(&t.saved, s.w.now())
 		l.meet(t.value)
 	}
-	claim := r.Rotation.Claim
-	if claim == nil || claim.Holder != l.name {
-		return
-	}
-	if !claim.Ambiguous {
+	if c := r.Rotation.Claim; c != nil && c.Holder == l.name && !c.Ambiguous {
 		l.claims[account] = s.w.now()
+	}
+	s.mark(r, r.Rotation.Claim)
+	if r.Former != nil {
+		s.mark(r, r.Former.Claim)
+	}
+}
+
+// mark notes that the store tells a token to be in doubt.
+func (s *server) mark(r tokenstore.Record, c *tokenstore.Claim) {
+	if c == nil || !c.Ambiguous {
 		return
 	}
 	for _, t := range s.tokensOf(r) {
-		if t.print == claim.Fingerprint {
+		if t.print == c.Fingerprint {
 			first(&t.marked, s.w.now())
 		}
 	}

@@ -76,7 +76,7 @@ func TestNoSeedBreaksTheProtocol(t *testing.T) {
 					res := play(t, draw(seed(n), faultsPerSeed), false)
 					if len(res.wrong) > 0 {
 						if sum.fail(); os.Getenv("HUNT") != "" {
-							t.Errorf("caught after %d faults: %s", sum.faults()+res.struck, res.wrong[0])
+							t.Errorf("caught after %d faults by seed %d: %s", sum.faults()+res.struck, res.plan.seed, res.wrong[0])
 							return
 						}
 						explainFailure(t, res)

@@ -83,7 +83,7 @@ func (x *wire) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r to
 		if err == nil {
 			w.ledger.replaced(x.life, was, r)
 			w.as.stored(x.life, account, r)
-			w.ledger.wrote(x.life, account, r, k)
+			w.ledger.wrote(x.life, account, was, r)
 		}
 		if w.loud {
 			w.say("%s: %s of %s on version %d: %s", x.name, k, id, expect, outcome(err, w.as.describe(r)))

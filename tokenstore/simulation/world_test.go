@@ -29,13 +29,14 @@ type world struct {
 	lines    []string
 	chores   sync.WaitGroup
 	edits    int
+	busy     []time.Duration   // by account: no edit of its credential before
 	held     map[string]func() // what an operator has begun and will end, by account and name
 	end      chan struct{}     // closed at the end: whoever waits stops
 }
 
 func newWorld(p plan, loud bool) *world {
 	w := &world{
-		plan: p, loud: loud, epoch: time.Now(), ledger: newLedger(p), held: map[string]func(){}, end: make(chan struct{}),
+		plan: p, loud: loud, epoch: time.Now(), ledger: newLedger(p), held: map[string]func(){}, busy: make([]time.Duration, len(p.policies)), end: make(chan struct{}),
 	}
 	w.shelf, w.as = newShelf(p.seed), newServer(w)
 	for s := range p.services {

@@ -32,10 +32,15 @@ func TestTheSimulationCatchesPlantedFaults(t *testing.T) {
 	if len(chosen) == 0 {
 		t.Fatal("no mutant has that in its name")
 	}
+	sound := mutant{name: "none", file: "doc.go"}.build(t)
 	for _, m := range chosen {
 		t.Run(m.name, func(t *testing.T) {
-			binary := m.build(t)
-			faults, how := hunt(t, binary)
+			faults, seed, how := hunt(t, m.build(t), "1", most)
+			if seed != "" {
+				if _, _, too := hunt(t, sound, seed, 1); too != "" {
+					t.Fatalf("the source without a mutant fails at seed %s as well, mend that first: %s", seed, too)
+				}
+			}
 			if how == "" {
 				t.Errorf("%s (%s) survives %d faults", m.name, m.file, faults)
 				return
@@ -58,8 +63,8 @@ func (m mutant) path() string { return filepath.Join("..", "..", filepath.FromSl
 
 func (m mutant) mutate() (string, error) {
 	source, err := os.ReadFile(m.path())
-	if err != nil {
-		return "", err
+	if err != nil || m.old == "" {
+		return string(source), err
 	}
 	if n := strings.Count(string(source), m.old); n != 1 {
 		return "", fmt.Errorf("mutant %q: its text is %d times in %s, not once: take the text that does the same now",
@@ -102,25 +107,24 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
-var caught = regexp.MustCompile(`caught after (\d+) faults: (.*)`)
+var caught = regexp.MustCompile(`caught after (\d+) faults by seed (\d+): (.*)`)
 
-// hunt plays seeds until one fails. A mutant that hangs or panics is caught as well.
-func hunt(t *testing.T, binary string) (faults int, how string) {
+// hunt plays seeds until one fails; how is "" if none does. A mutant that hangs or panics is caught as well.
+func hunt(t *testing.T, binary, first string, most int) (faults int, seed, how string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "-test.run", "^TestNoSeedBreaksTheProtocol$", "-test.v", "-test.timeout",
-		"15m")
-	cmd.Env = append(os.Environ(), "HUNT=1", "SEED=1", "FAULTS="+strconv.Itoa(most))
+	cmd := exec.CommandContext(ctx, binary, "-test.run", "^TestNoSeedBreaksTheProtocol$", "-test.v", "-test.timeout", "15m")
+	cmd.Env = append(os.Environ(), "HUNT=1", "SEED="+first, "FAULTS="+strconv.Itoa(most))
 	out, err := cmd.CombinedOutput()
 	if found := caught.FindSubmatch(out); found != nil {
 		faults, _ = strconv.Atoi(string(found[1]))
-		return faults, string(found[2])
+		return faults, string(found[2]), string(found[3])
 	}
 	if err != nil {
-		return 0, "it breaks down: " + firstLine(string(out))
+		return 0, "", "it breaks down: " + firstLine(string(out))
 	}
-	return most, ""
+	return most, "", ""
 }
 
 func firstLine(out string) string {
