@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
-	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
 func TestHowLongAnotherProcesssClaimIsRespected(t *testing.T) {
@@ -128,7 +127,7 @@ func TestWhenADoubtfulCredentialMayBePresented(t *testing.T) {
 
 // suspected has one request's refusal on file, which is not believed as long as the request may be guilty.
 func suspected(l *lifecycle) {
-	l.heed(selection.Objections{Generation: l.generation(), Since: noon, Latest: noon}, noon)
+	l.heed(Objections{Generation: l.generation(), Since: noon, Latest: noon}, noon)
 }
 
 func TestADoubtThatFollowsAnotherKeepsItsRefusal(t *testing.T) {
@@ -168,8 +167,8 @@ func TestWhatMayBeSpentByAnEarlierClaim(t *testing.T) {
 
 func TestWhatAProvidersObjectionsMakeOfADoubt(t *testing.T) {
 	const sec = time.Second
-	said := func(gen record.Generation, since, latest time.Duration) selection.Objections {
-		return selection.Objections{Generation: gen, Refused: true, Since: noon.Add(since), Latest: noon.Add(latest)}
+	said := func(gen record.Generation, since, latest time.Duration) Objections {
+		return Objections{Generation: gen, Refused: true, Since: noon.Add(since), Latest: noon.Add(latest)}
 	}
 	mark := func(l *lifecycle) {
 		c := claimBy("them", "theirs")
@@ -178,7 +177,7 @@ func TestWhatAProvidersObjectionsMakeOfADoubt(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		before  func(*lifecycle)
-		told    selection.Objections
+		told    Objections
 		refused bool          // the token is, as far as the lifecycle knows
 		doubt   string        // whose
 		since   time.Duration // after noon: when the doubt's earliest refusal was; 0: none
@@ -203,9 +202,9 @@ func TestWhatAProvidersObjectionsMakeOfADoubt(t *testing.T) {
 		}, said(1, 5*sec, 5*sec), true, "ours", 0},
 		"an accepted token ends what was refused": {func(l *lifecycle) {
 			l.doubt = doubt{attempt: "ours", refused: noon.Add(2 * sec)}
-		}, selection.Objections{Generation: 1}, false, "ours", 0},
+		}, Objections{Generation: 1}, false, "ours", 0},
 		"a refusal makes the record's mark known": {mark, said(1, 5*sec, 5*sec), true, "theirs", 5 * sec},
-		"without a refusal the mark can wait":     {mark, selection.Objections{Generation: 1}, false, "", 0},
+		"without a refusal the mark can wait":     {mark, Objections{Generation: 1}, false, "", 0},
 		"a mark on another credential says nothing": {func(l *lifecycle) {
 			mark(l)
 			l.record.Rotation.Claim.Fingerprint = fp("rt-0")
@@ -246,20 +245,6 @@ func TestADoubtIsAsOldAsTheFirstUseThatMayHaveSpentTheCredential(t *testing.T) {
 				t.Errorf("%+v, want %+v", l.doubt, want)
 			}
 		})
-	}
-}
-
-func TestWhenTheOperatorIsToldThatADoubtEnds(t *testing.T) {
-	strict := living()
-	if got := strict.nextReplay(noon); !got.Equal(noon.Add(time.Hour - 30*time.Second)) {
-		t.Errorf("with a living token at %v", got)
-	}
-	if got := strict.nextReplay(noon.Add(time.Hour)); !got.IsZero() {
-		t.Errorf("with a token that has ended at %v", got)
-	}
-	strict.token = nil
-	if got := strict.nextReplay(noon); !got.IsZero() {
-		t.Errorf("without a token at %v", got)
 	}
 }
 

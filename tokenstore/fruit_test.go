@@ -70,8 +70,8 @@ func TestWhatAGrantMakesOfAnAccount(t *testing.T) {
 			if c.life > 0 {
 				ends = now.Add(c.life)
 			}
-			if !l.token.expires.Equal(ends) || !l.token.seat.RefreshedAt.Equal(now) || !l.retry.at.IsZero() {
-				t.Errorf("it ends %v, was refreshed %v, tried again %v", l.token.expires, l.token.seat.RefreshedAt, l.retry.at)
+			if !l.token.Expires.Equal(ends) || !l.token.RefreshedAt.Equal(now) || !l.retry.at.IsZero() {
+				t.Errorf("it ends %v, was refreshed %v, tried again %v", l.token.Expires, l.token.RefreshedAt, l.retry.at)
 			}
 			if l.memory.isSpent(fp("rt-1")) != c.spent {
 				t.Errorf("spent: %v", !c.spent)

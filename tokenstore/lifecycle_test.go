@@ -9,17 +9,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
-	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
 // noon is when the lives of these tests begin.
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
-// tableDriver is what a lifecycle asks of a driver. It does no I/O.
+// tableDriver is what a lifecycle asks of a redeemer. It does no I/O.
 type tableDriver struct {
-	Driver // the rest is never called
-	policy ReplayPolicy
-	grace  time.Duration
+	Redeemer // the rest is never called
+	policy   ReplayPolicy
+	grace    time.Duration
 }
 
 func (d *tableDriver) Check(r record.Record) error {
@@ -38,18 +37,28 @@ func (d *tableDriver) Token(r record.Record) record.Secret {
 	return r.AccessToken
 }
 
-func (d *tableDriver) Headers(record.Record) []Header { return nil }
-
 func (d *tableDriver) Replay() (ReplayPolicy, time.Duration) { return d.policy, d.grace }
 
 // newLife is the lifecycle of account a before anything is known of it. Its process is called us, and draws no jitter.
 func newLife() *lifecycle {
-	return &lifecycle{id: "a", lives: &lifespans{}, cfg: &Config{
-		Drivers: map[string]Driver{
-			"p": &tableDriver{policy: ReplayStrict},
-			"q": &tableDriver{policy: ReplayStrict},
+	redeemers := map[string]Redeemer{
+		"p": &tableDriver{policy: ReplayStrict},
+		"q": &tableDriver{policy: ReplayStrict},
+	}
+	return &lifecycle{id: "a", lives: &lifespans{}, cfg: &Settings{
+		Redeemers: redeemers,
+		Check: func(r record.Record) error {
+			if err := r.Broken(); err != nil {
+				return err
+			}
+			if redeemers[r.Provider] == nil {
+				return &record.Error{Key: "provider", Rule: "is not in the configuration"}
+			}
+			if !slices.Contains([]string{"p", "q"}, r.Serves()[0]) {
+				return &record.Error{Key: "pools", Rule: "are not in the configuration"}
+			}
+			return redeemers[r.Provider].Check(r)
 		},
-		Pools:  map[string]PoolConfig{"p": {Provider: "p"}, "q": {Provider: "q"}},
 		Holder: "us",
 		Random: func() float64 { return 0 },
 		Renewal: RenewalConfig{
@@ -92,7 +101,7 @@ func (l *lifecycle) withPolicy(policy ReplayPolicy, grace time.Duration) *lifecy
 
 // isRefused has the provider refuse the account's token.
 func (l *lifecycle) isRefused(at time.Time) {
-	l.heed(selection.Objections{Generation: l.generation(), Refused: true, Since: at, Latest: at}, at)
+	l.heed(Objections{Generation: l.generation(), Refused: true, Since: at, Latest: at}, at)
 }
 
 // claimBy is a claim of rt-1.
@@ -116,7 +125,7 @@ type picture struct {
 	Doubt      string
 	Failures   int
 	Mended     bool
-	Pardon     selection.Pardon
+	Pardon     Pardon
 	Responded  bool
 	Lost       bool // memory has what the store has lost
 }
@@ -129,7 +138,7 @@ func (l *lifecycle) picture() picture {
 		Responded: !l.respondedAt.IsZero(), Lost: l.memory.lost != nil,
 	}
 	if l.token != nil {
-		p.Token, p.ByHand = l.driver.Token(l.record).Reveal(), l.token.seat.Given
+		p.Token, p.ByHand = l.driver.Token(l.record).Reveal(), l.token.Given
 	}
 	if f := l.credential.former; f != nil {
 		p.Former = f.RefreshToken.Reveal()
@@ -190,22 +199,22 @@ func TestWhatAnAdoptedRecordChanges(t *testing.T) {
 		}},
 		"an operator replaces the refresh token": {troubled(), rec("rt-9", "at-1", 1), 1, 2, picture{
 			Token: "at-1", Generation: 1, Credential: "rt-9", Version: 2,
-			Given: true, Search: true, Former: "rt-1", Pardon: selection.PardonAccount,
+			Given: true, Search: true, Former: "rt-1", Pardon: PardonAccount,
 		}},
 		"an operator writes another credential, and no access token": {troubled(), rec("rt-9", "", 0), 1, 2, picture{
 			Token: "at-1", Generation: 1, Credential: "rt-9", Version: 2,
-			Given: true, Search: true, Former: "rt-1", Pardon: selection.PardonAccount,
+			Given: true, Search: true, Former: "rt-1", Pardon: PardonAccount,
 		}},
 		"an operator writes another credential, and its access token": {troubled(), rec("rt-9", "at-9", 0), 1, 2, picture{
 			Token: "at-9", Generation: 2, ByHand: true, Credential: "rt-9", Version: 2,
-			Given: true, Search: true, Former: "rt-1", Pardon: selection.PardonAccount,
+			Given: true, Search: true, Former: "rt-1", Pardon: PardonAccount,
 		}},
 		"an operator takes the access token away": {troubled(), rec("rt-1", "at-1", 1, noToken), 1, 2, picture{
 			Credential: "rt-1", Version: 2, Doubt: "in doubt", Failures: 2, Responded: true,
 		}},
 		"an operator pastes what cannot be a credential": {troubled(), rec("rt 9\n", "at-1", 1), 1, 2, picture{
 			Token: "at-1", Generation: 1, Credential: "rt 9\n", Version: 2,
-			Flaw: true, Given: true, Search: true, Former: "rt-1", Pardon: selection.PardonAccount,
+			Flaw: true, Given: true, Search: true, Former: "rt-1", Pardon: PardonAccount,
 		}},
 		"another process has refreshed": {troubled(), rec("rt-2", "at-2", 2, spent1), 1, 2, picture{
 			Token: "at-2", Generation: 2, Credential: "rt-2", Version: 2, Responded: true,
@@ -230,17 +239,17 @@ func TestWhatAnAdoptedRecordChanges(t *testing.T) {
 		"an operator resumes it": {troubled(), rec("rt-1", "at-1", 1, func(r *record.Record) {
 			r.Rotation.Resumed = "now"
 		}), 1, 2, picture{
-			Token: "at-1", Generation: 1, Credential: "rt-1", Version: 2, Doubt: "in doubt", Mended: true, Pardon: selection.PardonAll,
+			Token: "at-1", Generation: 1, Credential: "rt-1", Version: 2, Doubt: "in doubt", Mended: true, Pardon: PardonAll,
 		}},
 		"an operator ends its pause": {troubled(func(r *record.Record) { r.State = record.Paused }),
 			rec("rt-1", "at-1", 1), 1, 2, picture{
-				Token: "at-1", Generation: 1, Credential: "rt-1", Version: 2, Doubt: "in doubt", Mended: true, Pardon: selection.PardonAll,
+				Token: "at-1", Generation: 1, Credential: "rt-1", Version: 2, Doubt: "in doubt", Mended: true, Pardon: PardonAll,
 			}},
 		"an operator pauses it": {troubled(), rec("rt-1", "at-1", 1, func(r *record.Record) { r.State = record.Paused }), 1, 2, picture{
 			Token: "at-1", Generation: 1, Credential: "rt-1", Version: 2, Doubt: "in doubt", Failures: 2, Responded: true,
 		}},
 		"an operator mends the client": {troubled(), rec("rt-1", "at-1", 1, func(r *record.Record) { r.ClientID = "c" }), 1, 2, picture{
-			Token: "at-1", Generation: 1, Credential: "rt-1", Version: 2, Doubt: "in doubt", Mended: true, Pardon: selection.PardonAll,
+			Token: "at-1", Generation: 1, Credential: "rt-1", Version: 2, Doubt: "in doubt", Mended: true, Pardon: PardonAll,
 		}},
 		"its provider is not known any more": {troubled(), rec("rt-1", "at-1", 1, func(r *record.Record) {
 			r.Provider = "elsewhere"
@@ -252,7 +261,7 @@ func TestWhatAnAdoptedRecordChanges(t *testing.T) {
 		}},
 		"it moves to another provider": {troubled(), rec("rt-9", "at-9", 1, func(r *record.Record) { r.Provider = "q" }), 1, 2, picture{
 			Token: "at-9", Generation: 2, ByHand: true, Credential: "rt-9", Version: 2,
-			Given: true, Search: true, Pardon: selection.PardonAccount,
+			Given: true, Search: true, Pardon: PardonAccount,
 		}},
 		"the first one has a key": {newLife, rec("", "", 0, asKey("key-1")), 0, 1, picture{
 			Token: "key-1", Generation: 1, ByHand: true, Credential: "key-1", Version: 1,
@@ -263,7 +272,7 @@ func TestWhatAnAdoptedRecordChanges(t *testing.T) {
 		"a key gives way to what cannot be one": {func() *lifecycle { return living(asKey("key-1")) },
 			rec("", "", 1, asKey("key 2\n")), 1, 2, picture{
 				Token: "key-1", Generation: 1, Credential: "key-1", Version: 2, Flaw: true,
-				Given: true, Search: true, Pardon: selection.PardonAccount,
+				Given: true, Search: true, Pardon: PardonAccount,
 			}},
 		"a read that began before what memory has": {troubled(), rec("rt-0", "at-0", 0), 0, 1, picture{
 			Token: "at-1", Generation: 1, Credential: "rt-1", Version: 1, Doubt: "in doubt", Failures: 2, Responded: true,
@@ -274,7 +283,7 @@ func TestWhatAnAdoptedRecordChanges(t *testing.T) {
 			return l
 		}, rec("rt-9", "at-1", 1), 5, 1, picture{
 			Token: "at-1", Generation: 1, Credential: "rt-9", Version: 1,
-			Given: true, Search: true, Former: "rt-1", Pardon: selection.PardonAccount,
+			Given: true, Search: true, Former: "rt-1", Pardon: PardonAccount,
 		}},
 		"during a save, which meets it as a conflict": {func() *lifecycle {
 			l := living()

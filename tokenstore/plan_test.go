@@ -4,8 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tokenward/tokenward/tokenstore/record"
-	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
 func TestWhenARefreshMayHappenAndWhenItIsDue(t *testing.T) {
@@ -93,7 +94,7 @@ func TestWhenARefreshMayHappenAndWhenItIsDue(t *testing.T) {
 			}
 			refreshable, due := l.plan(noon.Add(now))
 			switch {
-			case c.refreshable == never && refreshable != selection.Never,
+			case c.refreshable == never && refreshable != Never,
 				c.refreshable == atOnce && refreshable > noon.Add(now).UnixNano(),
 				c.refreshable > 0 && refreshable != noon.Add(c.refreshable).UnixNano():
 				t.Errorf("refreshable after %v, want %v", time.Unix(0, refreshable).Sub(noon), c.refreshable)
@@ -109,29 +110,28 @@ func TestWhenARefreshMayHappenAndWhenItIsDue(t *testing.T) {
 }
 
 func TestAViewIsWhatFollowsForPicks(t *testing.T) {
-	base := func() selection.View {
-		return selection.View{Token: &selection.Token{Generation: 1}}
+	base := func() View {
+		return View{Token: &Token{Generation: 1}}
 	}
 	for name, c := range map[string]struct {
 		edit func(*lifecycle)
-		want func(*selection.View)
+		want func(*View)
 	}{
-		"a living token":   {func(*lifecycle) {}, func(*selection.View) {}},
-		"no token":         {func(l *lifecycle) { l.token = nil }, func(v *selection.View) { v.Token = nil }},
-		"a limited record": {func(l *lifecycle) { l.record.Limits.RPM, l.record.Limits.Concurrency = 5, 6 }, func(v *selection.View) { v.RPM, v.Concurrency = 5, 6 }},
-		"a refresh under way": {func(l *lifecycle) { l.flight = newFlight("") }, func(v *selection.View) {
+		"a living token": {func(*lifecycle) {}, func(*View) {}},
+		"no token":       {func(l *lifecycle) { l.token = nil }, func(v *View) { v.Token = nil }},
+		"a refresh under way": {func(l *lifecycle) { l.flight = newFlight("") }, func(v *View) {
 			v.InFlight, v.Joinable = true, true
 		}},
-		"a refresh that cannot be saved": {func(l *lifecycle) { l.flight, l.stuck = newFlight(""), true }, func(v *selection.View) {
-			v.InFlight, v.Refreshable = true, selection.Never
+		"a refresh that cannot be saved": {func(l *lifecycle) { l.flight, l.stuck = newFlight(""), true }, func(v *View) {
+			v.InFlight, v.Refreshable = true, Never
 		}},
-		"a dead credential": {func(l *lifecycle) { l.verdict.quarantine = "dead" }, func(v *selection.View) {
-			v.Dead, v.Refreshable = true, selection.Never
+		"a dead credential": {func(l *lifecycle) { l.verdict.quarantine = "dead" }, func(v *View) {
+			v.Dead, v.Refreshable = true, Never
 		}},
-		"nothing to refresh with": {func(l *lifecycle) { l.record.RefreshToken = NewSecret("") }, func(v *selection.View) {
-			v.Static, v.Refreshable = true, selection.Never
+		"nothing to refresh with": {func(l *lifecycle) { l.record.RefreshToken = NewSecret("") }, func(v *View) {
+			v.Static, v.Refreshable = true, Never
 		}},
-		"an answer has caused a refresh": {func(l *lifecycle) { l.respondedAt = noon }, func(v *selection.View) {
+		"an answer has caused a refresh": {func(l *lifecycle) { l.respondedAt = noon }, func(v *View) {
 			v.Responded, v.RestsUntil = noon, noon.Add(responsePause)
 		}},
 	} {
@@ -140,13 +140,16 @@ func TestAViewIsWhatFollowsForPicks(t *testing.T) {
 			c.edit(l)
 			want := base()
 			c.want(&want)
-			got := l.view(noon).View
-			if (got.Token == nil) != (want.Token == nil) || got.Token != nil && got.Token != l.token.seat {
+			got := l.view(noon)
+			if got.Token != l.token || (got.Token == nil) != (want.Token == nil) {
 				t.Errorf("token %v", got.Token)
 			}
-			got.Token, want.Token = nil, nil
-			if got != want {
-				t.Errorf("%+v, want %+v", got, want)
+			if diff := cmp.Diff(l.record, got.Record); diff != "" {
+				t.Errorf("the record differs (-want +got):\n%s", diff)
+			}
+			got.Token, want.Token, got.Record, got.Due = nil, nil, record.Record{}, time.Time{}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("the view differs (-want +got):\n%s", diff)
 			}
 		})
 	}
