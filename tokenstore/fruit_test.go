@@ -10,8 +10,8 @@ import (
 // Tests of what a refresh makes of a lifecycle: its fruit, its failures, a death.
 
 func TestWhatAGrantMakesOfAnAccount(t *testing.T) {
-	rotates := Grant{AccessToken: NewSecret("at-2"), RefreshToken: NewSecret("rt-2"), ExpiresIn: 2 * time.Hour}
-	stays := Grant{AccessToken: NewSecret("at-2")}
+	rotates := Grant{AccessToken: record.NewSecret("at-2"), RefreshToken: record.NewSecret("rt-2"), ExpiresIn: 2 * time.Hour}
+	stays := Grant{AccessToken: record.NewSecret("at-2")}
 	for name, c := range map[string]struct {
 		before func(*lifecycle)
 		grant  Grant
@@ -26,7 +26,7 @@ func TestWhatAGrantMakesOfAnAccount(t *testing.T) {
 			Token: "at-2", Generation: 2, Credential: "rt-1", Version: 2,
 		}, false},
 		"the provider answers with the same credential": {
-			nil, Grant{AccessToken: NewSecret("at-2"), RefreshToken: NewSecret("rt-1")}, 0, picture{
+			nil, Grant{AccessToken: record.NewSecret("at-2"), RefreshToken: record.NewSecret("rt-1")}, 0, picture{
 				Token: "at-2", Generation: 2, Credential: "rt-1", Version: 2,
 			}, false,
 		},
@@ -42,7 +42,7 @@ func TestWhatAGrantMakesOfAnAccount(t *testing.T) {
 			Token: "at-2", Generation: 2, Credential: "rt-2", Version: 2,
 		}, true},
 		"an operator gave the credential: it is proven": {func(l *lifecycle) {
-			l.credential.given, l.credential.former = true, &record.Former{RefreshToken: NewSecret("rt-0")}
+			l.credential.given, l.credential.former = true, &record.Former{RefreshToken: record.NewSecret("rt-0")}
 		}, rotates, 2 * time.Hour, picture{
 			Token: "at-2", Generation: 2, Credential: "rt-2", Version: 2,
 		}, true},
@@ -103,7 +103,7 @@ func TestARefreshThatAnAnswerCausedIsOneWhoeverBegan(t *testing.T) {
 			}
 			mine := claimOf(l, false)
 			mine.trigger = c.trigger
-			l.granted(mine, Grant{AccessToken: NewSecret("at-2")}, noon)
+			l.granted(mine, Grant{AccessToken: record.NewSecret("at-2")}, noon)
 			if got := !l.respondedAt.IsZero(); got != c.want {
 				t.Errorf("%v, want %v", got, c.want)
 			}
@@ -148,9 +148,9 @@ func TestAnAnswerWithAnUnusableAccessTokenSavesItsRefreshToken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l, now := living(), noon.Add(time.Minute)
 			l.flight = newFlight(record.TriggerRequest)
-			l.record.Former = &record.Former{RefreshToken: NewSecret("rt-0")}
+			l.record.Former = &record.Former{RefreshToken: record.NewSecret("rt-0")}
 			l.doubt.attempt, l.retry.unwritten.FailingSince = "before", noon
-			e := l.rescued(claimOf(l, true), NewSecret(c.fresh), bad, now)
+			e := l.rescued(claimOf(l, true), record.NewSecret(c.fresh), bad, now)
 			l.want(t, picture{Token: "at-1", Generation: 1, Credential: c.fresh, Version: 2})
 			if l.highest != 2 || l.record.Rotation.Generation != 2 || !l.saving || l.unproven() || !l.retry.unwritten.FailingSince.IsZero() {
 				t.Errorf("highest %d, saving %v, unproven %v, unwritten %+v", l.highest, l.saving, l.unproven(), l.retry.unwritten)

@@ -86,6 +86,9 @@ func (k *keeper) Load(ctx context.Context) error {
 	return nil
 }
 
+// Go runs f on a goroutine that Stop waits for; f ends when Stopping is closed.
+func (k *keeper) Go(f func()) { k.loops.Go(f) }
+
 // run follows changes by others until Stop.
 func (k *keeper) Run() {
 	k.loops.Go(k.follow)

@@ -40,7 +40,7 @@ func TestARecordThatShowsASpentCredentialGetsItsSuccessorBack(t *testing.T) {
 		"it shows one that an operator gave":         {nil, rec("rt-9", "at-9", 1), false},
 		"the living one is dead":                     {func(l *lifecycle) { l.verdict.quarantine = "dead" }, old, false},
 		"memory's is spent as well":                  {func(l *lifecycle) { l.memory.spend(fp("rt-2")) }, old, false},
-		"memory has none":                            {func(l *lifecycle) { l.record.RefreshToken = NewSecret("") }, old, false},
+		"memory has none":                            {func(l *lifecycle) { l.record.RefreshToken = record.NewSecret("") }, old, false},
 		"it is an account of another provider's now": {nil, rec("rt-1", "at-1", 1, func(r *record.Record) { r.Provider = "q" }), false},
 	} {
 		t.Run(name, func(t *testing.T) {

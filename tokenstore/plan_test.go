@@ -19,7 +19,7 @@ func TestWhenARefreshMayHappenAndWhenItIsDue(t *testing.T) {
 	)
 	dead := func(l *lifecycle) { l.verdict.quarantine = "dead" }
 	withFormer := func(l *lifecycle) {
-		l.credential.former = &record.Former{Kind: record.KindOAuthRefresh, RefreshToken: NewSecret("rt-0")}
+		l.credential.former = &record.Former{Kind: record.KindOAuthRefresh, RefreshToken: record.NewSecret("rt-0")}
 	}
 	spentFormer := func(l *lifecycle) {
 		withFormer(l)
@@ -52,7 +52,7 @@ func TestWhenARefreshMayHappenAndWhenItIsDue(t *testing.T) {
 		"a deleted record":             {[]func(*lifecycle){func(l *lifecycle) { l.presence = deleted }}, never, never},
 		"a record not read yet":        {[]func(*lifecycle){func(l *lifecycle) { l.version = 0 }}, never, never},
 		"an unknown provider":          {[]func(*lifecycle){func(l *lifecycle) { l.driver = nil }}, never, never},
-		"nothing to refresh with":      {[]func(*lifecycle){func(l *lifecycle) { l.record.RefreshToken = NewSecret("") }}, never, never},
+		"nothing to refresh with":      {[]func(*lifecycle){func(l *lifecycle) { l.record.RefreshToken = record.NewSecret("") }}, never, never},
 		"nobody knows yet whose it is": {[]func(*lifecycle){func(l *lifecycle) { l.credential.unclaimed = true }}, atOnce, never},
 
 		"a dead credential":                         {[]func(*lifecycle){dead}, never, never},
@@ -128,7 +128,7 @@ func TestAViewIsWhatFollowsForPicks(t *testing.T) {
 		"a dead credential": {func(l *lifecycle) { l.verdict.quarantine = "dead" }, func(v *View) {
 			v.Dead, v.Refreshable = true, Never
 		}},
-		"nothing to refresh with": {func(l *lifecycle) { l.record.RefreshToken = NewSecret("") }, func(v *View) {
+		"nothing to refresh with": {func(l *lifecycle) { l.record.RefreshToken = record.NewSecret("") }, func(v *View) {
 			v.Static, v.Refreshable = true, Never
 		}},
 		"an answer has caused a refresh": {func(l *lifecycle) { l.respondedAt = noon }, func(v *View) {

@@ -70,7 +70,7 @@ func (s *Store) Start(ctx context.Context) error {
 		return err
 	}
 	s.rebuild()
-	s.loops.Go(s.rebuildLoop)
+	s.Go(s.rebuildLoop)
 	s.Run()
 	s.event("config_loaded", nil, zap.Int("accounts", len(s.All())), zap.Int("routes", len(s.cfg.Routes)))
 	return nil
