@@ -2,6 +2,7 @@ package tokenstore
 
 import (
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/rotation"
 	"github.com/tokenward/tokenward/tokenstore/selection"
 	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
@@ -138,4 +139,43 @@ type (
 const (
 	LeastLoaded = selection.LeastLoaded
 	RoundRobin  = selection.RoundRobin
+)
+
+// How credentials are kept alive has a package of its own, too.
+type (
+	Backend        = rotation.Backend
+	Estimator      = rotation.Estimator
+	Grant          = rotation.Grant
+	Head           = rotation.Head
+	Journal        = rotation.Journal
+	JournalEntry   = rotation.JournalEntry
+	Redeemer       = rotation.Redeemer
+	RefreshError   = rotation.RefreshError
+	RefreshOutcome = rotation.RefreshOutcome
+	RefreshResult  = rotation.RefreshResult
+	RenewalConfig  = rotation.RenewalConfig
+	Renewer        = rotation.Renewer
+	ReplayPolicy   = rotation.ReplayPolicy
+)
+
+// Names of the values of these types.
+const (
+	Adopted   = rotation.Adopted
+	Failed    = rotation.Failed
+	Fresh     = rotation.Fresh
+	Refreshed = rotation.Refreshed
+	Skipped   = rotation.Skipped
+
+	ReplayGrace      = rotation.ReplayGrace
+	ReplayNoRotation = rotation.ReplayNoRotation
+	ReplayStrict     = rotation.ReplayStrict
+)
+
+// The errors of a [Backend] and of refreshes, to be matched with errors.Is.
+var (
+	ErrConflict = rotation.ErrConflict
+	ErrDeleted  = rotation.ErrDeleted
+	ErrNotFound = rotation.ErrNotFound
+	ErrPaused   = rotation.ErrPaused
+	ErrWithheld = rotation.ErrWithheld
 )

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/rotation"
 	"github.com/tokenward/tokenward/tokenstore/selection"
 	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
@@ -12,7 +13,7 @@ import (
 func (s *Store) accepted(p Pick, resp verdict.Response, trail *Trail) {
 	news, released := p.seat.Accepted(p.Generation, p.at, func() bool { return s.driver(p).Room(resp.Header) })
 	if a := p.account(s, news); a != nil {
-		s.Replan(a)
+		s.keeper.Replan(a)
 		if released {
 			s.event("cooldown_released", a, p.who()...)
 		}
@@ -28,16 +29,16 @@ func (s *Store) accepted(p Pick, resp verdict.Response, trail *Trail) {
 // blame looks back from an accepted attempt: a refresh in this request has proved right, and an account that refused this
 // very request was to blame, not the request.
 func (s *Store) blame(p Pick, trail *Trail) {
-	if a := s.Account(p.Account); a != nil && trail.HasRefreshed(p.Account) {
-		s.Proved(a)
+	if a := s.keeper.Account(p.Account); a != nil && trail.HasRefreshed(p.Account) {
+		s.keeper.Proved(a)
 	}
 	for _, e := range trail.Tried() {
-		a := s.Account(e.Account)
+		a := s.keeper.Account(e.Account)
 		if a == nil || e.Account == p.Account || e.Class != verdict.ClassTokenRejected && e.Class != verdict.ClassAccountBlocked {
 			continue
 		}
 		seatOf(a).Implicate(e, time.Now())
-		s.Replan(a)
+		s.keeper.Replan(a)
 		if e.Class == verdict.ClassTokenRejected && !trail.HasRefreshed(e.Account) {
 			s.refreshRefused(a, e.Generation)
 		}
@@ -45,9 +46,9 @@ func (s *Store) blame(p Pick, trail *Trail) {
 }
 
 // refreshRefused refreshes a refused token that no request waits for, if it may be refreshed now.
-func (s *Store) refreshRefused(a *account, gen record.Generation) {
+func (s *Store) refreshRefused(a *rotation.Account, gen record.Generation) {
 	if seatOf(a).MayRespond(time.Now()) {
-		s.Join(a, gen, record.TriggerResponse)
+		s.keeper.Join(a, gen, record.TriggerResponse)
 	}
 }
 
@@ -79,11 +80,11 @@ func (s *Store) accuse(p Pick, class verdict.Class, trail *Trail, now time.Time)
 	sit, bench := p.seat.Judge(selection.Refused{
 		Class: class, Generation: p.Generation, Shape: p.shape(), Trail: trail, Known: s.guilty.Of(p.fault(), now),
 	}, now)
-	a := s.Account(p.Account)
+	a := s.keeper.Account(p.Account)
 	if a == nil { // removed meanwhile
 		return sit
 	}
-	s.Replan(a)
+	s.keeper.Replan(a)
 	sit.Refreshable = seatOf(a).CanRefresh(now)
 	if bench != nil {
 		s.event("cooldown_set", a, append(p.who(), zapDuration("for", time.Duration(bench.Until-now.UnixNano())), zapString("class", class.String()))...)
@@ -104,9 +105,9 @@ func (s *Store) acquit(p Pick, v verdict.Verdict, trail *Trail) {
 	s.metrics.requestFaults.WithLabelValues(p.route.Name).Inc()
 	s.faulted(p, v)
 	for _, e := range trail.Tried() {
-		if a := s.Account(e.Account); a != nil && e.Class == v.Class {
+		if a := s.keeper.Account(e.Account); a != nil && e.Class == v.Class {
 			seatOf(a).Acquit(v.Class, p.shape())
-			s.Replan(a)
+			s.keeper.Replan(a)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func TestAClientThatWalksOverManyPathsMovesNobodyToAnotherUpstream(t *testing.T)
 		} {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					w := newStore(t, append(six()[:accounts], account("spare", inPool("spare")))...)
+					w := newStore(t, append(six()[:accounts], Account("spare", inPool("spare")))...)
 					w.renew()
 					for range 8 * accounts {
 						w.good("honest")
@@ -82,7 +82,7 @@ func TestAClientThatWalksOverManyPathsMovesNobodyToAnotherUpstream(t *testing.T)
 
 func TestWhileATokenEndpointHangsOneBadRequestDelaysNobodyForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.renew()
 		w.driver.OnRefresh = func(ctx context.Context, _ tokenstore.Record) error {
 			<-ctx.Done()
@@ -116,7 +116,7 @@ func TestBadRequestsTakeNoLivingTokenFromOthersThoughItsCredentialIsDead(t *test
 	for name, accepted := range map[string]bool{"just started": false, "accepted a second ago": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a"))
+				w := newStore(t, Account("a"))
 				w.renew()
 				w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
 					return &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Status: 400, Code: "invalid_grant"}
@@ -140,7 +140,7 @@ func TestBadRequestsTakeNoLivingTokenFromOthersThoughItsCredentialIsDead(t *test
 	}
 	t.Run("many paths before anybody else comes", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w := newStore(t, account("a"))
+			w := newStore(t, Account("a"))
 			w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
 				return &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Status: 400, Code: "invalid_grant"}
 			}
@@ -152,7 +152,7 @@ func TestBadRequestsTakeNoLivingTokenFromOthersThoughItsCredentialIsDead(t *test
 	})
 	t.Run("but a limit's end is waited for", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w := newStore(t, account("a"), account("b"))
+			w := newStore(t, Account("a"), Account("b"))
 			w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
 				return &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Status: 400, Code: "invalid_grant"}
 			}
@@ -179,7 +179,7 @@ func TestBadRequestsTakeNoLivingTokenFromOthersThoughItsCredentialIsDead(t *test
 func TestAnAnswerToAnOlderAttemptNeitherLiftsNorSetsALimit(t *testing.T) {
 	t.Run("accepted before a second limit", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w := newStore(t, account("a"))
+			w := newStore(t, Account("a"))
 			w.report(w.pick("still", nil), limited(10), nil)
 			time.Sleep(11 * time.Second)
 			early := w.pick("still", nil)
@@ -196,7 +196,7 @@ func TestAnAnswerToAnOlderAttemptNeitherLiftsNorSetsALimit(t *testing.T) {
 	} {
 		t.Run("limited before "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a"))
+				w := newStore(t, Account("a"))
 				w.renew()
 				early := w.pick("still", nil)
 				time.Sleep(time.Second)
@@ -234,7 +234,7 @@ func TestARequestThatAllRefuseWhileNobodyElseAsksIsRefusedAndBenchesNobody(t *te
 
 func TestARequestKnownToBeGuiltyGetsTheProvidersAnswerAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		for i := range 10 {
 			w.good("honest")
 			d, _ := w.request("r", "tool", "/organizations/x", always(401))
@@ -262,7 +262,7 @@ func TestAnAmbiguousAccountPresentsNoSpentTokenForManyBadPathsAtOnce(t *testing.
 
 func TestARevokedTokenWhoseAccountWasRefreshedInVainIsAvoidedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"))
+		w := newStore(t, Account("a"), Account("b"))
 		w.renew()
 		for range 20 {
 			w.good("honest")
@@ -301,7 +301,7 @@ func TestARevokedTokenWhoseAccountWasRefreshedInVainIsAvoidedAtOnce(t *testing.T
 func TestANewKeyThatIsRefusedIsNotHealthyForItsPredecessorsSake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		static := func(r *tokenstore.Record) { r.RefreshToken = tokenstore.Secret{} }
-		w := newStore(t, account("a", static), account("b", inPool("spare")))
+		w := newStore(t, Account("a", static), Account("b", inPool("spare")))
 		w.good("honest")
 		edit(t, w.memory, "a", func(r *tokenstore.Record) { r.AccessToken = tokenstore.NewSecret("mistyped") })
 		time.Sleep(time.Second)
@@ -317,7 +317,7 @@ func TestANewKeyThatIsRefusedIsNotHealthyForItsPredecessorsSake(t *testing.T) {
 func TestADeadKeyThatFewRequestsMeetIsBenchedInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		static := func(r *tokenstore.Record) { r.RefreshToken = tokenstore.Secret{} }
-		w := newStore(t, account("dead", static), account("fine"))
+		w := newStore(t, Account("dead", static), Account("fine"))
 		says := func(p tokenstore.Pick) tokenstore.Response {
 			if p.Account == "dead" {
 				return answer(401)
@@ -343,7 +343,7 @@ func TestADeadKeyThatFewRequestsMeetIsBenchedInTheEnd(t *testing.T) {
 
 func TestAGuiltyRequestToOnePoolIsNotGuiltyAtAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("ring", inPool("ring")))
+		w := newStore(t, Account("a"), Account("ring", inPool("ring")))
 		w.good("honest")
 		w.request("r", "proxy", "/chat", always(401))
 		w.request("rr", "proxy", "/chat", always(200))
@@ -362,7 +362,7 @@ func TestAGuiltyRequestToOnePoolIsNotGuiltyAtAnother(t *testing.T) {
 
 func TestABadRequestsRefreshWhoseAnswerIsLostIsNotMadeAgainForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.driver.OnAnswer = func(context.Context, tokenstore.Record) error {
 			return &tokenstore.RefreshError{Class: tokenstore.RefreshUnknown, Status: 502}
 		}

@@ -12,7 +12,7 @@ func benchmark(b *testing.B, run func(b *testing.B, w *world)) {
 		b.Run(fmt.Sprintf("accounts=%d", n), func(b *testing.B) {
 			accounts := make([]given, n)
 			for i := range accounts {
-				accounts[i] = account(fmt.Sprintf("a%d", i))
+				accounts[i] = Account(fmt.Sprintf("a%d", i))
 			}
 			w := newStore(b, accounts...)
 			b.ReportAllocs()

@@ -14,7 +14,7 @@ import (
 func TestAClaimOfOursThatSpentNothingAndCouldNotBeClearedDelaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a"))
+		put(t, m, Account("a"))
 		var down atomic.Bool
 		m.Before = func(string, tokenstore.AccountID) error {
 			if down.Load() {
@@ -43,7 +43,7 @@ func TestAClaimOfOursThatSpentNothingAndCouldNotBeClearedDelaysNothing(t *testin
 
 func TestAnEditDuringAFailingRefreshIsKeptAndTheClaimTakenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
 			edit(t, w.memory, "a", func(r *tokenstore.Record) { r.Labels = map[string]string{"team": "x"} })
 			return &tokenstore.RefreshError{Class: tokenstore.RefreshTransient, Status: 503}
@@ -64,7 +64,7 @@ func TestWithGraceALostAnswerIsTriedAgainWhileThePredecessorIsAccepted(t *testin
 			synctest.Test(t, func(t *testing.T) {
 				m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
 				d.Policy, d.Grace = tokenstore.ReplayGrace, time.Minute
-				put(t, m, account("a"))
+				put(t, m, Account("a"))
 				w := open(t, m, m, d)
 				lost := true
 				d.OnRefresh = func(context.Context, tokenstore.Record) error {
@@ -95,7 +95,7 @@ func TestARecordMadeAnewUnderALowerVersionIsAdoptedAndRefreshed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
 		m.Restarting = true
-		put(t, m, account("a"))
+		put(t, m, Account("a"))
 		w := open(t, m, m, d)
 		for range 3 {
 			w.force("a", tokenstore.Refreshed)
@@ -120,7 +120,7 @@ func TestARecordMadeAnewUnderALowerVersionIsAdoptedAndRefreshed(t *testing.T) {
 func TestAStoreThatWaitsForItsBackendBecomesReadyWhenItIsThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a"))
+		put(t, m, Account("a"))
 		var up atomic.Bool
 		m.Before = func(string, tokenstore.AccountID) error {
 			if !up.Load() {
@@ -150,7 +150,7 @@ func TestAStoreThatWaitsForItsBackendBecomesReadyWhenItIsThere(t *testing.T) {
 func TestAClaimThatTookTooLongToWriteIsNotRedeemed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a"))
+		put(t, m, Account("a"))
 		var slow atomic.Int64 // how long the next write takes
 		m.Before = func(op string, _ tokenstore.AccountID) error {
 			if op == "swap" {
@@ -174,7 +174,7 @@ func TestAClaimThatTookTooLongToWriteIsNotRedeemed(t *testing.T) {
 func TestAnOperatorsForceIsNotAnsweredWithWhatTheScheduleHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a", expired))
+		put(t, m, Account("a", expired))
 		w := open(t, m, m, d)
 		first := true
 		d.OnRefresh = func(context.Context, tokenstore.Record) error {

@@ -66,7 +66,7 @@ func degraded(w *world) bool {
 func openPolled(t *testing.T) (*world, *polled) {
 	t.Helper()
 	m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-	put(t, m, account("a"))
+	put(t, m, Account("a"))
 	p := &polled{Memory: m}
 	return open(t, p, m, d), p
 }

@@ -2,13 +2,14 @@ package tokenstore
 
 import (
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/rotation"
 	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
 // Driver is our code for one provider: its token endpoint, its request headers, its error dialect. One Driver serves
 // all accounts of a provider entry of the configuration. Safe for concurrent use.
 type Driver interface {
-	Redeemer
+	rotation.Redeemer
 	Dialect
 }
 

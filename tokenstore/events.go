@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/rotation"
 	"github.com/tokenward/tokenward/tokenstore/selection"
 	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
@@ -18,7 +19,7 @@ func zapDuration(k string, d time.Duration) zap.Field { return zap.Int64(k+"_ms"
 func zapError(err error) zap.Field                    { return zap.Error(err) }
 
 // event writes one of the events of docs/events.md: info tells the story of an incident, the steady state is silent.
-func (s *Store) event(name string, a *account, fields ...zap.Field) {
+func (s *Store) event(name string, a *rotation.Account, fields ...zap.Field) {
 	if a != nil {
 		provider := a.Provider()
 		fields = append([]zap.Field{zap.String("account", string(a.ID())), zap.String("provider", provider)}, fields...)
@@ -33,7 +34,7 @@ var told = map[string]bool{
 }
 
 // advice is the field that says what to do.
-func (s *Store) advice(event string, a *account) []zap.Field {
+func (s *Store) advice(event string, a *rotation.Account) []zap.Field {
 	if a == nil || !told[event] {
 		return nil
 	}
@@ -71,26 +72,26 @@ func (p Pick) served(more ...zap.Field) []zap.Field {
 }
 
 // tokenExpired marks the moment a token was found dead, once per generation.
-func (s *Store) tokenExpired(a *account, who ...zap.Field) {
+func (s *Store) tokenExpired(a *rotation.Account, who ...zap.Field) {
 	if !a.Snapshot(time.Now()).InFlight {
 		s.event("token_expired_detected", a, append(who, zap.Uint64("generation", uint64(seatOf(a).Generation())))...)
 	}
 }
 
-func (s *Store) noteRefresh(a *account, trigger record.Trigger, r RefreshResult) {
+func (s *Store) noteRefresh(a *rotation.Account, trigger record.Trigger, r rotation.RefreshResult) {
 	provider := known(a.Provider(), s.cfg.Drivers)
 	s.metrics.refreshes.WithLabelValues(provider, string(trigger), string(r.Outcome), string(r.Class)).Inc()
 	fields := []zap.Field{zap.String("trigger", string(trigger)), zapDuration("duration", r.Duration)}
 	switch r.Outcome {
-	case Refreshed:
+	case rotation.Refreshed:
 		fields = append(fields, zap.Uint64("generation", uint64(r.GenerationAfter)))
 		if !r.ExpiresAt.IsZero() {
 			fields = append(fields, zap.Time("expires_at", r.ExpiresAt))
 		}
 		s.event("refresh_succeeded", a, fields...)
-	case Failed:
+	case rotation.Failed:
 		s.event("refresh_failed", a, append(fields, zap.String("class", string(r.Class)), zap.Int("upstream_status", r.Status), zap.String("error", r.Error))...)
-	case Fresh, Adopted, Skipped:
+	case rotation.Fresh, rotation.Adopted, rotation.Skipped:
 	}
 }
 
@@ -125,7 +126,7 @@ func (s *Store) noteFailover(q PickRequest, u *selection.Upstream, to record.ID)
 	}
 	s.metrics.failovers.WithLabelValues(s.metrics.label(last.Account), last.Upstream, u.Name, last.Class.String()).Inc()
 	fields := append(q.who(), zap.String("to", string(to)), zap.String("upstream", u.Name), zap.String("class", last.Class.String()))
-	from := s.Account(last.Account)
+	from := s.keeper.Account(last.Account)
 	if from == nil { // removed meanwhile
 		s.tell("failover_decided", append(fields, zap.String("account", string(last.Account)))...)
 		return

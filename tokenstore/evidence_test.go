@@ -71,7 +71,7 @@ func (w *world) benign() {
 func six() []given {
 	var all []given
 	for i := range 6 {
-		all = append(all, account(fmt.Sprint("a", i)))
+		all = append(all, Account(fmt.Sprint("a", i)))
 	}
 	return all
 }
@@ -124,7 +124,7 @@ func TestBadRequestsOfOneClientNeitherBenchNorCondemnNorSpendMuch(t *testing.T) 
 
 func TestARequestThatASecondHealthyAccountRefusesGetsTheProvidersAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"))
+		w := newStore(t, Account("a"), Account("b"))
 		for range 40 {
 			w.good("honest")
 		}
@@ -146,7 +146,7 @@ func TestARequestThatASecondHealthyAccountRefusesGetsTheProvidersAnswer(t *testi
 
 func TestNoRequestMakesAnAccountNeedAHuman(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"))
+		w := newStore(t, Account("a"), Account("b"))
 		w.renew()
 		for i := range 200 { // many clients, many paths, for hours
 			w.request("r", fmt.Sprint("c", i%7), fmt.Sprint("/p", i), always(401))
@@ -166,7 +166,7 @@ func TestNoRequestMakesAnAccountNeedAHuman(t *testing.T) {
 
 func TestRefusalsOfDifferentRequestsBenchAnAccountWhileOthersServe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("sick"), account("sound", inPool("spare")))
+		w := newStore(t, Account("sick"), Account("sound", inPool("spare")))
 		says := func(p tokenstore.Pick) tokenstore.Response {
 			if p.Account == "sick" {
 				return answer(401)
@@ -194,7 +194,7 @@ func TestRefusalsOfDifferentRequestsBenchAnAccountWhileOthersServe(t *testing.T)
 
 func TestARevokedTokenIsReplacedAsOftenAsThatProvesRight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		for i := range 20 { // revoked every three seconds
 			revoked := w.pick("r", nil).Generation
 			d, n := w.request("r", "c", "/chat", func(p tokenstore.Pick) tokenstore.Response {
@@ -218,7 +218,7 @@ func TestATokenRefusedOnALastAttemptIsRefreshedForThoseWhoCome(t *testing.T) {
 	for name, healthy := range map[string]bool{"never accepted": false, "accepted just now": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a"), account("b"))
+				w := newStore(t, Account("a"), Account("b"))
 				w.renew()
 				if healthy {
 					for range 40 {
@@ -238,7 +238,7 @@ func TestATokenRefusedOnALastAttemptIsRefreshedForThoseWhoCome(t *testing.T) {
 
 func TestAnAccountThatOnlyOthersPassForIsRefreshedThoughItsRequestCostOneAlready(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"), account("c"))
+		w := newStore(t, Account("a"), Account("b"), Account("c"))
 		w.renew()
 		seen := map[tokenstore.AccountID]bool{}
 		d, _ := w.request("r", "c", "/chat", func(p tokenstore.Pick) tokenstore.Response {
@@ -259,7 +259,7 @@ func TestAnAccountThatOnlyOthersPassForIsRefreshedThoughItsRequestCostOneAlready
 
 func TestWhileTheTokenEndpointIsAwayARefusedTokenStillServesOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
 			return &tokenstore.RefreshError{Class: tokenstore.RefreshTransient, Status: 429, RetryAfter: 10 * time.Minute}
 		}
@@ -273,7 +273,7 @@ func TestWhileTheTokenEndpointIsAwayARefusedTokenStillServesOthers(t *testing.T)
 
 func TestADeadRefreshTokenAndARefusedAccessTokenServeAfterAllOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("dead"), account("spare", inPool("spare")))
+		w := newStore(t, Account("dead"), Account("spare", inPool("spare")))
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
 			return &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Status: 400, Code: "invalid_grant"}
 		}
@@ -340,7 +340,7 @@ func TestOneBadRequestDoesNotHaveAHealthyAmbiguousAccountPresentItsTokenAgain(t 
 // ambiguous is a store with one account whose refresh got no readable answer and was not processed.
 func ambiguous(t *testing.T) *world {
 	t.Helper()
-	w := newStore(t, account("a"))
+	w := newStore(t, Account("a"))
 	var back atomic.Bool
 	w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
 		if back.Load() {
@@ -359,7 +359,7 @@ func TestACooldownIsProbedEveryHalfHourAndLiftedByWhatDisprovesIt(t *testing.T) 
 	week := limited(7 * 24 * 3600)
 	cooling := func(t *testing.T) *world {
 		t.Helper()
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.renew()
 		p := w.pick("still", nil)
 		time.Sleep(time.Second)
@@ -430,7 +430,7 @@ func TestACooldownIsProbedEveryHalfHourAndLiftedByWhatDisprovesIt(t *testing.T) 
 	}
 	t.Run("headers that show room, of an attempt that was under way", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w := newStore(t, account("a"))
+			w := newStore(t, Account("a"))
 			early, p := w.pick("still", nil), w.pick("still", nil)
 			time.Sleep(2 * time.Second)
 			w.report(p, week, nil)
@@ -452,7 +452,7 @@ func TestAFailingRefreshIsTriedAtOnceWhenTheOperatorMendsWhatItIsMadeOf(t *testi
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a", expired))
+				w := newStore(t, Account("a", expired))
 				var mended atomic.Bool
 				w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
 					if mended.Load() {
@@ -475,7 +475,7 @@ func TestAFailingRefreshIsTriedAtOnceWhenTheOperatorMendsWhatItIsMadeOf(t *testi
 
 func TestAWordOfAnOlderVersionAboutAnswersCondemnsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", func(r *tokenstore.Record) {
+		w := newStore(t, Account("a", func(r *tokenstore.Record) {
 			r.Rotation.Last = &tokenstore.Outcome{
 				Class: tokenstore.RefreshPermanent, Result: "failed", Error: "its tokens are refused right after a refresh",
 				Fingerprint: tokenstore.Fingerprint("a", r.RefreshToken),
@@ -494,7 +494,7 @@ func TestAGoodRequestThatMeetsTwoRevokedTokensIsNotFoundGuilty(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a"), account("b"))
+				w := newStore(t, Account("a"), Account("b"))
 				w.renew()
 				for range 40 {
 					w.good("honest") // both are healthy, and known to be
@@ -519,7 +519,7 @@ func TestAGoodRequestThatMeetsTwoRevokedTokensIsNotFoundGuilty(t *testing.T) {
 
 func TestAShapeThatIsAcceptedAgainIsNotHeldAgainstItsRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"))
+		w := newStore(t, Account("a"), Account("b"))
 		w.renew()
 		for range 40 {
 			w.good("app")
@@ -546,7 +546,7 @@ func TestAShapeThatIsAcceptedAgainIsNotHeldAgainstItsRequests(t *testing.T) {
 
 func TestWhereEveryAccountIsDeadNoRequestIsFoundGuilty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"), account("c"))
+		w := newStore(t, Account("a"), Account("b"), Account("c"))
 		w.renew()
 		for i := range 5 { // tokens can be refreshed, and the provider refuses them all
 			if d, _ := w.request("r", "c", "/chat", always(401)); d.Action != tokenstore.Refuse {
@@ -559,7 +559,7 @@ func TestWhereEveryAccountIsDeadNoRequestIsFoundGuilty(t *testing.T) {
 // Within a minute after bad requests have cost each account its refresh, none can be made to find out who is to blame.
 func TestBadRequestsOfEveryKindGetTheProvidersAnswerAlsoWhenNoRefreshIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"))
+		w := newStore(t, Account("a"), Account("b"))
 		w.renew()
 		for i := range 8 {
 			for range 10 {

@@ -53,7 +53,7 @@ func TestADeadCredentialStaysDeadWhateverALaterRefreshMeets(t *testing.T) {
 	for name, later := range otherFailures {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a"))
+				w := newStore(t, Account("a"))
 				w.driver.Refuse(dead)
 				w.force("a", tokenstore.Failed)
 				w.driver.Refuse(later)
@@ -86,7 +86,7 @@ func TestACredentialThatMayBeSpentStaysInDoubtWhateverALaterRefreshMeets(t *test
 	for name, later := range otherFailures {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a"))
+				w := newStore(t, Account("a"))
 				w.renew()
 				w.driver.OnAnswer = func(context.Context, tokenstore.Record) error { return otherFailures["a lost answer"] }
 				w.force("a", tokenstore.Failed)
@@ -116,7 +116,7 @@ func TestACredentialThatMayBeSpentStaysInDoubtWhateverALaterRefreshMeets(t *test
 
 func TestADeathThatAnEarlierVersionWroteOutlivesATransientFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", func(r *tokenstore.Record) {
+		w := newStore(t, Account("a", func(r *tokenstore.Record) {
 			r.Rotation.Last = &tokenstore.Outcome{
 				At: time.Now().UTC(), Trigger: tokenstore.TriggerSchedule, Result: "failed", Class: tokenstore.RefreshPermanent,
 				Error: "refresh refused_permanent: invalid_grant", Fingerprint: tokenstore.Fingerprint("a", r.RefreshToken),
@@ -139,7 +139,7 @@ func TestADeathThatAnEarlierVersionWroteOutlivesATransientFailure(t *testing.T) 
 func TestADeathThatCouldNotBeSavedIsNotForgottenWhenTheRecordIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a"))
+		put(t, m, Account("a"))
 		var down atomic.Bool
 		m.Before = func(op string, _ tokenstore.AccountID) error {
 			if op == "swap" && down.Load() {
@@ -177,7 +177,7 @@ func TestRefusalsInUnknownWordsEndInACallForAHumanAndAreTriedNowAndThen(t *testi
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a", expired))
+				w := newStore(t, Account("a", expired))
 				w.driver.Refuse(e)
 				w.renew()
 				time.Sleep(time.Hour)
@@ -224,7 +224,7 @@ func TestADoomedCredentialIsTriedAtOnceWhenTheOperatorMendsWhatItsGrantsAreMadeO
 		for helps, want := range map[bool]tokenstore.AccountState{true: tokenstore.StateActive, false: tokenstore.StateNeedsReauth} {
 			t.Run(name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					w := newStore(t, account("a", expired))
+					w := newStore(t, Account("a", expired))
 					w.driver.Refuse(otherFailures["our own fault"])
 					w.renew()
 					time.Sleep(20 * time.Hour)
@@ -247,7 +247,7 @@ func TestADoomedCredentialIsTriedAtOnceWhenTheOperatorMendsWhatItsGrantsAreMadeO
 func TestTwoProcessesTryADoomedCredentialNoMoreOftenThanOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a", expired))
+		put(t, m, Account("a", expired))
 		one, two := open(t, m, m, d), open(t, m, m, d)
 		one.driver.Refuse(odd)
 		one.renew()
@@ -267,7 +267,7 @@ func TestFailuresThatAreNoRefusalsNeverCallForANewCredential(t *testing.T) {
 	for _, name := range []string{"a limit", "a timeout", "a lost answer", "an outage", "a broken proxy"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a", expired))
+				w := newStore(t, Account("a", expired))
 				w.driver.Refuse(otherFailures[name])
 				w.renew()
 				time.Sleep(24 * time.Hour)
@@ -281,7 +281,7 @@ func TestFailuresThatAreNoRefusalsNeverCallForANewCredential(t *testing.T) {
 
 func TestALivingTokenKeepsARefusedAccountFromNeedingAHuman(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", func(r *tokenstore.Record) { r.ExpiresAt = r.ObtainedAt.Add(4 * time.Hour) }))
+		w := newStore(t, Account("a", func(r *tokenstore.Record) { r.ExpiresAt = r.ObtainedAt.Add(4 * time.Hour) }))
 		w.driver.Refuse(odd)
 		w.force("a", tokenstore.Failed)
 		w.renew()
@@ -298,7 +298,7 @@ func TestARenewalThatFailsIsToldOfAnAccountThatServes(t *testing.T) {
 	for name, e := range otherFailures {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a"))
+				w := newStore(t, Account("a"))
 				w.driver.Refuse(e)
 				w.renew()
 				time.Sleep(50 * time.Minute) // renewal is due after 36 to 40
@@ -324,7 +324,7 @@ func TestARenewalThatFailsIsToldOfAnAccountThatServes(t *testing.T) {
 
 func TestAFailureBeforeItsTimeLeavesAnAccountActiveWithAReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.driver.Refuse(otherFailures["our own fault"])
 		w.force("a", tokenstore.Failed)
 		synctest.Wait()
@@ -337,7 +337,7 @@ func TestAFailureBeforeItsTimeLeavesAnAccountActiveWithAReason(t *testing.T) {
 func TestARefreshThatTheStoreKeepsFromHappeningIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a"))
+		put(t, m, Account("a"))
 		var down atomic.Bool
 		m.Before = func(string, tokenstore.AccountID) error {
 			if down.Load() {
@@ -362,7 +362,7 @@ func TestARefreshThatTheStoreKeepsFromHappeningIsTold(t *testing.T) {
 
 func TestAnAccountThatWaitsForAnotherProcessSaysForWhich(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", expired, func(r *tokenstore.Record) {
+		w := newStore(t, Account("a", expired, func(r *tokenstore.Record) {
 			r.Rotation.Claim = &tokenstore.Claim{AttemptID: "x", Holder: "replica-2", Fingerprint: tokenstore.Fingerprint("a", r.RefreshToken)}
 		}))
 		w.renew()
@@ -378,7 +378,7 @@ func TestAnAccountThatWaitsForAnotherProcessSaysForWhich(t *testing.T) {
 }
 
 func TestTheBookkeepingOfFailuresSurvivesTheStore(t *testing.T) {
-	r := account("a").record
+	r := Account("a").record
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	r.Rotation.Dead = &tokenstore.Dead{Fingerprint: "f", At: now, Error: "e", Guessed: true}
 	r.Rotation.Last = &tokenstore.Outcome{At: now, Result: "failed", FailingSince: now, Refusals: 3, RefusedSince: now}

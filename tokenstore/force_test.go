@@ -13,7 +13,7 @@ import (
 // doubtful is a store whose account a lost the answer of a refresh while its token has most of an hour left.
 func doubtful(t *testing.T) *world {
 	t.Helper()
-	w := newStore(t, account("a"))
+	w := newStore(t, Account("a"))
 	w.driver.OnAnswer = func(context.Context, tokenstore.Record) error {
 		return &tokenstore.RefreshError{Class: tokenstore.RefreshUnknown}
 	}

@@ -32,7 +32,7 @@ func pasted(t *testing.T, f func(t *testing.T, w *world, paste func(token string
 	for name, how := range pastes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a"))
+				w := newStore(t, Account("a"))
 				w.renew()
 				f(t, w, func(token string) {
 					edit(t, w.memory, "a", func(r *tokenstore.Record) { how("a", r, token) })
@@ -159,7 +159,7 @@ func TestACredentialReplacedDuringARefreshLeavesWhatTheRefreshBroughtAsTheFormer
 		for _, good := range []bool{true, false} {
 			t.Run(name+map[bool]string{true: ", good", false: ", bad"}[good], func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					w := newStore(t, account("a"))
+					w := newStore(t, Account("a"))
 					w.renew()
 					w.driver.OnRefresh = func(_ context.Context, r tokenstore.Record) error {
 						switch r.RefreshToken.Reveal() {
@@ -197,7 +197,7 @@ func TestACredentialReplacedDuringARefreshWhoseAnswerGetsLostIsNotPresentedEarly
 		}
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a"))
+				w := newStore(t, Account("a"))
 				w.renew()
 				var presented atomic.Int32
 				w.driver.OnRefresh = func(_ context.Context, r tokenstore.Record) error {
@@ -227,7 +227,7 @@ func TestACredentialReplacedDuringARefreshWhoseAnswerGetsLostIsNotPresentedEarly
 
 func TestAProcessThatStartsFindsTheNewCredentialAndTheFormerOneInTheRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := account("a")
+		a := Account("a")
 		next := a.record.Clone()
 		next.RefreshToken = tokenstore.NewSecret("bad")
 		a.record = tokenstore.Replace("a", a.record, next, time.Now())
@@ -247,7 +247,7 @@ func TestReplicasTryANewCredentialOnceAndFallBackTogether(t *testing.T) {
 	for name, how := range pastes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a"))
+				w := newStore(t, Account("a"))
 				peer := open(t, w.memory, w.memory, w.driver)
 				w.renew()
 				peer.renew()
@@ -271,7 +271,7 @@ func TestReplicasTryANewCredentialOnceAndFallBackTogether(t *testing.T) {
 func TestAnUnknownClientRejectsACredentialOnlyIfTheClientIsNew(t *testing.T) {
 	for client, back := range map[string]bool{"": false, "other": true} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newStore(t, account("a"))
+			w := newStore(t, Account("a"))
 			w.renew()
 			refuse(w, "new", tokenstore.RefreshMisconfigured)
 			edit(t, w.memory, "a", func(r *tokenstore.Record) {
@@ -310,7 +310,7 @@ func TestACredentialThatCannotBeOneIsReportedAndTheAccountGoesOn(t *testing.T) {
 
 func TestAFormerCredentialThatIsGivenBackByHandSpendsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.renew()
 		refuse(w, "good", tokenstore.RefreshTransient)
 		for _, token := range []string{"good", "rt-of-a"} {
@@ -330,7 +330,7 @@ func TestACredentialThatIsKnownToBeDeadDoesNotComeBack(t *testing.T) {
 	for name, how := range pastes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a"))
+				w := newStore(t, Account("a"))
 				w.renew()
 				tell := endpoint(w.driver)
 				tell(told{token: "rt-of-a", class: tokenstore.RefreshPermanent})

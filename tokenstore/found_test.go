@@ -24,7 +24,7 @@ func record(t *testing.T, c crashed) tokenstore.Record {
 // stuck is a store whose account a has a rotation that the backend does not take.
 func stuck(t *testing.T) *world {
 	t.Helper()
-	w := newStore(t, account("a"))
+	w := newStore(t, Account("a"))
 	w.memory.Before = func(op string, _ tokenstore.AccountID) error {
 		if op == "swap" && w.driver.Calls() > 0 {
 			return errDown
@@ -76,7 +76,7 @@ func TestAPickDoesNotSpinWhereAForcedRefreshWaitsBehindARotationThatIsNotSaved(t
 
 func TestAClaimThatANewCredentialCameOnTopOfDoesNotSpendIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.memory.After = func(tokenstore.AccountID) error {
 			w.memory.After = nil
 			edit(t, w.memory, "a", func(r *tokenstore.Record) {
@@ -138,7 +138,7 @@ func TestOfTwoJournalledRotationsOfAnAccountThatIsGoneTheLatestLives(t *testing.
 
 func TestTheLivingCredentialIsTheFormerOneWhereTheRecordShowsASpentOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		mood := moody(w.driver)
 		w.force("a", tokenstore.Refreshed)
 		edit(t, w.memory, "a", func(r *tokenstore.Record) { // a snapshot from when a bad credential had just been given
@@ -156,7 +156,7 @@ func TestTheLivingCredentialIsTheFormerOneWhereTheRecordShowsASpentOne(t *testin
 
 func TestAFormerCredentialComesBackThoughAnotherProcessFoundTheNewOneDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.force("a", tokenstore.Refreshed)
 		edit(t, w.memory, "a", func(r *tokenstore.Record) { // by another process, which does not know rt-1
 			r.RefreshToken = tokenstore.NewSecret("bad")
@@ -173,7 +173,7 @@ func TestAFormerCredentialComesBackThoughAnotherProcessFoundTheNewOneDead(t *tes
 
 func TestAFormerCredentialKeepsTheClaimOfARefreshThatWasUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		moody(w.driver)
 		theirs := &tokenstore.Claim{AttemptID: "theirs", Holder: "peer", Fingerprint: tokenstore.Fingerprint("a",
 			w.stored("a").RefreshToken)}

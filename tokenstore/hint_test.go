@@ -19,7 +19,7 @@ func TestAnUnknownKeyThatLooksLikeAKnownOneIsRemarkedAndNoError(t *testing.T) {
 	} {
 		t.Run(key, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a"))
+				w := newStore(t, Account("a"))
 				w.memory.Patch("a", map[string]json.RawMessage{key: json.RawMessage(`"sk-hidden"`)})
 				time.Sleep(time.Second)
 				st, told := w.status("a"), ""

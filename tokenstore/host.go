@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/rotation"
 	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
@@ -18,23 +19,23 @@ type seat struct {
 	*selection.Seat
 	dialects map[string]Driver
 
-	of    *Token           // the keeper's token that was published last; under the account's lock
+	of    *rotation.Token  // the keeper's token that was published last; under the account's lock
 	token *selection.Token // as picks see it
 
 	told [2]string // what was last logged of the record's slips and of its end; behind host.mu
 }
 
 // seatOf is an account's seat.
-func seatOf(a *account) *seat { return a.Seat.(*seat) } //nolint:forcetypeassert,errcheck // NewSeat makes no other
+func seatOf(a *rotation.Account) *seat { return a.Seat.(*seat) } //nolint:forcetypeassert,errcheck // NewSeat makes no other
 
 // Objections implements Seat.
-func (s *seat) Objections() Objections { return Objections(s.Seat.Objections()) }
+func (s *seat) Objections() rotation.Objections { return rotation.Objections(s.Seat.Objections()) }
 
 // Pardon implements Seat.
-func (s *seat) Pardon(p Pardon, now time.Time) { s.Seat.Pardon(selection.Pardon(p), now) }
+func (s *seat) Pardon(p rotation.Pardon, now time.Time) { s.Seat.Pardon(selection.Pardon(p), now) }
 
 // Publish implements Seat.
-func (s *seat) Publish(v View, now time.Time) {
+func (s *seat) Publish(v rotation.View, now time.Time) {
 	if v.Token != s.of {
 		s.of, s.token = v.Token, s.minted(v)
 	}
@@ -45,7 +46,7 @@ func (s *seat) Publish(v View, now time.Time) {
 }
 
 // minted is a token as attempts carry it.
-func (s *seat) minted(v View) *selection.Token {
+func (s *seat) minted(v rotation.View) *selection.Token {
 	if v.Token == nil {
 		return nil
 	}
@@ -56,17 +57,17 @@ func (s *seat) minted(v View) *selection.Token {
 }
 
 // Inherit implements Seat.
-func (s *seat) Inherit(earlier Seat) { s.InheritLimits(earlier.(*seat).Seat) } //nolint:forcetypeassert,errcheck // see seatOf
+func (s *seat) Inherit(earlier rotation.Seat) { s.InheritLimits(earlier.(*seat).Seat) } //nolint:forcetypeassert,errcheck // see seatOf
 
 // host is the store as its keeper sees it.
 type host struct{ *Store }
 
 // NewSeat implements Host.
-func (h host) NewSeat(a *account) Seat {
+func (h host) NewSeat(a *rotation.Account) rotation.Seat {
 	s := &seat{dialects: h.cfg.Drivers}
 	s.Seat = selection.NewSeat(a.ID(), func() {
 		s.Forget(time.Now())
-		h.Replan(a)
+		h.keeper.Replan(a)
 	})
 	return s
 }
@@ -75,10 +76,12 @@ func (h host) NewSeat(a *account) Seat {
 func (h host) Moved() { h.rebuildSoon() }
 
 // Event implements Host.
-func (h host) Event(name string, a *account, fields ...zap.Field) { h.event(name, a, fields...) }
+func (h host) Event(name string, a *rotation.Account, fields ...zap.Field) {
+	h.event(name, a, fields...)
+}
 
 // Adopted implements Host: it logs what has become wrong with a record that can be used, once, however often it is read.
-func (h host) Adopted(a *account) {
+func (h host) Adopted(a *rotation.Account) {
 	r := a.Snapshot(time.Now()).Record
 	now := [2]string{strings.Join(append(slipRemarks(r), r.Hints()...), "; "), endsBeforeRenewal(r, h.cfg.Drivers[r.Provider])}
 	s := seatOf(a)
@@ -94,4 +97,6 @@ func (h host) Adopted(a *account) {
 }
 
 // Ended implements Host.
-func (h host) Ended(a *account, t record.Trigger, r RefreshResult) { h.noteRefresh(a, t, r) }
+func (h host) Ended(a *rotation.Account, t record.Trigger, r rotation.RefreshResult) {
+	h.noteRefresh(a, t, r)
+}

@@ -33,7 +33,7 @@ func crashWith(t *testing.T, grant func(*tokenstore.Grant), outcome tokenstore.R
 	t.Helper()
 	c := crashed{tokenstoretest.NewMemory(), tokenstoretest.NewDriver(), &tokenstoretest.Journal{}}
 	c.driver.OnGrant = grant
-	put(t, c.memory, account("a"))
+	put(t, c.memory, Account("a"))
 	var writes atomic.Int32
 	c.memory.Before = func(op string, _ tokenstore.AccountID) error {
 		if op == "swap" && writes.Add(1) > 1 {

@@ -78,7 +78,7 @@ func TestAnAccountThatIsGivenAKeyOutlivesItsFormerTokenAndItsDeath(t *testing.T)
 			t.Run(name+" "+how, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-					put(t, m, account("a", was))
+					put(t, m, Account("a", was))
 					w := open(t, m, m, d, func(c *tokenstore.Config) { c.Drivers = map[string]tokenstore.Driver{"p": keys{d}} })
 					edit(t, m, "a", func(r *tokenstore.Record) {
 						next := r.Clone()

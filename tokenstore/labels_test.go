@@ -13,10 +13,10 @@ func TestARecordMakesNoSeriesAtWill(t *testing.T) { synctest.Test(t, noSeriesAtW
 
 func noSeriesAtWill(t *testing.T) {
 	w := newStore(t,
-		account("a", func(r *tokenstore.Record) { r.Pools = []string{"p", "x1", "x2", "p"} }),
-		account("b", inPool("x3")), account("c", inPool("p\xff")),
-		account("d\xff"),
-		account("e", func(r *tokenstore.Record) { r.Provider = "nobody" }),
+		Account("a", func(r *tokenstore.Record) { r.Pools = []string{"p", "x1", "x2", "p"} }),
+		Account("b", inPool("x3")), Account("c", inPool("p\xff")),
+		Account("d\xff"),
+		Account("e", func(r *tokenstore.Record) { r.Provider = "nobody" }),
 	)
 	for _, id := range []tokenstore.AccountID{"b", "e"} {
 		_, _ = w.RefreshAccount(t.Context(), id, true)

@@ -46,7 +46,7 @@ func TestATokenOfUnknownLifeIsRenewedBeforeItIsExpectedToEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-				put(t, m, account("a", unknownEnd))
+				put(t, m, Account("a", unknownEnd))
 				c.prepare(d)
 				w := open(t, m, m, d)
 				w.renew()
@@ -73,7 +73,7 @@ func TestAWrongHintMakesNoTokenUnusable(t *testing.T) {
 	for _, life := range []time.Duration{10 * time.Second, time.Minute, 1000 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-			put(t, m, account("a", unknownEnd))
+			put(t, m, Account("a", unknownEnd))
 			d.Life = life
 			w := open(t, m, m, d)
 			time.Sleep(2 * life) // nobody renews
@@ -87,7 +87,7 @@ func TestAWrongHintMakesNoTokenUnusable(t *testing.T) {
 func TestTheAgeThatAProvidersTokensReachIsLearnt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a", unknownEnd), account("b", unknownEnd, inPool("spare")))
+		put(t, m, Account("a", unknownEnd), Account("b", unknownEnd, inPool("spare")))
 		silent(d)
 		w := open(t, m, m, d)
 		w.renew()
@@ -118,7 +118,7 @@ func TestTheAgeThatAProvidersTokensReachIsLearnt(t *testing.T) {
 func TestATokenOfUnknownLifeIsUsedUpBeforeADoubtfulCredentialIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a", unknownEnd))
+		put(t, m, Account("a", unknownEnd))
 		d.Life = time.Hour
 		w := open(t, m, m, d)
 		w.renew()
@@ -140,7 +140,7 @@ func TestATokenOfUnknownLifeIsUsedUpBeforeADoubtfulCredentialIsTriedAgain(t *tes
 func TestATokenThatAnotherMachinesClockPutsIntoTheFutureIsPlannedForByItsLifetime(t *testing.T) {
 	for name, claim := range map[string]*tokenstore.Claim{"in order": nil, "in doubt": {AttemptID: "x", Holder: "dead"}} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newStore(t, account("a", func(r *tokenstore.Record) {
+			w := newStore(t, Account("a", func(r *tokenstore.Record) {
 				r.ObtainedAt, r.ExpiresAt = r.ObtainedAt.Add(5*time.Hour), r.ExpiresAt.Add(5*time.Hour)
 				if claim != nil {
 					claim.Fingerprint = tokenstore.Fingerprint("a", r.RefreshToken)
@@ -158,7 +158,7 @@ func TestATokenThatAnotherMachinesClockPutsIntoTheFutureIsPlannedForByItsLifetim
 
 func TestTokensThatNobodyCanRefreshAreNotPlannedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", unknownEnd, func(r *tokenstore.Record) { r.RefreshToken = tokenstore.Secret{} }))
+		w := newStore(t, Account("a", unknownEnd, func(r *tokenstore.Record) { r.RefreshToken = tokenstore.Secret{} }))
 		w.renew()
 		time.Sleep(72 * time.Hour)
 		if st := w.status("a"); !st.NextRefresh.IsZero() || st.State != tokenstore.StateActive || w.driver.Calls() != 0 {
@@ -171,7 +171,7 @@ func TestTheEventOfARefreshNamesNoEndThatNobodyTold(t *testing.T) {
 	for told, silence := range map[bool]bool{true: false, false: true} {
 		synctest.Test(t, func(t *testing.T) {
 			m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-			put(t, m, account("a"))
+			put(t, m, Account("a"))
 			if silence {
 				silent(d)
 			}

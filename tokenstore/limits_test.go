@@ -41,7 +41,7 @@ func (w *world) full(route string, retryAfter int) {
 
 func TestNoMoreAttemptsBeginInAnyMinuteThanTheRecordAllows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", withLimits(3, 0)))
+		w := newStore(t, Account("a", withLimits(3, 0)))
 		for range 3 { // released at once: the rate counts what began
 			w.pick("r", nil).Release()
 			time.Sleep(10 * time.Second)
@@ -57,7 +57,7 @@ func TestNoMoreAttemptsBeginInAnyMinuteThanTheRecordAllows(t *testing.T) {
 
 func TestAnAttemptsPlaceIsFreeWhenItEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", withLimits(0, 2)))
+		w := newStore(t, Account("a", withLimits(0, 2)))
 		first := w.pick("r", nil)
 		w.pick("r", nil)
 		w.full("r", 1)
@@ -72,7 +72,7 @@ func TestAnAttemptsPlaceIsFreeWhenItEnds(t *testing.T) {
 
 func TestAnAccountAtItsLimitIsPassedOverForAnotherAndForTheNextUpstream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", withLimits(1, 0)), account("b", withLimits(0, 1)), account("c", inPool("spare"), withLimits(2, 0)))
+		w := newStore(t, Account("a", withLimits(1, 0)), Account("b", withLimits(0, 1)), Account("c", inPool("spare"), withLimits(2, 0)))
 		got := map[tokenstore.AccountID]int{}
 		for range 4 {
 			got[w.pick("two", nil).Account]++
@@ -86,7 +86,7 @@ func TestAnAccountAtItsLimitIsPassedOverForAnotherAndForTheNextUpstream(t *testi
 
 func TestRoundRobinHonoursLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", inPool("ring"), withLimits(1, 0)), account("b", inPool("ring"), withLimits(2, 0)))
+		w := newStore(t, Account("a", inPool("ring"), withLimits(1, 0)), Account("b", inPool("ring"), withLimits(2, 0)))
 		for range 3 {
 			w.pick("rr", nil).Release()
 		}
@@ -96,7 +96,7 @@ func TestRoundRobinHonoursLimits(t *testing.T) {
 
 func TestAnExpiredAccountAtItsLimitIsNotRefreshedForNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", withLimits(1, 0)))
+		w := newStore(t, Account("a", withLimits(1, 0)))
 		w.pick("r", nil).Release()
 		time.Sleep(30 * time.Second)
 		w.edit("a", expired)
@@ -111,7 +111,7 @@ func TestAnExpiredAccountAtItsLimitIsNotRefreshedForNothing(t *testing.T) {
 
 func TestAnOperatorsEditOfLimitsTakesEffectAndWhatBeganStillCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		var under []tokenstore.Pick
 		for range 5 {
 			under = append(under, w.pick("r", nil))
@@ -140,7 +140,7 @@ func TestAnOperatorsEditOfLimitsTakesEffectAndWhatBeganStillCounts(t *testing.T)
 
 func TestAChangeOfSomethingElseForgetsNoAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", withLimits(1, 0)))
+		w := newStore(t, Account("a", withLimits(1, 0)))
 		w.pick("r", nil)
 		w.edit("a", func(r *tokenstore.Record) { r.Labels = map[string]string{"team": "x"} })
 		w.full("r", 60)
@@ -149,7 +149,7 @@ func TestAChangeOfSomethingElseForgetsNoAttempt(t *testing.T) {
 
 func TestARefreshedAccountIsTriedAgainInThePlaceOfTheAttemptThatEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", withLimits(0, 1)))
+		w := newStore(t, Account("a", withLimits(0, 1)))
 		p := w.pick("r", nil)
 		d := w.report(p, answer(401), nil)
 		if d.Action != tokenstore.Retry {
@@ -164,7 +164,7 @@ func TestARefreshedAccountIsTriedAgainInThePlaceOfTheAttemptThatEnds(t *testing.
 
 func TestARefusedTokenIsA429WhenOnlyLimitsAreInTheWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", withLimits(1, 0)))
+		w := newStore(t, Account("a", withLimits(1, 0)))
 		d := w.report(w.pick("r", nil), answer(401), nil)
 		if d.Action != tokenstore.Refuse || d.Refusal.Reason != tokenstore.ReasonAllCooling || d.Refusal.RetryAfterSeconds() != 60 {
 			t.Errorf("got %s %+v", d.Action, d.Refusal)
@@ -179,7 +179,7 @@ func TestARefusedTokenIsA429WhenOnlyLimitsAreInTheWay(t *testing.T) {
 
 func TestAProvidersRateLimitPassesVerbatimWhenTheOthersAreAtTheirLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", withLimits(1, 0)), account("b", withLimits(1, 0)))
+		w := newStore(t, Account("a", withLimits(1, 0)), Account("b", withLimits(1, 0)))
 		p := w.pick("r", nil)
 		w.pick("r", nil)
 		if d := w.report(p, limited(5), nil); d.Action != tokenstore.Pass {
@@ -190,7 +190,7 @@ func TestAProvidersRateLimitPassesVerbatimWhenTheOthersAreAtTheirLimits(t *testi
 
 func TestAnAccountWithLimitsThatCoolsIsWaitedForUntilItsReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", withLimits(5, 5)))
+		w := newStore(t, Account("a", withLimits(5, 5)))
 		w.report(w.pick("r", nil), limited(90), nil)
 		w.full("r", 90)
 	})
@@ -215,7 +215,7 @@ func TestLimitsThatWereWrittenAsTextAreStoredAsAnObjectWithAllTheirKeys(t *testi
 // The last place is never given twice, and no place is lost.
 func TestConcurrentPicksNeverExceedTheLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", withLimits(0, 3)), account("b", withLimits(500, 2)), account("c", withLimits(700, 0)))
+		w := newStore(t, Account("a", withLimits(0, 3)), Account("b", withLimits(500, 2)), Account("c", withLimits(700, 0)))
 		most := map[tokenstore.AccountID]int64{"a": 3, "b": 2, "c": 1 << 40}
 		under, began := map[tokenstore.AccountID]*atomic.Int64{}, map[tokenstore.AccountID]*atomic.Int64{}
 		for id := range most {

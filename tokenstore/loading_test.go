@@ -20,7 +20,7 @@ func TestLoadingManyAccountsTellsHowFarItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := tokenstoretest.NewMemory()
 		for i := range 160 {
-			put(t, m, account(fmt.Sprintf("a%d", i)))
+			put(t, m, Account(fmt.Sprintf("a%d", i)))
 		}
 		m.Before = func(op string, _ tokenstore.AccountID) error {
 			if op == "load" {

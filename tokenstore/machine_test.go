@@ -21,7 +21,7 @@ func TestNoHistorySpendsATokenTwiceLowersAGenerationOrPicksADeadToken(t *testing
 	rapid.Check(t, func(r *rapid.T) {
 		steps := rapid.SliceOfN(step, 1, 40).Draw(r, "steps")
 		problem := ""
-		synctest.Test(t, func(t *testing.T) { problem = play(newStore(t, account("a"), account("b")), steps) })
+		synctest.Test(t, func(t *testing.T) { problem = play(newStore(t, Account("a"), Account("b")), steps) })
 		if problem != "" {
 			r.Fatal(problem)
 		}

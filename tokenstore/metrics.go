@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/rotation"
 )
 
 // Metrics are the domain's own. docs/metrics.md promises their names.
@@ -57,8 +58,8 @@ func NewMetrics(reg prometheus.Registerer, backend string, accountLabel bool) *M
 }
 
 // counters are those that the keeper counts by.
-func (m *Metrics) counters() Counters {
-	return Counters{
+func (m *Metrics) counters() rotation.Counters {
+	return rotation.Counters{
 		Unsaved: m.unsaved, Claims: m.claims, Conflicts: m.conflicts, Ambiguous: m.ambiguous, RefreshSeconds: m.refreshDuration,
 		StoreOp: m.storeOp,
 	}
@@ -123,11 +124,11 @@ func (m *Metrics) begin(s *Store) {
 	for provider := range s.cfg.Drivers {
 		m.withheld.WithLabelValues(provider)
 		for _, trigger := range []record.Trigger{record.TriggerSchedule, record.TriggerResponse, record.TriggerRequest, record.TriggerOperator} {
-			for _, outcome := range []RefreshOutcome{Refreshed, Adopted, Skipped} {
+			for _, outcome := range []rotation.RefreshOutcome{rotation.Refreshed, rotation.Adopted, rotation.Skipped} {
 				m.refreshes.WithLabelValues(provider, string(trigger), string(outcome), "")
 			}
 			for _, class := range []record.RefreshClass{record.RefreshNotSent, record.RefreshTransient, record.RefreshPermanent, record.RefreshMisconfigured, record.RefreshUnknown} {
-				m.refreshes.WithLabelValues(provider, string(trigger), string(Failed), string(class))
+				m.refreshes.WithLabelValues(provider, string(trigger), string(rotation.Failed), string(class))
 			}
 		}
 	}
@@ -164,8 +165,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		return 0
 	}
-	gauge(c.up, flag(c.store.Reachable()), c.metrics.backend)
-	gauge(c.journal, flag(c.store.Journalling()))
+	gauge(c.up, flag(c.store.keeper.Reachable()), c.metrics.backend)
+	gauge(c.journal, flag(c.store.keeper.Journalling()))
 	type key struct{ pool, state string }
 	counts := map[key]float64{}
 	for name := range c.store.cfg.Pools {

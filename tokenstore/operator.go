@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/rotation"
 	"github.com/tokenward/tokenward/tokenstore/selection"
 	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
@@ -15,43 +16,43 @@ import (
 // not due is left alone, and a credential that may be spent is not presented before the provider's replay policy allows, unless
 // force is set; force also overrides a quarantine. ErrUnknownAccount, ErrPaused, or the context's error; a refusal by the token endpoint
 // is a result, not an error.
-func (s *Store) RefreshAccount(ctx context.Context, id record.ID, force bool) (RefreshResult, error) {
-	a := s.Account(id)
+func (s *Store) RefreshAccount(ctx context.Context, id record.ID, force bool) (rotation.RefreshResult, error) {
+	a := s.keeper.Account(id)
 	if a == nil {
-		_ = s.Reload(id) // perhaps it was added this very moment
-		if a = s.Account(id); a == nil {
-			return RefreshResult{}, fmt.Errorf("%w: %s", ErrUnknownAccount, id)
+		_ = s.keeper.Reload(id) // perhaps it was added this very moment
+		if a = s.keeper.Account(id); a == nil {
+			return rotation.RefreshResult{}, fmt.Errorf("%w: %s", ErrUnknownAccount, id)
 		}
 	}
 	now := time.Now()
 	st, known := s.status(a, now), a.Snapshot(now)
-	res := RefreshResult{ID: id, GenerationBefore: st.Generation, GenerationAfter: st.Generation, ExpiresAt: st.ExpiresAt}
+	res := rotation.RefreshResult{ID: id, GenerationBefore: st.Generation, GenerationAfter: st.Generation, ExpiresAt: st.ExpiresAt}
 	switch {
 	case st.State == StatePaused:
-		return RefreshResult{}, fmt.Errorf("%w: %s", ErrPaused, st.Reason)
+		return rotation.RefreshResult{}, fmt.Errorf("%w: %s", rotation.ErrPaused, st.Reason)
 	case st.State == StateConfigError:
-		res.Outcome, res.Class, res.Error = Failed, record.RefreshMisconfigured, st.Cause
+		res.Outcome, res.Class, res.Error = rotation.Failed, record.RefreshMisconfigured, st.Cause
 		return res, nil
 	case st.State == StateNeedsReauth && !force:
-		res.Outcome, res.Class, res.Error = Failed, record.RefreshPermanent, st.Cause
+		res.Outcome, res.Class, res.Error = rotation.Failed, record.RefreshPermanent, st.Cause
 		return res, nil
 	case st.State == StateAmbiguous && !force:
 		if at := known.ReplayAt; at.After(now) {
-			res.Outcome, res.Class, res.Retryable, res.Error = Skipped, record.RefreshUnknown, true, InDoubt(at)
+			res.Outcome, res.Class, res.Retryable, res.Error = rotation.Skipped, record.RefreshUnknown, true, rotation.InDoubt(at)
 			return res, nil
 		}
 	case st.Routable && st.State == StateActive && !force && !known.Unproven:
-		res.Outcome = Fresh
+		res.Outcome = rotation.Fresh
 		return res, nil
 	}
 	for {
-		f := s.JoinForced(a, st.Generation, record.TriggerOperator, force)
+		f := s.keeper.JoinForced(a, st.Generation, record.TriggerOperator, force)
 		select {
 		case <-f.Done():
 		case <-ctx.Done():
-			return RefreshResult{}, context.Cause(ctx)
+			return rotation.RefreshResult{}, context.Cause(ctx)
 		}
-		if force && !f.Forced() && f.Result().Outcome == Failed {
+		if force && !f.Forced() && f.Result().Outcome == rotation.Failed {
 			select { // another's refresh holds back where a forced one goes on
 			case <-f.Landed():
 				continue
@@ -64,7 +65,7 @@ func (s *Store) RefreshAccount(ctx context.Context, id record.ID, force bool) (R
 
 // Statuses returns what may be shown of all accounts, ordered by id.
 func (s *Store) Statuses() []AccountStatus {
-	all, now := s.All(), time.Now()
+	all, now := s.keeper.All(), time.Now()
 	out := make([]AccountStatus, len(all))
 	for i, a := range all {
 		out[i] = s.status(a, now)
@@ -74,14 +75,14 @@ func (s *Store) Statuses() []AccountStatus {
 
 // Status returns what may be shown of one account; ErrUnknownAccount.
 func (s *Store) Status(id record.ID) (AccountStatus, error) {
-	a := s.Account(id)
+	a := s.keeper.Account(id)
 	if a == nil {
 		return AccountStatus{}, fmt.Errorf("%w: %s", ErrUnknownAccount, id)
 	}
 	return s.status(a, time.Now()), nil
 }
 
-func (s *Store) status(a *account, now time.Time) AccountStatus {
+func (s *Store) status(a *rotation.Account, now time.Time) AccountStatus {
 	l, at := a.Snapshot(now), seatOf(a)
 	d, bench := at.Suspicion(), at.Benched(now)
 	r, t := l.Record, l.Token
@@ -136,7 +137,7 @@ func suspicionWords(d *selection.Suspicion) string {
 }
 
 // standingOf is active when neither the record nor the credential is what keeps the account from serving.
-func standingOf(id record.ID, l Snapshot) (AccountState, string) {
+func standingOf(id record.ID, l rotation.Snapshot) (AccountState, string) {
 	if l.Deleted && l.Problem == nil {
 		return StatePaused, WhyDeleted
 	}
@@ -162,7 +163,7 @@ func working(st AccountStatus, alive, overdue bool, cooling *Cooldown, bench *se
 }
 
 // tellMore adds what the sentence on the account needs, and the sentence.
-func (s *Store) tellMore(st *AccountStatus, l Snapshot, now time.Time) {
+func (s *Store) tellMore(st *AccountStatus, l rotation.Snapshot, now time.Time) {
 	st.ReplayAt = l.ReplayAt
 	if st.State == StateAmbiguous && !st.NextRefresh.IsZero() && st.NextRefresh.Before(st.ReplayAt) {
 		st.NextRefresh = st.ReplayAt // what is planned before finds another process's mark, and sends nothing

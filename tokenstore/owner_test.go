@@ -14,7 +14,7 @@ func TestARefreshTokenThatAnotherAccountHasIsNotSpentAndTheOwnerGoesOn(t *testin
 	for name, how := range pastes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a"), account("b"))
+				w := newStore(t, Account("a"), Account("b"))
 				w.renew()
 				edit(t, w.memory, "b", func(r *tokenstore.Record) { how("b", r, "rt-of-a") })
 				time.Sleep(time.Minute)
@@ -57,8 +57,8 @@ func TestAnAccountThatIsNewWithAnothersRefreshTokenWaitsUntilItIsFree(t *testing
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a"))
-				b := account("b")
+				w := newStore(t, Account("a"))
+				b := Account("b")
 				b.record.RefreshToken = tokenstore.NewSecret("rt-of-a")
 				put(t, w.memory, b)
 				time.Sleep(time.Second)
@@ -80,7 +80,7 @@ func TestARefreshTokenThatItsOwnerHasExchangedIsNotPresentedByAnother(t *testing
 	for name, late := range map[string]bool{"while it was shared": false, "later": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("a"), account("b"))
+				w := newStore(t, Account("a"), Account("b"))
 				w.renew()
 				paste := func() {
 					edit(t, w.memory, "b", func(r *tokenstore.Record) { r.RefreshToken = tokenstore.NewSecret("rt-of-a") })
@@ -112,7 +112,7 @@ func TestAtTheStartTheAccountThatGotTheTokenInARefreshOwnsIt(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
 			for _, id := range []string{"a", "b"} {
-				x := account(id)
+				x := Account(id)
 				x.record.RefreshToken = tokenstore.NewSecret("shared")
 				if x.id == owner {
 					x.record.Rotation.Last = &tokenstore.Outcome{Result: "succeeded", Fingerprint: tokenstore.Fingerprint(x.id, x.record.RefreshToken)}
@@ -137,9 +137,9 @@ func TestWhereNothingIsSpentARefreshTokenMayHaveTwoAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
 		d.Policy = tokenstore.ReplayNoRotation
-		b := account("b")
+		b := Account("b")
 		b.record.RefreshToken = tokenstore.NewSecret("rt-of-a")
-		put(t, m, account("a"), b)
+		put(t, m, Account("a"), b)
 		if st := open(t, m, m, d).status("b"); st.State != tokenstore.StateActive {
 			t.Errorf("b is %s: %s", st.State, st.Reason)
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/rotation"
 	"github.com/tokenward/tokenward/tokenstore/selection"
 	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
@@ -75,7 +76,7 @@ func (s *Store) find(ctx context.Context, r *selection.Route, q PickRequest) (Pi
 	if r == nil {
 		return Pick{}, s.refuse(nil, verdict.ReasonUnknownRoute, "route "+q.Route+" is not in the configuration: add it under routes", 0)
 	}
-	if loaded, _ := s.Loaded(); !loaded {
+	if loaded, _ := s.keeper.Loaded(); !loaded {
 		return Pick{}, s.refuse(r, verdict.ReasonStoreUnavailable, "accounts are not loaded yet: the store is not available", time.Second)
 	}
 	var deadline time.Time
@@ -104,7 +105,7 @@ func (s *Store) find(ctx context.Context, r *selection.Route, q PickRequest) (Pi
 			return Pick{}, s.refuse(r, verdict.ReasonNoHealthyAccount, "no account got a new token in time: see tokenward status", time.Second)
 		}
 		short := patience - now.Sub(deadline.Add(-r.RefreshWait))
-		a := s.Account(seat.ID)
+		a := s.keeper.Account(seat.ID)
 		if a == nil {
 			continue // removed since the choice
 		}
@@ -116,12 +117,12 @@ func (s *Store) find(ctx context.Context, r *selection.Route, q PickRequest) (Pi
 
 // await joins the account's refresh. A failure is no error: it shows in the account, and the next choice avoids it. Where
 // there is a token that may be fine, the wait is short.
-func (s *Store) await(ctx context.Context, a *account, limit, short time.Duration, q PickRequest) error {
+func (s *Store) await(ctx context.Context, a *rotation.Account, limit, short time.Duration, q PickRequest) error {
 	s.tokenExpired(a, q.who()...)
 	if seatOf(a).HasToken(time.Now().UnixNano()) {
 		limit = min(limit, short)
 	}
-	f := s.Join(a, seatOf(a).Generation(), record.TriggerRequest)
+	f := s.keeper.Join(a, seatOf(a).Generation(), record.TriggerRequest)
 	if f.Wait(ctx, limit) {
 		return nil
 	}
@@ -151,11 +152,11 @@ func (s *Store) pick(r *selection.Route, u *selection.Upstream, seat *selection.
 }
 
 // account is the account of the pick if it is asked for; nil: it is not, or the account was removed meanwhile.
-func (p Pick) account(s *Store, wanted bool) *account {
+func (p Pick) account(s *Store, wanted bool) *rotation.Account {
 	if !wanted {
 		return nil
 	}
-	return s.Account(p.Account)
+	return s.keeper.Account(p.Account)
 }
 
 // driver is the one of the pick's provider.

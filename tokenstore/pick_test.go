@@ -13,7 +13,7 @@ import (
 
 func TestLeastLoadedSpreadsAttemptsEvenly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"), account("c"))
+		w := newStore(t, Account("a"), Account("b"), Account("c"))
 		got := map[tokenstore.AccountID]int{}
 		for range 30 {
 			got[w.pick("r", nil).Account]++
@@ -26,7 +26,7 @@ func TestLeastLoadedSpreadsAttemptsEvenly(t *testing.T) {
 
 func TestAReleasedAttemptNoLongerCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"))
+		w := newStore(t, Account("a"), Account("b"))
 		first, _ := w.pick("r", nil), w.pick("r", nil)
 		first.Release()
 		if p := w.pick("r", nil); p.Account != first.Account {
@@ -38,7 +38,7 @@ func TestAReleasedAttemptNoLongerCounts(t *testing.T) {
 
 func TestRoundRobinTakesTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", inPool("ring")), account("b", inPool("ring")), account("c", inPool("ring")))
+		w := newStore(t, Account("a", inPool("ring")), Account("b", inPool("ring")), Account("c", inPool("ring")))
 		var turn []tokenstore.AccountID
 		for range 9 {
 			turn = append(turn, w.pick("rr", nil).Account)
@@ -53,7 +53,7 @@ func TestRoundRobinTakesTurns(t *testing.T) {
 
 func TestTenantsNeverMix(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("shared"), account("acme-1", ofTenant("acme")), account("acme-2", ofTenant("acme")), account("globex", ofTenant("globex")))
+		w := newStore(t, Account("shared"), Account("acme-1", ofTenant("acme")), Account("acme-2", ofTenant("acme")), Account("globex", ofTenant("globex")))
 		for tenant, allowed := range map[string]map[tokenstore.AccountID]bool{"": {"shared": true}, "acme": {"acme-1": true, "acme-2": true}, "globex": {"globex": true}} {
 			for range 20 {
 				p, err := w.Pick(t.Context(), tokenstore.PickRequest{Route: "r", Tenant: tenant})
@@ -68,7 +68,7 @@ func TestTenantsNeverMix(t *testing.T) {
 
 func TestACoolingAccountIsAvoidedUntilItsReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"))
+		w := newStore(t, Account("a"), Account("b"))
 		p := w.pick("r", nil)
 		if d := w.report(p, limited(60), nil); d.Action != tokenstore.Retry {
 			t.Fatalf("a rate limit leads to %s", d.Action)
@@ -99,7 +99,7 @@ func (h *holder) Hold(time.Duration) error { h.held.Add(1); return nil }
 
 func TestPicksOfAnExpiredAccountShareOneRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", expired))
+		w := newStore(t, Account("a", expired))
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error { time.Sleep(2 * time.Second); return nil }
 		start := time.Now()
 		h := &holder{}
@@ -121,7 +121,7 @@ func TestPicksOfAnExpiredAccountShareOneRefresh(t *testing.T) {
 
 func TestAPickWaitsNoLongerThanTheRouteAllows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", expired))
+		w := newStore(t, Account("a", expired))
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error { time.Sleep(25 * time.Second); return nil }
 		start := time.Now()
 		w.noPick("r", "", tokenstore.ReasonNoHealthyAccount)
@@ -137,7 +137,7 @@ func TestAPickWaitsNoLongerThanTheRouteAllows(t *testing.T) {
 
 func TestALivingAccountIsPreferredToOneThatNeedsARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("asleep", expired), account("awake"))
+		w := newStore(t, Account("asleep", expired), Account("awake"))
 		for range 10 {
 			if p := w.pick("r", nil); p.Account != "awake" {
 				t.Fatalf("picked %s", p.Account)
@@ -151,7 +151,7 @@ func TestALivingAccountIsPreferredToOneThatNeedsARefresh(t *testing.T) {
 
 func TestAnUnknownRouteIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		if ref := newStore(t, account("a")).noPick("nowhere", "", tokenstore.ReasonUnknownRoute); ref.Status != 503 || len(ref.Body) == 0 {
+		if ref := newStore(t, Account("a")).noPick("nowhere", "", tokenstore.ReasonUnknownRoute); ref.Status != 503 || len(ref.Body) == 0 {
 			t.Errorf("status %d, body %q", ref.Status, ref.Body)
 		}
 	})
@@ -159,7 +159,7 @@ func TestAnUnknownRouteIsRefused(t *testing.T) {
 
 func TestTheNextUpstreamServesWhenTheFirstHasNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b", inPool("spare")))
+		w := newStore(t, Account("a"), Account("b", inPool("spare")))
 		p := w.pick("two", nil)
 		if p.Upstream != "main" || p.Cluster != "c-main" {
 			t.Fatalf("first at %s", p.Upstream)
@@ -173,7 +173,7 @@ func TestTheNextUpstreamServesWhenTheFirstHasNobody(t *testing.T) {
 
 func TestAnUnreachableUpstreamComesLastForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b", inPool("spare")))
+		w := newStore(t, Account("a"), Account("b", inPool("spare")))
 		p := w.pick("two", nil)
 		d := w.report(p, tokenstore.Response{Status: 503, Local: true, NotSent: true}, nil)
 		if d.Action != tokenstore.Retry {

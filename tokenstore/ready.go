@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tokenward/tokenward/tokenstore/rotation"
 	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
@@ -14,15 +15,15 @@ import (
 // to serve: what a roll-out with a wrong key or provider would bring is no use to anybody. After that it keeps its
 // traffic, so that clients get an answer that says why, unless its store and all tokens are gone.
 func (s *Store) NotReady() []string {
-	switch ok, far := s.Loaded(); {
+	switch ok, far := s.keeper.Loaded(); {
 	case ok:
 	case far == "":
-		return []string{ErrNotLoaded.Error()}
+		return []string{rotation.ErrNotLoaded.Error()}
 	default:
-		return []string{ErrNotLoaded.Error() + ": " + far}
+		return []string{rotation.ErrNotLoaded.Error() + ": " + far}
 	}
 	switch c := s.capacity(); {
-	case !c.Living && !s.Reachable() && s.Count() > 0:
+	case !c.Living && !s.keeper.Reachable() && s.keeper.Count() > 0:
 		return []string{"the store does not answer, and no account has a living token any more"}
 	case !s.served.Load():
 		return []string{s.whyNobody()}
@@ -33,13 +34,13 @@ func (s *Store) NotReady() []string {
 // Degraded returns what is wrong although the service gets traffic; none: all is well.
 func (s *Store) Degraded() []string {
 	var why []string
-	if trouble := s.Trouble(); trouble != "" {
+	if trouble := s.keeper.Trouble(); trouble != "" {
 		why = append(why, trouble)
 	}
-	if n := s.Unsaved(); n > 0 {
+	if n := s.keeper.Unsaved(); n > 0 {
 		why = append(why, fmt.Sprintf("%d rotated credentials are in memory and not yet in the store", n))
 	}
-	if !s.Journalling() {
+	if !s.keeper.Journalling() {
 		why = append(why, "the journal cannot be written: a crash before a rotation is saved would lose its account")
 	}
 	if !s.capacity().Able {

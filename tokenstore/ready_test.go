@@ -37,17 +37,17 @@ func TestAServiceThatNoAccountCanServeIsNotReadyBeforeOneCould(t *testing.T) {
 		why      string // "": ready
 	}{
 		"none":                    {func() []given { return nil }, "there is no account: add one"},
-		"one that serves":         {func() []given { return []given{account("a")} }, ""},
-		"one of many":             {func() []given { return []given{account("a", dead), account("b")} }, ""},
-		"nothing to refresh with": {func() []given { return []given{account("a", dead)} }, "none of 1 accounts can serve now (1 expired)"},
-		"not refreshed yet":       {func() []given { return []given{account("a", expired)} }, "none of 1 accounts can serve now"},
+		"one that serves":         {func() []given { return []given{Account("a")} }, ""},
+		"one of many":             {func() []given { return []given{Account("a", dead), Account("b")} }, ""},
+		"nothing to refresh with": {func() []given { return []given{Account("a", dead)} }, "none of 1 accounts can serve now (1 expired)"},
+		"not refreshed yet":       {func() []given { return []given{Account("a", expired)} }, "none of 1 accounts can serve now"},
 		"paused": {func() []given {
-			return []given{account("a", func(r *tokenstore.Record) { r.State = tokenstore.Paused })}
+			return []given{Account("a", func(r *tokenstore.Record) { r.State = tokenstore.Paused })}
 		}, "(1 paused)"},
-		"of a provider nobody has":      {func() []given { return []given{account("a", func(r *tokenstore.Record) { r.Provider = "x" })} }, "(1 config_error)"},
-		"in a pool that no route takes": {func() []given { return []given{account("a", inPool("idle"))} }, "none of 1 accounts can serve now"},
+		"of a provider nobody has":      {func() []given { return []given{Account("a", func(r *tokenstore.Record) { r.Provider = "x" })} }, "(1 config_error)"},
+		"in a pool that no route takes": {func() []given { return []given{Account("a", inPool("idle"))} }, "none of 1 accounts can serve now"},
 		"of two kinds": {func() []given {
-			return []given{account("a", dead), account("b", func(r *tokenstore.Record) { r.State = tokenstore.Paused })}
+			return []given{Account("a", dead), Account("b", func(r *tokenstore.Record) { r.State = tokenstore.Paused })}
 		}, "(1 expired, 1 paused)"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -67,7 +67,7 @@ func TestAServiceThatNoAccountCanServeIsNotReadyBeforeOneCould(t *testing.T) {
 
 func TestAServiceIsReadyOnceItsFirstRefreshWorked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", expired))
+		w := newStore(t, Account("a", expired))
 		if len(w.NotReady()) != 1 {
 			t.Error("ready before its first token")
 		}
@@ -82,7 +82,7 @@ func TestAServiceIsReadyOnceItsFirstRefreshWorked(t *testing.T) {
 // All replicas lose an account at the same time: taken out of service together they could not even tell the clients.
 func TestAServiceThatHasServedStaysInServiceAndSaysWhatIsWrong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.pick("r", nil).Release() // nobody has asked for readiness so far
 		w.driver.OnRefresh = refusedForGood
 		w.force("a", tokenstore.Failed)
@@ -101,7 +101,7 @@ func TestAServiceThatHasServedStaysInServiceAndSaysWhatIsWrong(t *testing.T) {
 
 func TestCountersAreThereBeforeTheirFirstEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"))
+		w := newStore(t, Account("a"), Account("b"))
 		w.pick("r", nil).Release()
 		families, err := w.reg.Gather()
 		if err != nil {
@@ -135,7 +135,7 @@ func TestCountersAreThereBeforeTheirFirstEvent(t *testing.T) {
 func TestWithoutAccountLabelsNoMetricNamesAnAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d, reg := tokenstoretest.NewMemory(), tokenstoretest.NewDriver(), prometheus.NewRegistry()
-		put(t, m, account("planted-a"), account("planted-b"))
+		put(t, m, Account("planted-a"), Account("planted-b"))
 		s, err := tokenstore.New(testConfig(d), m, tokenstore.NewMetrics(reg, "memory", false), zap.NewNop())
 		if err != nil {
 			t.Fatal(err)

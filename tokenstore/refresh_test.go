@@ -17,7 +17,7 @@ var errDown = errors.New("the backend is down")
 
 func TestTheClaimIsWrittenBeforeTheTokenIsRedeemed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.driver.OnRefresh = func(_ context.Context, r tokenstore.Record) error {
 			c := w.stored("a").Rotation.Claim
 			if c == nil || c.Fingerprint != tokenstore.Fingerprint("a", r.RefreshToken) || c.Ambiguous {
@@ -35,7 +35,7 @@ func TestTheClaimIsWrittenBeforeTheTokenIsRedeemed(t *testing.T) {
 func TestATokenIsNotRedeemedWhileTheClaimCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a"))
+		put(t, m, Account("a"))
 		m.Before = func(op string, _ tokenstore.AccountID) error {
 			if op == "swap" {
 				return errDown
@@ -53,7 +53,7 @@ func TestATokenIsNotRedeemedWhileTheClaimCannotBeWritten(t *testing.T) {
 func TestTwoProcessesRedeemARefreshTokenOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a", expired))
+		put(t, m, Account("a", expired))
 		d.OnRefresh = func(context.Context, tokenstore.Record) error { time.Sleep(time.Second); return nil }
 		one, two := open(t, m, m, d), open(t, m, m, d)
 		var group sync.WaitGroup
@@ -77,7 +77,7 @@ func TestTwoProcessesRedeemARefreshTokenOnce(t *testing.T) {
 func TestTwoProcessesThatRenewForADayNeverSpendATokenTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a"), account("b"), account("c"))
+		put(t, m, Account("a"), Account("b"), Account("c"))
 		d.OnRefresh = func(context.Context, tokenstore.Record) error { time.Sleep(300 * time.Millisecond); return nil }
 		one, two := open(t, m, m, d), open(t, m, m, d)
 		one.renew()
@@ -96,7 +96,7 @@ func TestTwoProcessesThatRenewForADayNeverSpendATokenTwice(t *testing.T) {
 
 func TestAClaimOfADeadProcessIsTakenOverAfterTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", expired, func(r *tokenstore.Record) {
+		w := newStore(t, Account("a", expired, func(r *tokenstore.Record) {
 			r.Rotation.Claim = &tokenstore.Claim{AttemptID: "x", Holder: "dead", Fingerprint: tokenstore.Fingerprint("a", r.RefreshToken), StartedAt: time.Now().Add(-24 * time.Hour)}
 		}))
 		start := time.Now()
@@ -112,7 +112,7 @@ func TestALostAnswerOfASuccessfulWriteCostsNoSecondRedemption(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-				put(t, m, account("a"))
+				put(t, m, Account("a"))
 				var writes atomic.Int32
 				m.After = func(tokenstore.AccountID) error {
 					if writes.Add(1) == lost {
@@ -133,7 +133,7 @@ func TestALostAnswerOfASuccessfulWriteCostsNoSecondRedemption(t *testing.T) {
 func TestACommitIsTriedUntilTheBackendIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a", expired))
+		put(t, m, Account("a", expired))
 		var down atomic.Bool
 		m.Before = func(string, tokenstore.AccountID) error {
 			if down.Load() {
@@ -160,7 +160,7 @@ func TestACommitIsTriedUntilTheBackendIsBack(t *testing.T) {
 
 func TestAnOperatorsEditBetweenClaimAndCommitIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
 			edit(t, w.memory, "a", func(r *tokenstore.Record) { r.Labels = map[string]string{"team": "x"}; r.Tenant = "acme" })
 			return nil
@@ -180,7 +180,7 @@ func TestAnOperatorsEditBetweenClaimAndCommitIsKept(t *testing.T) {
 func TestAnAccountMovedToAnotherTenantWhileACommitIsPendingLeavesItsOldOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a"))
+		put(t, m, Account("a"))
 		var writes atomic.Int32
 		m.Before = func(op string, _ tokenstore.AccountID) error {
 			if op == "swap" {
@@ -207,7 +207,7 @@ func TestAnAccountMovedToAnotherTenantWhileACommitIsPendingLeavesItsOldOne(t *te
 
 func TestACredentialReplacedDuringARefreshWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.renew()
 		first := true
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
@@ -236,7 +236,7 @@ func TestACredentialReplacedDuringARefreshWins(t *testing.T) {
 
 func TestADeadCredentialIsQuarantinedAcrossRestartsUntilItIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", expired))
+		w := newStore(t, Account("a", expired))
 		w.driver.OnRefresh = func(_ context.Context, r tokenstore.Record) error {
 			if r.RefreshToken.Reveal() == "rt-of-a" {
 				return &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Status: 400, Code: "invalid_grant"}
@@ -265,7 +265,7 @@ func TestADeadCredentialIsQuarantinedAcrossRestartsUntilItIsReplaced(t *testing.
 
 func TestADeadCredentialWithALivingTokenServesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
 			return &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent}
 		}
@@ -278,7 +278,7 @@ func TestADeadCredentialWithALivingTokenServesOn(t *testing.T) {
 
 func TestARefreshWithoutAReadableAnswerIsAmbiguousAndWaitsForTheTokensEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.renew()
 		w.driver.OnAnswer = func(context.Context, tokenstore.Record) error {
 			return &tokenstore.RefreshError{Class: tokenstore.RefreshUnknown}
@@ -303,7 +303,7 @@ func TestARefreshWithoutAReadableAnswerIsAmbiguousAndWaitsForTheTokensEnd(t *tes
 
 func TestARefreshOutlivesTheClientThatCausedIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", expired))
+		w := newStore(t, Account("a", expired))
 		w.driver.OnRefresh = func(ctx context.Context, _ tokenstore.Record) error {
 			select {
 			case <-time.After(3 * time.Second):
@@ -326,7 +326,7 @@ func TestARefreshOutlivesTheClientThatCausedIt(t *testing.T) {
 
 func TestStopWaitsUntilARefreshIsSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", expired))
+		w := newStore(t, Account("a", expired))
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error { time.Sleep(3 * time.Second); return nil }
 		go func() { _, _ = w.Pick(context.Background(), tokenstore.PickRequest{Route: "r"}) }()
 		synctest.Wait()
@@ -343,7 +343,7 @@ func TestStopWaitsUntilARefreshIsSaved(t *testing.T) {
 
 func TestAGenerationNeverFallsEvenIfTheOperatorErasesTheBookkeeping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		for range 3 {
 			w.force("a", tokenstore.Refreshed)
 		}

@@ -26,7 +26,7 @@ func (s *Store) nobody(r *selection.Route, tenant string, trail *Trail, now time
 				earliest = c.Probe
 			}
 		}
-		a := s.Account(seat.ID)
+		a := s.keeper.Account(seat.ID)
 		if a == nil {
 			continue
 		}
@@ -39,7 +39,7 @@ func (s *Store) nobody(r *selection.Route, tenant string, trail *Trail, now time
 		return s.refuse(r, verdict.ReasonAllCooling, fmt.Sprintf("all accounts that could serve route %s are rate limited: %d of %d wait for their reset", r.Name, cooling, seen), earliest.Sub(now))
 	case seen == 0 && tenant != "":
 		return s.refuse(r, verdict.ReasonTenantDenied, "no account serves this tenant on route "+r.Name+": add one with this tenant", 0)
-	case seen == 0 && s.Count() > 0: // they are paused, or their records cannot be used
+	case seen == 0 && s.keeper.Count() > 0: // they are paused, or their records cannot be used
 		return s.refuse(r, verdict.ReasonNoHealthyAccount, "no account can serve route "+r.Name+": see tokenward status", 0)
 	case seen == 0:
 		return s.refuse(r, verdict.ReasonNoHealthyAccount, "route "+r.Name+" has no account: add one with tokenward accounts add", 0)

@@ -14,7 +14,7 @@ import (
 
 func TestTokensAreRenewedBeforeTheyExpireAllDayLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"), account("c"))
+		w := newStore(t, Account("a"), Account("b"), Account("c"))
 		w.renew()
 		for range 24 * 60 {
 			time.Sleep(time.Minute)
@@ -33,7 +33,7 @@ func TestTokensAreRenewedBeforeTheyExpireAllDayLong(t *testing.T) {
 
 func TestTheInstantOfRenewalIsDrawnOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.renew()
 		due := w.status("a").NextRefresh
 		for range 6 {
@@ -56,12 +56,12 @@ func (deaf) Watch(ctx context.Context, _ func(tokenstore.AccountID), _ func(erro
 func TestTheSweepCatchesAChangeThatTheWatchMissed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a"))
+		put(t, m, Account("a"))
 		w := open(t, deaf{m}, m, d)
 		w.renew()
 		time.Sleep(2 * time.Second)
 		edit(t, m, "a", func(r *tokenstore.Record) { r.State = tokenstore.Paused })
-		put(t, m, account("b"))
+		put(t, m, Account("b"))
 		time.Sleep(5*time.Minute + time.Second)
 		if st := w.status("a"); st.State != tokenstore.StatePaused {
 			t.Errorf("the paused account is %s", st.State)
@@ -76,7 +76,7 @@ func TestNoMoreRenewalsRunAtOnceThanThereAreWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var accounts []given
 		for i := range 20 {
-			accounts = append(accounts, account(fmt.Sprint("a", i), expired))
+			accounts = append(accounts, Account(fmt.Sprint("a", i), expired))
 		}
 		w := newStore(t, accounts...)
 		var running, most atomic.Int32
@@ -96,7 +96,7 @@ func TestNoMoreRenewalsRunAtOnceThanThereAreWorkers(t *testing.T) {
 
 func TestAFailingAccountIsTriedAgainLessAndLessOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", expired))
+		w := newStore(t, Account("a", expired))
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
 			return &tokenstore.RefreshError{Class: tokenstore.RefreshTransient, Status: 503}
 		}
@@ -110,7 +110,7 @@ func TestAFailingAccountIsTriedAgainLessAndLessOften(t *testing.T) {
 
 func TestAnAccountDeletedDuringItsRefreshIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", expired))
+		w := newStore(t, Account("a", expired))
 		w.driver.OnRefresh = func(ctx context.Context, _ tokenstore.Record) error {
 			_, v, err := w.memory.Load(ctx, "a")
 			if err == nil {
@@ -132,7 +132,7 @@ func TestAnAccountDeletedDuringItsRefreshIsForgotten(t *testing.T) {
 
 func TestATokenThatIsRefusedThoughFreshIsTrustedAgainAfterAMinuteAndNotRefreshedForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.renew()
 		d := w.report(w.pick("r", nil), answer(401), nil)
 		q := w.pick("r", d.Trail)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/rotation"
 	"github.com/tokenward/tokenward/tokenstore/selection"
 	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
@@ -53,7 +54,7 @@ func (s *Store) Report(ctx context.Context, p Pick, resp verdict.Response, trail
 	attempt := selection.Attempt{Account: p.Account, Upstream: p.Upstream, Generation: p.Generation, Class: v.Class}
 	trail = trail.Extend(attempt, sit, resp.Status, v.Message, now)
 	d := Decision{Verdict: v, Trail: trail}
-	a := s.Account(p.Account)
+	a := s.keeper.Account(p.Account)
 	switch {
 	case next == stepTooLate && a != nil: // for those who come after
 		s.refreshRefused(a, p.Generation)
@@ -80,20 +81,20 @@ func (s *Store) Report(ctx context.Context, p Pick, resp verdict.Response, trail
 }
 
 // recover refreshes a refused token while its answer is held.
-func (s *Store) recover(ctx context.Context, a *account, p Pick, d *Decision, limit time.Duration, h Holder) error {
+func (s *Store) recover(ctx context.Context, a *rotation.Account, p Pick, d *Decision, limit time.Duration, h Holder) error {
 	if h != nil {
 		if err := h.Hold(limit); err != nil {
 			return err
 		}
 	}
 	s.tokenExpired(a, p.who()...)
-	f := s.Join(a, p.Generation, record.TriggerResponse)
+	f := s.keeper.Join(a, p.Generation, record.TriggerResponse)
 	ended := f.Wait(ctx, limit)
 	if ctx.Err() != nil {
 		return context.Cause(ctx) // the client left; the refresh goes on
 	}
 	d.Trail.NoteRefresh(p.Account, !ended || f.Result().Class != record.RefreshPermanent)
-	if ended && f.Result().Outcome != Failed && f.Result().Outcome != Skipped {
+	if ended && f.Result().Outcome != rotation.Failed && f.Result().Outcome != rotation.Skipped {
 		d.Trail.Prefer(p.Account)
 	}
 	return nil

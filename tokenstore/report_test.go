@@ -14,7 +14,7 @@ import (
 
 func TestARefusedTokenIsRefreshedOnceAndTheSameAccountTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"))
+		w := newStore(t, Account("a"), Account("b"))
 		p := w.pick("r", nil)
 		h := &holder{}
 		d, err := w.Report(t.Context(), p, answer(401), nil, h)
@@ -33,7 +33,7 @@ func TestARefusedTokenIsRefreshedOnceAndTheSameAccountTriedAgain(t *testing.T) {
 
 func TestARefusalOfAnOldTokenIsTriedAgainWithoutARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		p := w.pick("r", nil)
 		w.force("a", tokenstore.Refreshed)
 		start := time.Now()
@@ -49,7 +49,7 @@ func TestARefusalOfAnOldTokenIsTriedAgainWithoutARefresh(t *testing.T) {
 
 func TestATokenRefusedRightAfterARefreshComesAfterTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"))
+		w := newStore(t, Account("a"), Account("b"))
 		p := w.pick("r", nil)
 		d := w.report(p, answer(401), nil)
 		q := w.pick("r", d.Trail)
@@ -73,7 +73,7 @@ func TestATokenRefusedRightAfterARefreshComesAfterTheOthers(t *testing.T) {
 
 func TestAnAcceptedTokenClearsTheSuspicion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		d := w.report(w.pick("r", nil), answer(401), nil)
 		w.report(w.pick("r", d.Trail), answer(401), d.Trail)
 		time.Sleep(61 * time.Second)
@@ -89,7 +89,7 @@ func TestAnAcceptedTokenClearsTheSuspicion(t *testing.T) {
 
 func TestWhenAttemptsAreUsedUpARefusalBecomesOursOrPassesAsTheRouteSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"), account("c"))
+		w := newStore(t, Account("a"), Account("b"), Account("c"))
 		d := w.report(w.pick("once", nil), tokenstore.Response{Status: 401, Body: []byte("bad key"), BodyRead: true}, nil)
 		if d.Action != tokenstore.Refuse || d.Refusal.Status != 503 || d.Refusal.Reason != tokenstore.ReasonCredentialsRefused ||
 			d.Refusal.ProviderStatus != 401 || d.Refusal.ProviderMessage != "bad key" {
@@ -105,7 +105,7 @@ func TestNoRequestIsTriedMoreOftenThanItsRouteAllows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var accounts []given
 		for _, id := range []string{"a", "b", "c", "d", "e", "f", "g"} {
-			accounts = append(accounts, account(id))
+			accounts = append(accounts, Account(id))
 		}
 		w := newStore(t, accounts...)
 		var trail *tokenstore.Trail
@@ -124,7 +124,7 @@ func TestNoRequestIsTriedMoreOftenThanItsRouteAllows(t *testing.T) {
 
 func TestNoAttemptIsAddedAfterTheRecoveryTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"), account("c"))
+		w := newStore(t, Account("a"), Account("b"), Account("c"))
 		d := w.report(w.pick("r", nil), limited(60), nil)
 		p := w.pick("r", d.Trail)
 		time.Sleep(31 * time.Second)
@@ -136,7 +136,7 @@ func TestNoAttemptIsAddedAfterTheRecoveryTimeout(t *testing.T) {
 
 func TestARateLimitPassesWhereTheRouteWantsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"), account("b"))
+		w := newStore(t, Account("a"), Account("b"))
 		for _, status := range []int{429, 503, 529} {
 			if d := w.report(w.pick("still", nil), answer(status), nil); d.Action != tokenstore.Pass {
 				t.Errorf("%d leads to %s", status, d.Action)
@@ -147,7 +147,7 @@ func TestARateLimitPassesWhereTheRouteWantsIt(t *testing.T) {
 
 func TestRateLimitsWithoutAResetTimeCoolLongerAndLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		for _, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second} {
 			w.report(w.pick("r", nil), answer(429), nil)
 			if got := time.Until(w.status("a").Cooldowns[0].Until); got != want {
@@ -165,7 +165,7 @@ func TestRateLimitsWithoutAResetTimeCoolLongerAndLonger(t *testing.T) {
 
 func TestAStormOfRefusalsCostsOneRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error { time.Sleep(time.Second); return nil }
 		var picks []tokenstore.Pick
 		for range 200 {
@@ -194,7 +194,7 @@ func TestAStormOfRefusalsCostsOneRefresh(t *testing.T) {
 
 func TestAClientThatLeavesDuringAReportGetsItsContextsError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.driver.OnRefresh = func(context.Context, tokenstore.Record) error { time.Sleep(3 * time.Second); return nil }
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -210,7 +210,7 @@ func TestAClientThatLeavesDuringAReportGetsItsContextsError(t *testing.T) {
 
 func TestAnUpstreamThatCannotBeReachedIsARefusalThatNamesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		d := w.report(w.pick("r", nil), tokenstore.Response{Status: 503, Local: true, NotSent: true, Detail: "no_healthy_upstream"}, nil)
 		if d.Action != tokenstore.Refuse || d.Refusal.Status != 503 || d.Refusal.Reason != tokenstore.ReasonUpstreamUnreachable || len(d.Refusal.Body) == 0 {
 			t.Fatalf("%+v", d)
@@ -225,7 +225,7 @@ func TestATokenThatTheProviderEchoesIsNotShownToTheClient(t *testing.T) {
 	for name, words := range map[string]string{"whole": "bad token at-of-account-a!", "cut": "bad token at-of-acco", "cut and marked": "bad token at-of-accou…"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newStore(t, account("account-a"))
+				w := newStore(t, Account("account-a"))
 				d := w.report(w.pick("once", nil), tokenstore.Response{Status: 401, Body: []byte(words), BodyRead: true}, nil)
 				if d.Action != tokenstore.Refuse || strings.Contains(string(d.Refusal.Body), "at-of") || !strings.Contains(string(d.Refusal.Body), "bad token [redacted]") {
 					t.Errorf("%s: %s", d.Action, d.Refusal.Body)
@@ -237,7 +237,7 @@ func TestATokenThatTheProviderEchoesIsNotShownToTheClient(t *testing.T) {
 
 func TestARefusedKeyComesAfterOthersAndServesWhenThereAreNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("key", func(r *tokenstore.Record) { r.RefreshToken = tokenstore.Secret{} })) // nothing to refresh with
+		w := newStore(t, Account("key", func(r *tokenstore.Record) { r.RefreshToken = tokenstore.Secret{} })) // nothing to refresh with
 		w.report(w.ask("once", "c1", "/chat"), answer(401), nil)
 		if st := w.status("key"); st.State != tokenstore.StateActive {
 			t.Errorf("one request makes it %s", st.State)

@@ -19,7 +19,7 @@ func TestAnUnusableAccessTokenIsNotInstalledAndTheRefreshTokenBesideItIsKept(t *
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-				put(t, m, account("a", stored))
+				put(t, m, Account("a", stored))
 				d.OnGrant = split
 				w := open(t, m, m, d)
 				res := w.force("a", tokenstore.Failed)
@@ -59,7 +59,7 @@ func TestAnUnusableAccessTokenIsNotInstalledAndTheRefreshTokenBesideItIsKept(t *
 func TestAnUnusableAccessTokenWithoutARefreshTokenIsAFailedRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a"))
+		put(t, m, Account("a"))
 		d.OnGrant = func(g *tokenstore.Grant) { split(g); g.RefreshToken = tokenstore.Secret{} }
 		w := open(t, m, m, d)
 		w.force("a", tokenstore.Failed)
@@ -88,7 +88,7 @@ func TestTheRefreshTokenBesideAnUnusableAccessTokenSurvivesACrash(t *testing.T) 
 func TestTwoProcessesThatGetUnusableAccessTokensDoNotHammerTheTokenEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a", expired))
+		put(t, m, Account("a", expired))
 		var mended atomic.Bool
 		d.OnGrant = func(g *tokenstore.Grant) {
 			if !mended.Load() {

@@ -53,7 +53,7 @@ func TestUnderSiegeGoodRequestsAreServedAsIfNobodyElseAsked(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 7))
 			accounts := 1 + rnd.IntN(4)
-			s := &siege{world: newStore(t, append(six()[:accounts], account("spare", inPool("spare")))...)}
+			s := &siege{world: newStore(t, append(six()[:accounts], Account("spare", inPool("spare")))...)}
 			s.renew()
 			endpoint := rnd.IntN(5)
 			s.driver.OnRefresh = func(ctx context.Context, r tokenstore.Record) error {

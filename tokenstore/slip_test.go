@@ -104,7 +104,7 @@ func TestASlipInTheServicesOwnKeyOfTheFormerCredentialGoesWithTheNextWrite(t *te
 
 // good is an account with a right value in every key that can have one.
 func good() given {
-	return account("a", func(r *tokenstore.Record) {
+	return Account("a", func(r *tokenstore.Record) {
 		r.Pools, r.Tenant, r.Labels, r.Limits = []string{"p"}, "acme", map[string]string{"team": "blue"}, tokenstore.Limits{RPM: 600}
 		r.ClientID, r.Scope, r.TokenType, r.State = "id", "s", "Bearer", tokenstore.Active
 		r.Rotation = tokenstore.Rotation{Incarnation: "i", Generation: 3, Format: 1}
@@ -195,7 +195,7 @@ func TestASlipThatWasThereBeforeTheServiceIsMetByTheLeastHarmfulDefault(t *testi
 		t.Run(key, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-				put(t, m, account("a"))
+				put(t, m, Account("a"))
 				m.Patch("a", map[string]json.RawMessage{key: json.RawMessage(wrongValues[key][0])})
 				w := open(t, m, m, d)
 				st := w.status("a")
@@ -217,7 +217,7 @@ func TestASlipThatWasThereBeforeTheServiceIsMetByTheLeastHarmfulDefault(t *testi
 
 // mended is the right value of a key.
 func (w *world) mended(key string) json.RawMessage {
-	data, _ := tokenstore.EncodeRecord(account("a").record)
+	data, _ := tokenstore.EncodeRecord(Account("a").record)
 	var doc map[string]json.RawMessage
 	_ = json.Unmarshal(data, &doc)
 	if doc[key] == nil {
@@ -337,7 +337,7 @@ func TestAClaimGetsItsWholeLeaseWhenTheRecordIsBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-				put(t, m, account("a", expired))
+				put(t, m, Account("a", expired))
 				var deleted atomic.Bool
 				way := away{m, &deleted}
 				holder, peer := open(t, way, m, d), open(t, way, m, d)

@@ -15,7 +15,7 @@ import (
 // refreshed is a store whose account a was refreshed twice, and the record as it was in the beginning.
 func refreshed(t *testing.T) (*world, tokenstore.Record) {
 	t.Helper()
-	w := newStore(t, account("a"))
+	w := newStore(t, Account("a"))
 	old := w.stored("a")
 	for range 2 {
 		w.force("a", tokenstore.Refreshed)
@@ -177,7 +177,7 @@ func (l late) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore.Rec
 func TestAReadThatTheWatchOvertookSpendsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a"))
+		put(t, m, Account("a"))
 		l := late{m, make(chan time.Duration, 2)}
 		w := open(t, l, m, d)
 		old := w.stored("a")
@@ -202,12 +202,12 @@ func TestARecordMadeAnewUpToTheClaimsVersionIsNotOverwritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
 		m.Restarting = true
-		put(t, m, account("a"))
+		put(t, m, Account("a"))
 		w := open(t, m, m, d)
 		d.OnAnswer = func(ctx context.Context, r tokenstore.Record) error {
 			time.Sleep(2 * time.Second)
 			_, v, _ := m.Load(ctx, "a")
-			theirs := account("a").record
+			theirs := Account("a").record
 			theirs.RefreshToken = tokenstore.NewSecret("theirs")
 			if err := m.Delete(ctx, "a", v); err != nil {
 				t.Error(err)
@@ -229,7 +229,7 @@ func TestARecordMadeAnewUpToTheClaimsVersionIsNotOverwritten(t *testing.T) {
 
 func TestACredentialThatWasReplacedAndNeverSpentMayComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		peer := open(t, w.memory, w.memory, w.driver)
 		first := w.stored("a").RefreshToken
 		edit(t, w.memory, "a", func(r *tokenstore.Record) { r.RefreshToken = tokenstore.NewSecret("second") })
@@ -261,7 +261,7 @@ func TestARolledBackCredentialIsTakenWhenItsSuccessorIsDead(t *testing.T) {
 func TestARefusalRightAfterARefreshWaitsForItsSaveAndRefreshesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := tokenstoretest.NewMemory()
-		put(t, m, account("a"))
+		put(t, m, Account("a"))
 		var writes atomic.Int32
 		m.Before = func(op string, _ tokenstore.AccountID) error {
 			if op == "swap" && writes.Add(1) == 2 { // the commit
@@ -315,7 +315,7 @@ func TestAJournalThatFailsIsTriedAgainAndShown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, d, j := tokenstoretest.NewMemory(), tokenstoretest.NewDriver(), &tokenstoretest.Journal{}
-				put(t, m, account("a"))
+				put(t, m, Account("a"))
 				var full, away atomic.Bool
 				full.Store(true)
 				j.Before = func() error {
@@ -363,7 +363,7 @@ func TestAJournalThatFailsIsTriedAgainAndShown(t *testing.T) {
 func TestAfterAnOutageTheHolderOfAClaimSavesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a"))
+		put(t, m, Account("a"))
 		p := &polled{Memory: m}
 		peer, w := open(t, p, m, d), open(t, p, m, d) // the peer looks first
 		peer.renew()

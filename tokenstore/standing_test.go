@@ -14,7 +14,7 @@ import (
 
 func TestTheNextRenewalOfAnAmbiguousAccountIsWhenItsTokenIsTriedOnceMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		edit(t, w.memory, "a", func(r *tokenstore.Record) { // as another process leaves it
 			known := tokenstore.Fingerprint("a", r.Credential())
 			r.Rotation.Claim = &tokenstore.Claim{
@@ -32,7 +32,7 @@ func TestTheNextRenewalOfAnAmbiguousAccountIsWhenItsTokenIsTriedOnceMore(t *test
 func TestARouteWhoseAccountsAreOnHoldIsNotSaidToHaveNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for says, accounts := range map[string][]given{
-			"see tokenward status":          {account("a", func(r *tokenstore.Record) { r.State = tokenstore.Paused })},
+			"see tokenward status":          {Account("a", func(r *tokenstore.Record) { r.State = tokenstore.Paused })},
 			"add one with tokenward accoun": nil,
 		} {
 			ref := newStore(t, accounts...).noPick("r", "", tokenstore.ReasonNoHealthyAccount)
@@ -45,7 +45,7 @@ func TestARouteWhoseAccountsAreOnHoldIsNotSaidToHaveNone(t *testing.T) {
 
 func TestAnAccountThatWasMovedAwayNeitherServesNorRefreshesWhateverItsStateSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", expired))
+		w := newStore(t, Account("a", expired))
 		w.renew()
 		synctest.Wait()
 		calls := w.driver.Calls()
@@ -75,7 +75,7 @@ func TestAnAccountThatWasMovedAwayNeitherServesNorRefreshesWhateverItsStateSays(
 
 func TestAnAccountServesInThePoolsThatThisConfigurationKnows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a", func(r *tokenstore.Record) { r.Pools = []string{"elsewhere", "ring"} }), account("b", inPool("elsewhere")))
+		w := newStore(t, Account("a", func(r *tokenstore.Record) { r.Pools = []string{"elsewhere", "ring"} }), Account("b", inPool("elsewhere")))
 		if p := w.pick("rr", nil); p.Account != "a" {
 			t.Errorf("picked %s", p.Account)
 		}
@@ -95,7 +95,7 @@ func TestAnAccountServesInThePoolsThatThisConfigurationKnows(t *testing.T) {
 
 func TestAnEmptiedRefreshTokenIsSaidSoWhileTheAccessTokenLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("a"))
+		w := newStore(t, Account("a"))
 		w.edit("a", func(r *tokenstore.Record) { r.RefreshToken = tokenstore.Secret{} })
 		if p := w.pick("r", nil); p.Account != "a" {
 			t.Errorf("picked %s", p.Account)
@@ -126,7 +126,7 @@ func TestTheEndOfARecordIsToldUnlessARefreshComesBefore(t *testing.T) {
 		"the refresh token is dead":  {func(r *tokenstore.Record) { r.Rotation.Last = &tokenstore.Outcome{Class: tokenstore.RefreshPermanent} }, true},
 		"the latest refresh was bad": {func(r *tokenstore.Record) { r.Rotation.Last = &tokenstore.Outcome{Class: tokenstore.RefreshTransient} }, false},
 	} {
-		r := account("a").record
+		r := Account("a").record
 		r.Ends = now.Add(2 * time.Hour)
 		c.edit(&r)
 		cfg := testConfig(tokenstoretest.NewDriver())

@@ -36,7 +36,7 @@ type given struct {
 }
 
 // account is a record whose token has just begun an hour's life.
-func account(id string, edits ...func(*tokenstore.Record)) given {
+func Account(id string, edits ...func(*tokenstore.Record)) given {
 	now := time.Now().UTC()
 	r := tokenstore.Record{
 		Provider: "p", Kind: tokenstore.KindOAuthRefresh, RefreshToken: tokenstore.NewSecret("rt-of-" + id),
@@ -253,7 +253,7 @@ func (w *world) force(id tokenstore.AccountID, want tokenstore.RefreshOutcome) t
 
 func TestAnUnreadableRecordStopsNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("good"), account("bad"))
+		w := newStore(t, Account("good"), Account("bad"))
 		w.memory.Corrupt("bad")
 		time.Sleep(time.Second)
 		if st := w.status("bad"); st.State != tokenstore.StateConfigError || st.Routable {
@@ -271,7 +271,7 @@ func TestAnAccountAddedOrRemovedWhileRunningIsFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t)
 		w.noPick("r", "", tokenstore.ReasonNoHealthyAccount)
-		put(t, w.memory, account("late"))
+		put(t, w.memory, Account("late"))
 		time.Sleep(time.Second)
 		if p := w.pick("r", nil); p.Account != "late" {
 			t.Fatalf("picked %s", p.Account)
@@ -300,7 +300,7 @@ func TestAStoreThatIsNotStartedRefusesPicks(t *testing.T) {
 
 func TestARecordThatCouldNotBeReadServesAgainOnceItIsMended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		given := account("a")
+		given := Account("a")
 		w := newStore(t, given)
 		w.memory.Corrupt("a")
 		synctest.Wait()

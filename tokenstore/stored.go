@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore/record"
+	"github.com/tokenward/tokenward/tokenstore/rotation"
 )
 
 // StoredStatus is what a record alone says of its account, in the words of the running service. err is what loading the
@@ -20,7 +21,7 @@ func StoredStatus(id record.ID, r record.Record, err error, drivers map[string]D
 	problem := err
 	var flaw error // of the credential; the token serves on
 	switch {
-	case errors.Is(err, ErrDeleted):
+	case errors.Is(err, rotation.ErrDeleted):
 		st.State, st.Cause = StatePaused, WhyDeleted
 	case !record.Legible(r, err):
 		st.State, st.Cause = StateConfigError, err.Error()
@@ -34,7 +35,7 @@ func StoredStatus(id record.ID, r record.Record, err error, drivers map[string]D
 		usable := !r.OnHold()
 		st.Refreshable = usable && st.State != StateNeedsReauth && flaw == nil && d.Refreshable(r)
 		st.Routable = usable && (st.lives(now) || st.Refreshable)
-		st.ReplayAt = ReplayOf(d, r, st.lives(now))
+		st.ReplayAt = rotation.ReplayOf(d, r, st.lives(now))
 		st.Remarks = remarks(r, d, pools)
 	}
 	st.FailingSince, st.LastError = record.Failing(id, r)

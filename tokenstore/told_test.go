@@ -17,8 +17,8 @@ import (
 
 func TestAnAccountAtItsLimitSaysWhichAndUntilWhen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, account("rate", func(r *tokenstore.Record) { r.Limits.RPM = 1 }),
-			account("many", inPool("ring"), func(r *tokenstore.Record) { r.Limits.Concurrency = 1 }))
+		w := newStore(t, Account("rate", func(r *tokenstore.Record) { r.Limits.RPM = 1 }),
+			Account("many", inPool("ring"), func(r *tokenstore.Record) { r.Limits.Concurrency = 1 }))
 		w.pick("r", nil).Release()
 		w.pick("rr", nil)
 		time.Sleep(20 * time.Second)
@@ -42,7 +42,7 @@ func TestAnAccountAtItsLimitSaysWhichAndUntilWhen(t *testing.T) {
 func TestTheLogOfAStateChangeSaysWhatToDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
-		put(t, m, account("a"), account("b", inPool("ring")))
+		put(t, m, Account("a"), Account("b", inPool("ring")))
 		core, log := observer.New(zap.InfoLevel)
 		metrics := tokenstore.NewMetrics(prometheus.NewRegistry(), "memory", true)
 		s, err := tokenstore.New(testConfig(d), m, metrics, zap.New(core))

@@ -29,7 +29,7 @@ var errDenied = fmt.Errorf("the policy lacks something: %w", tokenstore.ErrWithh
 func TestAWithheldRecordStopsNoOtherAndIsAdoptedWhenItCanBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, on := failing(errDenied)
-		put(t, m, account("good"), account("bad"))
+		put(t, m, Account("good"), Account("bad"))
 		on.Store(true)
 		w := open(t, m, m, tokenstoretest.NewDriver())
 		if st := w.status("bad"); st.State != tokenstore.StateConfigError || !strings.Contains(st.Reason, "policy lacks") {
@@ -49,10 +49,10 @@ func TestAWithheldRecordStopsNoOtherAndIsAdoptedWhenItCanBeRead(t *testing.T) {
 func TestAnAccountWhoseRecordIsWithheldLaterGoesOnFromMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, on := failing(errDenied)
-		put(t, m, account("bad"))
+		put(t, m, Account("bad"))
 		w := open(t, m, m, tokenstoretest.NewDriver())
 		on.Store(true)
-		if _, err := m.CompareAndSwap(t.Context(), "bad", account("bad", inPool("spare")).record, w.status("bad").Version); err != nil {
+		if _, err := m.CompareAndSwap(t.Context(), "bad", Account("bad", inPool("spare")).record, w.status("bad").Version); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(6 * time.Minute) // past a sweep
@@ -65,10 +65,10 @@ func TestAnAccountWhoseRecordIsWithheldLaterGoesOnFromMemory(t *testing.T) {
 func TestAChangeThatCouldNotBeReadIsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, on := failing(errDown)
-		put(t, m, account("bad"))
+		put(t, m, Account("bad"))
 		w := open(t, m, m, tokenstoretest.NewDriver())
 		on.Store(true)
-		paused := account("bad").record
+		paused := Account("bad").record
 		paused.State = tokenstore.Paused
 		if _, err := m.CompareAndSwap(t.Context(), "bad", paused, w.status("bad").Version); err != nil {
 			t.Fatal(err)
@@ -85,7 +85,7 @@ func TestAChangeThatCouldNotBeReadIsReadAgain(t *testing.T) {
 func TestAStoreIsNotReadyWhileTheBackendGoesAwayInTheMiddleOfTheLoading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, on := failing(errDown)
-		put(t, m, account("good"), account("bad"))
+		put(t, m, Account("good"), Account("bad"))
 		on.Store(true)
 		w := open(t, m, m, tokenstoretest.NewDriver(), func(c *tokenstore.Config) { c.WaitForStore = true })
 		time.Sleep(5 * time.Second)
