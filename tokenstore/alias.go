@@ -25,7 +25,6 @@ type (
 	Rotation      = record.Rotation
 	Secret        = record.Secret
 	Slip          = record.Slip
-	Trigger       = record.Trigger
 	Version       = record.Version
 )
 
@@ -55,8 +54,6 @@ const (
 	RefreshUnknown       = record.RefreshUnknown
 
 	TriggerSchedule = record.TriggerSchedule
-	TriggerResponse = record.TriggerResponse
-	TriggerRequest  = record.TriggerRequest
 	TriggerOperator = record.TriggerOperator
 )
 
@@ -104,7 +101,6 @@ const (
 	ClassUnreachable    = verdict.ClassUnreachable
 
 	ScopeRequest      = verdict.ScopeRequest
-	ScopeModel        = verdict.ScopeModel
 	ScopeAccount      = verdict.ScopeAccount
 	ScopeOrganisation = verdict.ScopeOrganisation
 	ScopeProvider     = verdict.ScopeProvider
@@ -128,7 +124,6 @@ type (
 	Full           = selection.Full
 	PoolConfig     = selection.PoolConfig
 	RouteConfig    = selection.RouteConfig
-	Select         = selection.Select
 	Trail          = selection.Trail
 	UpstreamConfig = selection.UpstreamConfig
 )
