@@ -25,13 +25,11 @@ type Cooldown struct {
 
 // Situation is what is known of an account that refused a token, besides the answer.
 type Situation struct {
-	Newer  bool // a newer, unrefused generation of the picked account is installed
-	Guilty bool // another account refused the request, too, and this one is healthy or just refreshed
-	// the account is healthy and refused the request before its refresh, too: guilty, if nobody else can be asked
-	Twice   bool
-	Healthy bool // others' requests were just accepted
-	// the refused token is the fruit of a refresh: this request's, or one just made and never accepted yet
-	Refreshed   bool
+	Newer       bool // a newer, unrefused generation of the picked account is installed
+	Guilty      bool // another account refused the request, too, and this one is healthy or just refreshed
+	Twice       bool // the account is healthy and refused the request before its refresh, too: guilty, if nobody else can be asked
+	Healthy     bool // others' requests were just accepted
+	Refreshed   bool // the refused token is the fruit of a refresh: this request's, or one just made and never accepted yet
 	Renewed     bool // the token was refreshed within the last minute and accepted since
 	Refreshable bool // now
 	Static      bool // there is nothing to refresh with: a key, or a token that somebody else rotates
@@ -93,9 +91,9 @@ func (s *Seat) judge(r Refused, now time.Time) Situation {
 	sit.Refreshed = sit.Refreshed || t.unproven(now)
 	sit.Twice = healthy && trail.HasRefreshed(s.ID)
 	sit.Known = healthy && r.Known.Remembered || r.Known.Recent
-	// Two healthy tokens may both be revoked at once: a fresh one that was refused, too, tells. And fresh tokens may all
-	// be refused where every account is dead: one that others were just served with tells. So does one that was refreshed
-	// within the last minute and accepted since: nobody revokes twice a minute.
+	// Two healthy tokens may both be revoked at once: a fresh one that was refused, too, tells. And fresh tokens may all be
+	// refused where every account is dead: one that others were just served with tells.
+	// So does one that was refreshed within the last minute and accepted since: nobody revokes twice a minute.
 	sit.Withheld = !h.view.InFlight && now.Before(h.view.RestsUntil)
 	sit.Renewed = sit.Withheld && healthy && t.accepted.Load() && s.acceptedAt.Load() >= h.view.Responded.UnixNano()
 	fresh := sit.Refreshed || trail.refusedFresh() || sit.Known || sit.Renewed || class != verdict.ClassTokenRejected
