@@ -104,7 +104,7 @@ func TestTheLoginShowsVaultTheCertificateThatTheFilesHold(t *testing.T) {
 		cfg := f.cfg
 		cfg.Address, cfg.CAFile, cfg.Files = p.URL, file(t, "ca", string(own.PEM())), files
 		crt, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-		cfg.Auth = access.Auth{Cert: &access.Cert{CertFile: crt, KeyFile: key}}
+		cfg.Auth = access.Auth{Cert: &access.Cert{Mount: "cert", CertFile: crt, KeyFile: key}}
 		b, _ := open(t, cfg)
 		return func() string {
 			p.CloseClientConnections()
