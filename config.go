@@ -79,10 +79,18 @@ func domainConfig(c *config.Config, files *tlsfile.Files) (tokenstore.Config, er
 		return tokenstore.Config{}, err
 	}
 	t := tokenstore.Config{
-		Drivers: ds, Routes: map[string]tokenstore.RouteConfig{}, Upstreams: map[string]tokenstore.UpstreamConfig{}, Pools: map[string]tokenstore.PoolConfig{},
+		Drivers:   ds,
+		Routes:    map[string]tokenstore.RouteConfig{},
+		Upstreams: map[string]tokenstore.UpstreamConfig{},
+		Pools:     map[string]tokenstore.PoolConfig{},
 		Renewal: tokenstore.RenewalConfig{
-			Sweep: c.Renewal.Sweep, Lead: c.Renewal.Lead, Workers: c.Renewal.Workers, TokenEndpointTimeout: c.Renewal.TokenEndpointTimeout,
-			ClaimLease: c.Renewal.ClaimLease, BackoffMin: c.Renewal.BackoffMin, BackoffMax: c.Renewal.BackoffMax,
+			Sweep:                c.Renewal.Sweep,
+			Lead:                 c.Renewal.Lead,
+			Workers:              c.Renewal.Workers,
+			TokenEndpointTimeout: c.Renewal.TokenEndpointTimeout,
+			ClaimLease:           c.Renewal.ClaimLease,
+			BackoffMin:           c.Renewal.BackoffMin,
+			BackoffMax:           c.Renewal.BackoffMax,
 		},
 	}
 	for name, p := range c.Pools {
@@ -97,8 +105,13 @@ func domainConfig(c *config.Config, files *tlsfile.Files) (tokenstore.Config, er
 	}
 	for _, r := range c.Routes {
 		t.Routes[r.Name] = tokenstore.RouteConfig{
-			Upstreams: r.Upstreams, Attempts: r.Attempts, FailOverRateLimit: r.OnRateLimit == "failover",
-			FailOverOverload: r.OnOverload == "failover", PassAuthFailure: r.OnAuthFailure == "pass", RecoveryTimeout: r.RecoveryTimeout, RefreshWait: r.RefreshWait,
+			Upstreams:         r.Upstreams,
+			Attempts:          r.Attempts,
+			FailOverRateLimit: r.OnRateLimit == "failover",
+			FailOverOverload:  r.OnOverload == "failover",
+			PassAuthFailure:   r.OnAuthFailure == "pass",
+			RecoveryTimeout:   r.RecoveryTimeout,
+			RefreshWait:       r.RefreshWait,
 		}
 	}
 	return t, nil
@@ -106,10 +119,17 @@ func domainConfig(c *config.Config, files *tlsfile.Files) (tokenstore.Config, er
 
 func extprocConfig(c *config.Config) extproc.Config {
 	out := extproc.Config{
-		Listen: c.ExtProc.Listen, CertFile: c.ExtProc.TLS.CertFile, KeyFile: c.ExtProc.TLS.KeyFile, ClientCAFile: c.ExtProc.TLS.ClientCAFile,
-		ClientSANs: c.ExtProc.ClientSANs, InsecureLoopback: c.ExtProc.InsecureLoopback, SocketGID: c.ExtProc.SocketGID,
-		RevealAttempts: map[string]bool{}, Upstreams: map[string][]string{},
-		CredentialQueryKeys: provider.CredentialQueryKeys(), CredentialProtocols: provider.CredentialProtocols(),
+		Listen:              c.ExtProc.Listen,
+		CertFile:            c.ExtProc.TLS.CertFile,
+		KeyFile:             c.ExtProc.TLS.KeyFile,
+		ClientCAFile:        c.ExtProc.TLS.ClientCAFile,
+		ClientSANs:          c.ExtProc.ClientSANs,
+		InsecureLoopback:    c.ExtProc.InsecureLoopback,
+		SocketGID:           c.ExtProc.SocketGID,
+		RevealAttempts:      map[string]bool{},
+		Upstreams:           map[string][]string{},
+		CredentialQueryKeys: provider.CredentialQueryKeys(),
+		CredentialProtocols: provider.CredentialProtocols(),
 	}
 	for _, r := range c.Routes {
 		out.TrailAge = max(out.TrailAge, r.RecoveryTimeout+5*time.Second)
@@ -148,12 +168,21 @@ func envoyConfig(c *config.Config) envoy.Config {
 	for _, r := range c.Routes {
 		e.LongestHold = max(e.LongestHold, r.RefreshWait)
 		e.Routes = append(e.Routes, envoy.Route{
-			Name: r.Name, Prefix: r.Prefix, Hosts: r.Hosts, Attempts: r.Attempts, Tenant: r.Tenant, TenantHeader: r.TenantHeader,
-			Methods: r.Methods, WebSocket: r.WebSocket, KeepEscapedSlashes: r.EscapedSlashes == "keep", RevealHeaders: r.RevealHeaders,
+			Name:               r.Name,
+			Prefix:             r.Prefix,
+			Hosts:              r.Hosts,
+			Attempts:           r.Attempts,
+			Tenant:             r.Tenant,
+			TenantHeader:       r.TenantHeader,
+			Methods:            r.Methods,
+			WebSocket:          r.WebSocket,
+			KeepEscapedSlashes: r.EscapedSlashes == "keep",
+			RevealHeaders:      r.RevealHeaders,
 		})
 		for _, name := range r.Upstreams {
 			u := c.Upstreams[name]
-			e.Upstreams = appendOnce(e.Upstreams, envoy.Upstream{Name: u.Cluster(name), URL: u.URL, CAFile: u.CAFile, Protocol: u.Protocol})
+			e.Upstreams = appendOnce(e.Upstreams,
+				envoy.Upstream{Name: u.Cluster(name), URL: u.URL, CAFile: u.CAFile, Protocol: u.Protocol})
 		}
 	}
 	e.LoopbackOnly = c.Clients.Anonymous == "loopback"
@@ -189,7 +218,8 @@ func runFolder(c *config.Config) string {
 	return filepath.Dir(c.Admin.TokenFile)
 }
 
-// adminSocket is where an Envoy of ours has its admin interface. The name is no longer than those that config leaves room for.
+// adminSocket is where an Envoy of ours has its admin interface. The name is no longer than those that config leaves
+// room for.
 func adminSocket(c *config.Config) string { return filepath.Join(runFolder(c), "adm.sock") }
 
 // openSession prepares what a command of the command line works on; the store is opened only for those that need it.
@@ -217,7 +247,14 @@ func openSession(ctx context.Context, file string, withStore bool) (*cli.Session
 		scheme = "https://"
 	}
 	return &cli.Session{
-		Backend: b, StoreKind: backendName(c.Store), StoreAt: storeAt(c.Store), Drivers: t.Drivers, Pools: t.Pools, AdminURL: scheme + callable(c.Admin.Listen), AdminTokenFile: c.Admin.TokenFile, AdminCAFile: c.Admin.TLS.CertFile,
+		Backend:        b,
+		StoreKind:      backendName(c.Store),
+		StoreAt:        storeAt(c.Store),
+		Drivers:        t.Drivers,
+		Pools:          t.Pools,
+		AdminURL:       scheme + callable(c.Admin.Listen),
+		AdminTokenFile: c.Admin.TokenFile,
+		AdminCAFile:    c.Admin.TLS.CertFile,
 		Domain: func() (*tokenstore.Store, error) {
 			if err := outOfReach(c, journalPlaces(c.Store)); err != nil {
 				return nil, err
@@ -225,7 +262,8 @@ func openSession(ctx context.Context, file string, withStore bool) (*cli.Session
 			if t.Journal, err = openJournal(c.Store); err != nil {
 				return nil, err
 			}
-			return tokenstore.New(t, b, tokenstore.NewMetrics(prometheus.NewRegistry(), backendName(c.Store), false), zap.NewNop())
+			return tokenstore.New(t, b, tokenstore.NewMetrics(prometheus.NewRegistry(), backendName(c.Store), false),
+				zap.NewNop())
 		},
 	}, nil
 }

@@ -38,7 +38,11 @@ func main() {
 
 func root() *cobra.Command {
 	c := &cobra.Command{
-		Use: "tokenward", Short: "keeps OAuth accounts alive behind Envoy", SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
+		Use:              "tokenward",
+		Short:            "keeps OAuth accounts alive behind Envoy",
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		Args:             cobra.NoArgs,
 		PersistentPreRun: endOnHangUp,
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -126,27 +130,39 @@ func warn(cmd *cobra.Command, warning string) {
 }
 
 func initCommand() *cobra.Command {
-	return &cobra.Command{Use: "init", Short: "write a commented " + defaultFile, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		f, err := os.OpenFile(defaultFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644) //nolint:gosec // holds no secrets
-		if errors.Is(err, os.ErrExist) {
-			return &cli.ExitError{Code: cli.ExitRefused, Err: errors.New("writing " + defaultFile + ": it exists and is left as it is: remove it first, or work in another folder")}
-		}
-		if err != nil {
+	return &cobra.Command{
+		Use:   "init",
+		Short: "write a commented " + defaultFile,
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f, err := os.OpenFile(defaultFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644) //nolint:gosec // holds no secrets
+			if errors.Is(err, os.ErrExist) {
+				return &cli.ExitError{
+					Code: cli.ExitRefused,
+					Err: errors.New(
+						"writing " + defaultFile + ": it exists and is left as it is: remove it first, or work in another folder",
+					),
+				}
+			}
+			if err != nil {
+				return err
+			}
+			_, err = f.Write(config.Starter())
+			if err = errors.Join(err, f.Close()); err == nil {
+				fmt.Fprintln(cmd.OutOrStdout(), "wrote "+defaultFile+"; next: tokenward accounts add, then tokenward run")
+			}
 			return err
-		}
-		_, err = f.Write(config.Starter())
-		if err = errors.Join(err, f.Close()); err == nil {
-			fmt.Fprintln(cmd.OutOrStdout(), "wrote "+defaultFile+"; next: tokenward accounts add, then tokenward run")
-		}
-		return err
-	}}
+		},
+	}
 }
 
 func checkCommand() *cobra.Command {
 	c := &cobra.Command{Use: "check", Short: "validate the configuration", Args: cobra.NoArgs}
 	file := withConfig(c)
 	show := c.Flags().Bool("print", false, "print the effective configuration, secrets hidden")
-	online := c.Flags().Bool("online", false, "also open the store and the journal, read the accounts and reach the token endpoints, without spending anything")
+	online := c.Flags().Bool("online", false,
+		"also open the store and the journal, read the accounts and reach the token endpoints, "+
+			"without spending anything")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := loadConfig(*file)
 		if err != nil {
@@ -213,7 +229,13 @@ func envoyCommand() *cobra.Command {
 }
 
 func versionCommand() *cobra.Command {
-	return &cobra.Command{Use: "version", Short: "version, commit, Go, supported Envoy", Args: cobra.NoArgs, Run: func(cmd *cobra.Command, _ []string) {
-		fmt.Fprintf(cmd.OutOrStdout(), "tokenward %s (commit %s, %s, Envoy %s or later; patched: %s)\n", version, commit, runtime.Version(), envoy.Oldest, envoy.Patched())
-	}}
+	return &cobra.Command{
+		Use:   "version",
+		Short: "version, commit, Go, supported Envoy",
+		Args:  cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintf(cmd.OutOrStdout(), "tokenward %s (commit %s, %s, Envoy %s or later; patched: %s)\n", version, commit,
+				runtime.Version(), envoy.Oldest, envoy.Patched())
+		},
+	}
 }

@@ -53,7 +53,8 @@ func TestAServiceThatListensEverywhereIsCalledAtLocalhost(t *testing.T) {
 	}
 }
 
-// What README.md and deploy/vault/setup.sh let appear in a checkout goes neither into commits nor into a build's stages.
+// What README.md and deploy/vault/setup.sh let appear in a checkout goes neither into commits nor into a build's
+// stages.
 func TestSecretsInACheckoutStayOutOfCommitsAndImages(t *testing.T) {
 	ignored, err := os.ReadFile(".dockerignore")
 	if err != nil {

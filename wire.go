@@ -49,15 +49,21 @@ func serve(ctx context.Context, hung <-chan os.Signal, file string, c *config.Co
 	if domain.Journal, err = openJournal(c.Store); err != nil {
 		return err
 	}
-	domain.WaitForStore = c.Store.Vault != nil // Vault may be sealed or down for a while; a file that cannot be opened stays so
+	// Vault may be sealed or down for a while; a file that cannot be opened stays so
+	domain.WaitForStore = c.Store.Vault != nil
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // the heap is small and most garbage is one request's: an eighth less CPU, measured
 	}
 	operators := adminConfig(c)
 	operators.Files = files
-	operators.Succeeds = extproc.Served(ctx, c.ExtProc.Listen) // a rolling restart: the old process drains while this one serves
-	if operators.Succeeds && child != nil {                    // an Envoy that cannot start comes too late to leave the socket alone
-		return fmt.Errorf("listening for Envoy on %s: another tokenward serves there: stop it first, or choose another extproc.listen", c.ExtProc.Listen)
+	// a rolling restart: the old process drains while this one serves
+	operators.Succeeds = extproc.Served(ctx, c.ExtProc.Listen)
+	// an Envoy that cannot start comes too late to leave the socket alone
+	if operators.Succeeds && child != nil {
+		return fmt.Errorf(
+			"listening for Envoy on %s: another tokenward serves there: stop it first, or choose another extproc.listen",
+			c.ExtProc.Listen,
+		)
 	}
 	held, err := bindPorts(ctx, c, child != nil, operators.Succeeds)
 	if err != nil {
@@ -99,10 +105,14 @@ func serve(ctx context.Context, hung <-chan os.Signal, file string, c *config.Co
 	return app.Stop(stopCtx)
 }
 
-// options is the graph. Its invokes state the start order; stopping is the reverse. Envoy comes first: whether it gets its ports
-// is known before anything is refreshed, and a request that comes early is repeated until the service answers. The ext_proc
-// server comes last: a start that fails must not have taken the socket from a process that serves.
-func options(c *config.Config, domain tokenstore.Config, held ports, operators admin.Config, child *envoy.ChildConfig, log *zap.Logger) fx.Option {
+// options is the graph. Its invokes state the start order; stopping is the reverse. Envoy comes first: whether it gets
+// its ports is known before anything is refreshed, and a request that comes early is repeated until the service
+// answers. The ext_proc server comes last: a start that fails must not have taken the socket from a process that
+// serves.
+func options(
+	c *config.Config, domain tokenstore.Config, held ports, operators admin.Config, child *envoy.ChildConfig,
+	log *zap.Logger,
+) fx.Option {
 	operators.Bound = held.admin
 	edge := extprocConfig(c)
 	edge.Bound, edge.Files = held.extproc, operators.Files

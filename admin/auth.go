@@ -39,7 +39,11 @@ func loadToken(path string) (string, error) {
 		return "", fmt.Errorf("reading the admin token: %s is a folder: name a file in admin.token_file", path)
 	}
 	if st.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("the admin token %s can be read by others (mode %04o): chmod 600 it, and consider it as disclosed: delete it to get a new one", path, st.Mode().Perm())
+		return "", fmt.Errorf(
+			"the admin token %s can be read by others (mode %04o): chmod 600 it, and consider it as disclosed: delete it to "+
+				"get a new one",
+			path, st.Mode().Perm(),
+		)
 	}
 	data, err := os.ReadFile(path)
 	token := strings.TrimSpace(string(data))
@@ -52,11 +56,13 @@ func loadToken(path string) (string, error) {
 	return token, nil
 }
 
-// cookie is the page's, without a value. Cookies know no port: without TLS every server that the operator visits on this
-// host gets it, so that it ends soon. With TLS its name keeps it from being set by anybody else (RFC 6265bis section
-// 4.1.3.2).
+// cookie is the page's, without a value. Cookies know no port: without TLS every server that the operator visits on
+// this host gets it, so that it ends soon. With TLS its name keeps it from being set by anybody else (RFC 6265bis
+// section 4.1.3.2).
 func (s *Server) cookie() http.Cookie {
-	c := http.Cookie{Name: "tokenward_session", Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: 3600}
+	c := http.Cookie{ //nolint:gosec // Secure follows: without TLS a browser would not send it
+		Name: "tokenward_session", Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: 3600,
+	}
 	if s.cfg.CertFile != "" {
 		c.Name, c.Secure, c.MaxAge = "__Host-tokenward_session", true, 12*3600
 	}
@@ -100,7 +106,8 @@ func (s *Server) isToken(given string) bool {
 }
 
 func (s *Server) authorised(r *http.Request) bool {
-	if scheme, given, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") { // RFC 9110 section 11.1
+	// RFC 9110 section 11.1
+	if scheme, given, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		return s.isToken(strings.TrimSpace(given))
 	}
 	c, err := r.Cookie(s.cookie().Name)
@@ -112,7 +119,8 @@ func (s *Server) guarded(h http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.authorised(r) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="tokenward"`)
-			fail(w, http.StatusUnauthorized, "unauthorized", "the admin token is missing or wrong: send Authorization: Bearer with the contents of admin.token_file")
+			fail(w, http.StatusUnauthorized, "unauthorized",
+				"the admin token is missing or wrong: send Authorization: Bearer with the contents of admin.token_file")
 			return
 		}
 		defer keep(r)()
@@ -123,17 +131,21 @@ func (s *Server) guarded(h http.HandlerFunc) http.Handler {
 // checked refuses calls that a foreign page could have made: a Host that is not ours (DNS rebinding), a foreign Origin.
 func (s *Server) checked(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
+		w.Header().Set("Content-Security-Policy",
+			"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "+
+				"img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		w.Header().Set("Cache-Control", "no-store")
 		if !s.ourHost(r.Host) {
-			fail(w, http.StatusMisdirectedRequest, "wrong-host", "this host name is not the service's: call it by the address of admin.listen")
+			fail(w, http.StatusMisdirectedRequest, "wrong-host",
+				"this host name is not the service's: call it by the address of admin.listen")
 			return
 		}
 		if o := r.Header.Get("Origin"); o != "" && r.Method != http.MethodGet && r.Method != http.MethodHead {
 			if u, err := url.Parse(o); err != nil || u.Host != r.Host {
-				fail(w, http.StatusForbidden, "wrong-origin", "calls from other origins are refused: use the service's own page, or a client that sends no Origin")
+				fail(w, http.StatusForbidden, "wrong-origin",
+					"calls from other origins are refused: use the service's own page, or a client that sends no Origin")
 				return
 			}
 		}
@@ -166,14 +178,14 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusUnauthorized, "unauthorized", "signing in: the token is wrong: it is in the file admin.token_file")
 		return
 	}
-	c := s.cookie()
+	c := s.cookie() //nolint:gosec // see cookie
 	c.Value = s.sessions.create(time.Duration(c.MaxAge) * time.Second)
 	http.SetCookie(w, &c)
 	w.WriteHeader(http.StatusNoContent)
 }
 
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
-	gone := s.cookie()
+	gone := s.cookie() //nolint:gosec // see cookie
 	if c, err := r.Cookie(gone.Name); err == nil {
 		s.sessions.drop(c.Value)
 	}

@@ -68,13 +68,14 @@ func plainObject(data []byte, known ...string) error {
 // readBody decodes strict JSON; it answers 400 or 413 itself.
 func readBody(w http.ResponseWriter, r *http.Request, v any, example string) bool {
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		fail(w, http.StatusRequestEntityTooLarge, "body-too-large", "the body is larger than 64 KiB: send only the documented fields")
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		fail(w, http.StatusRequestEntityTooLarge, "body-too-large",
+			"the body is larger than 64 KiB: send only the documented fields")
 		return false
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		fail(w, http.StatusRequestTimeout, "body-too-slow", "the body did not come in within "+requestWithin.String()+": send it again")
+		fail(w, http.StatusRequestTimeout, "body-too-slow",
+			"the body did not come in within "+requestWithin.String()+": send it again")
 		return false
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -88,7 +89,8 @@ func readBody(w http.ResponseWriter, r *http.Request, v any, example string) boo
 		}
 	}
 	if err != nil {
-		fail(w, http.StatusBadRequest, "bad-request", "reading the body: "+strings.TrimPrefix(err.Error(), "json: ")+": send e.g. "+example)
+		fail(w, http.StatusBadRequest, "bad-request",
+			"reading the body: "+strings.TrimPrefix(err.Error(), "json: ")+": send e.g. "+example)
 		return false
 	}
 	return true

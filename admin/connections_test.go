@@ -134,7 +134,7 @@ func TestACallThatWaitsGetsItsAnswer(t *testing.T) {
 func TestACrowdDoesNotLockAnybodyOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newInMemory()
-		f := &fakeTokens{accounts: accountsNamed("5"), script: func(ctx context.Context, _ tokenstore.AccountID, _ bool) (tokenstore.RefreshResult, error) {
+		f := &fakeTokens{accounts: accountsNamed("5"), script: func(_ context.Context, _ tokenstore.AccountID, _ bool) (tokenstore.RefreshResult, error) {
 			time.Sleep(3 * time.Second)
 			return tokenstore.RefreshResult{}, nil
 		}}

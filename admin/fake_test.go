@@ -64,7 +64,9 @@ func (f *fakeTokens) asked() []asked {
 	return append([]asked(nil), f.calls...)
 }
 
-func (f *fakeTokens) RefreshAccount(ctx context.Context, id tokenstore.AccountID, force bool) (tokenstore.RefreshResult, error) {
+func (f *fakeTokens) RefreshAccount(
+	ctx context.Context, id tokenstore.AccountID, force bool,
+) (tokenstore.RefreshResult, error) {
 	f.mu.Lock()
 	f.calls = append(f.calls, asked{id, force})
 	script := f.script
@@ -99,8 +101,16 @@ func accountsNamed(ids ...string) []tokenstore.AccountStatus {
 	var out []tokenstore.AccountStatus
 	for _, id := range ids {
 		out = append(out, tokenstore.AccountStatus{
-			ID: tokenstore.AccountID(id), Provider: "anthropic", Kind: "ANTHROPIC_OAUTH", Pools: []string{"claude"},
-			State: tokenstore.StateActive, Routable: true, Refreshable: true, ExpiresAt: time.Now().Add(time.Hour), Generation: 3, Version: 7,
+			ID:          tokenstore.AccountID(id),
+			Provider:    "anthropic",
+			Kind:        "ANTHROPIC_OAUTH",
+			Pools:       []string{"claude"},
+			State:       tokenstore.StateActive,
+			Routable:    true,
+			Refreshable: true,
+			ExpiresAt:   time.Now().Add(time.Hour),
+			Generation:  3,
+			Version:     7,
 		})
 	}
 	return out

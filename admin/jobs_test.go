@@ -47,7 +47,13 @@ func TestRefreshAllAnswersResultsInOrderWithASummary(t *testing.T) {
 		case "gone":
 			return tokenstore.RefreshResult{}, fmt.Errorf("%w: gone", tokenstore.ErrUnknownAccount)
 		case "c":
-			return tokenstore.RefreshResult{ID: id, Outcome: tokenstore.Failed, Class: tokenstore.RefreshPermanent, Status: 400, Error: "invalid_grant"}, nil
+			return tokenstore.RefreshResult{
+				ID:      id,
+				Outcome: tokenstore.Failed,
+				Class:   tokenstore.RefreshPermanent,
+				Status:  400,
+				Error:   "invalid_grant",
+			}, nil
 		}
 		return tokenstore.RefreshResult{ID: id, Outcome: tokenstore.Fresh}, nil
 	}
@@ -59,7 +65,9 @@ func TestRefreshAllAnswersResultsInOrderWithASummary(t *testing.T) {
 	for _, r := range got.Results {
 		order = append(order, r.ID+" "+r.Result)
 	}
-	if diff := cmp.Diff([]string{"a fresh", "c failed", "gone skipped", "p skipped"}, order); diff != "" || a.status != 200 || !got.Done {
+	if diff := cmp.Diff([]string{"a fresh", "c failed", "gone skipped", "p skipped"},
+		order); diff != "" || a.status != 200 ||
+		!got.Done {
 		t.Error(a.status, got.Done, diff)
 	}
 	if diff := cmp.Diff(api.Summary{"total": 4, "fresh": 1, "failed": 1, "skipped": 2}, got.Summary); diff != "" {
@@ -88,7 +96,8 @@ func TestRefreshAllWithoutAccountsIsDone(t *testing.T) {
 
 func TestRefreshAllThatTakesLongerThanWaitGoesOnAsAJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := server(t, &fakeTokens{accounts: many(17), script: slowly(20 * time.Second)}) // the 17th begins when one of 16 ends
+		// the 17th begins when one of 16 ends
+		s := server(t, &fakeTokens{accounts: many(17), script: slowly(20 * time.Second)})
 		defer s.jobs.stop()
 		began := time.Now()
 		a := send(s, "POST", refreshPath, refreshAll)
@@ -102,7 +111,9 @@ func TestRefreshAllThatTakesLongerThanWaitGoesOnAsAJob(t *testing.T) {
 		if a.status != http.StatusAccepted || location != "/api/admin/jobs/"+job.ID || job.ID == "" {
 			t.Fatalf("got %d %s Location %s", a.status, a.body, location)
 		}
-		if got := decode[api.Job](t, send(s, "GET", location, "")); got.Done || len(got.Results) != 16 || got.Summary["total"] != 17 || got.Summary["refreshed"] != 16 {
+		if got := decode[api.Job](t,
+			send(s, "GET", location, "")); got.Done || len(got.Results) != 16 || got.Summary["total"] != 17 ||
+			got.Summary["refreshed"] != 16 {
 			t.Errorf("progress: %+v", got.Summary)
 		}
 		time.Sleep(11 * time.Second)
@@ -118,7 +129,8 @@ func TestWaitZeroAnswersAtOnce(t *testing.T) {
 		s := server(t, &fakeTokens{accounts: many(1), script: slowly(time.Second)})
 		defer s.jobs.stop()
 		began := time.Now()
-		if a := send(s, "POST", refreshPath+"?wait=0s", refreshAll); a.status != http.StatusAccepted || time.Since(began) != 0 {
+		if a := send(s, "POST", refreshPath+"?wait=0s", refreshAll); a.status != http.StatusAccepted ||
+			time.Since(began) != 0 {
 			t.Errorf("got %d after %s", a.status, time.Since(began))
 		}
 	})
@@ -195,7 +207,8 @@ func TestAnAccountWithoutResultInTimeDoesNotHoldTheJob(t *testing.T) {
 		j := s.jobs.start(false)
 		<-j.done
 		r := j.results[0]
-		if took := time.Since(began); took != accountLimit || r.Result != string(tokenstore.Failed) || !r.Retryable || !strings.Contains(r.Error, "in time") {
+		if took := time.Since(began); took != accountLimit || r.Result != string(tokenstore.Failed) || !r.Retryable ||
+			!strings.Contains(r.Error, "in time") {
 			t.Errorf("after %s: %+v", took, r)
 		}
 	})
@@ -203,7 +216,8 @@ func TestAnAccountWithoutResultInTimeDoesNotHoldTheJob(t *testing.T) {
 
 func TestAJobOfManyHangingAccountsEndsInHalfAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := server(t, &fakeTokens{accounts: many(400), script: slowly(time.Hour)}) // 25 rounds of two minutes without the bound
+		// 25 rounds of two minutes without the bound
+		s := server(t, &fakeTokens{accounts: many(400), script: slowly(time.Hour)})
 		defer s.jobs.stop()
 		began := time.Now()
 		j := s.jobs.start(false)

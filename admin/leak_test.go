@@ -23,8 +23,12 @@ func TestNoAnswerAndNoLogHoldsASecret(t *testing.T) {
 	memory, driver := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
 	for _, id := range []tokenstore.AccountID{"good", "bad"} {
 		r := tokenstore.Record{
-			Provider: "p", Kind: tokenstore.KindOAuthRefresh, ObtainedAt: now.Add(-2 * time.Hour), ExpiresAt: now.Add(-time.Hour),
-			RefreshToken: tokenstore.NewSecret("planted-refresh-of-" + string(id)), AccessToken: tokenstore.NewSecret("planted-access-of-" + string(id)),
+			Provider:     "p",
+			Kind:         tokenstore.KindOAuthRefresh,
+			ObtainedAt:   now.Add(-2 * time.Hour),
+			ExpiresAt:    now.Add(-time.Hour),
+			RefreshToken: tokenstore.NewSecret("planted-refresh-of-" + string(id)),
+			AccessToken:  tokenstore.NewSecret("planted-access-of-" + string(id)),
 		}
 		if _, err := memory.CompareAndSwap(t.Context(), id, r, 0); err != nil {
 			t.Fatal(err)
@@ -37,14 +41,26 @@ func TestNoAnswerAndNoLogHoldsASecret(t *testing.T) {
 		return nil
 	}
 	var logged bytes.Buffer
-	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(&logged)), zapcore.DebugLevel))
+	log := zap.New(
+		zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(&logged)),
+			zapcore.DebugLevel),
+	)
 	reg := prometheus.NewRegistry()
 	store, err := tokenstore.New(tokenstore.Config{
-		Routes:    map[string]tokenstore.RouteConfig{"r": {Upstreams: []string{"u"}, Attempts: 1, RecoveryTimeout: time.Second, RefreshWait: time.Second}},
+		Routes: map[string]tokenstore.RouteConfig{
+			"r": {Upstreams: []string{"u"}, Attempts: 1, RecoveryTimeout: time.Second, RefreshWait: time.Second},
+		},
 		Upstreams: map[string]tokenstore.UpstreamConfig{"u": {Pool: "p", Cluster: "c"}},
 		Pools:     map[string]tokenstore.PoolConfig{"p": {Provider: "p", Select: tokenstore.LeastLoaded}},
 		Drivers:   map[string]tokenstore.Driver{"p": driver},
-		Renewal:   tokenstore.RenewalConfig{Sweep: time.Minute, Workers: 1, TokenEndpointTimeout: time.Second, ClaimLease: 10 * time.Second, BackoffMin: time.Second, BackoffMax: time.Minute},
+		Renewal: tokenstore.RenewalConfig{
+			Sweep:                time.Minute,
+			Workers:              1,
+			TokenEndpointTimeout: time.Second,
+			ClaimLease:           10 * time.Second,
+			BackoffMin:           time.Second,
+			BackoffMax:           time.Minute,
+		},
 	}, memory, tokenstore.NewMetrics(reg, "memory", true), log)
 	if err != nil {
 		t.Fatal(err)

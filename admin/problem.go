@@ -24,11 +24,13 @@ func fail(w http.ResponseWriter, status int, kind, detail string) {
 func failError(w http.ResponseWriter, err error, id tokenstore.AccountID) {
 	switch {
 	case errors.Is(err, tokenstore.ErrUnknownAccount):
-		fail(w, http.StatusNotFound, "unknown-account", "refreshing account "+string(id)+": there is no such account: see GET /api/admin/oauth/refresh for all ids")
+		fail(w, http.StatusNotFound, "unknown-account",
+			"refreshing account "+string(id)+": there is no such account: see GET /api/admin/oauth/refresh for all ids")
 	case errors.Is(err, tokenstore.ErrPaused):
 		fail(w, http.StatusConflict, "account-paused", "refreshing account "+string(id)+": "+err.Error())
 	default:
-		fail(w, http.StatusServiceUnavailable, "not-finished", "refreshing account "+string(id)+": no result in time; the refresh goes on: ask for its status")
+		fail(w, http.StatusServiceUnavailable, "not-finished",
+			"refreshing account "+string(id)+": no result in time; the refresh goes on: ask for its status")
 	}
 }
 

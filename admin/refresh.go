@@ -67,7 +67,9 @@ func (s *Server) refreshSingle(w http.ResponseWriter, r *http.Request, id tokens
 // said is what is to be said of a refresh that failed: the sentence on the account, if that is about it.
 func (s *Server) said(id tokenstore.AccountID, r tokenstore.RefreshResult) string {
 	for _, st := range s.tokens.Statuses() {
-		if about := st.Cause == r.Error || st.Last != nil && st.Last.Error == r.Error; st.ID == id && about && st.Reason != "" {
+		if about := st.Cause == r.Error ||
+			st.Last != nil && st.Last.Error == r.Error; st.ID == id && about &&
+			st.Reason != "" {
 			return st.Reason
 		}
 	}
@@ -91,7 +93,7 @@ func (s *Server) refreshAll(w http.ResponseWriter, r *http.Request, force bool) 
 		wait = d
 	}
 	patient(w, wait)
-	j := s.jobs.start(force)
+	j := s.jobs.start(force) //nolint:contextcheck // a job outlives its request
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {

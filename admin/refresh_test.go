@@ -19,13 +19,42 @@ import (
 func TestGetShowsEveryAccountWithASummaryByState(t *testing.T) {
 	at := time.Now().In(time.FixedZone("elsewhere", 7200))
 	one := tokenstore.AccountStatus{
-		ID: "claude-1", Provider: "anthropic", Kind: "CLAUDE_CODE", Pools: []string{"claude"}, Tenant: "acme", Labels: map[string]string{"team": "a"},
-		State: tokenstore.StateCooling, Refreshable: true, Reason: "rate limited", ExpiresAt: at.Add(90 * time.Minute), NextRefresh: at.Add(time.Hour),
-		Generation: 4, Version: 9, Fingerprint: "fp-1", Cooldowns: []tokenstore.Cooldown{{Scope: tokenstore.ScopeAccount, Until: at.Add(time.Minute), Reason: "429"}},
-		Last:     &tokenstore.Outcome{At: at, Trigger: tokenstore.TriggerSchedule, Result: "failed", Class: tokenstore.RefreshTransient, Status: 503, Error: "overloaded", Fingerprint: "fp-0"},
-		Requests: 12, Failovers: 2, Limits: tokenstore.Limits{RPM: 60},
+		ID:          "claude-1",
+		Provider:    "anthropic",
+		Kind:        "CLAUDE_CODE",
+		Pools:       []string{"claude"},
+		Tenant:      "acme",
+		Labels:      map[string]string{"team": "a"},
+		State:       tokenstore.StateCooling,
+		Refreshable: true,
+		Reason:      "rate limited",
+		ExpiresAt:   at.Add(90 * time.Minute),
+		NextRefresh: at.Add(time.Hour),
+		Generation:  4,
+		Version:     9,
+		Fingerprint: "fp-1",
+		Cooldowns:   []tokenstore.Cooldown{{Scope: tokenstore.ScopeAccount, Until: at.Add(time.Minute), Reason: "429"}},
+		Last: &tokenstore.Outcome{
+			At:          at,
+			Trigger:     tokenstore.TriggerSchedule,
+			Result:      "failed",
+			Class:       tokenstore.RefreshTransient,
+			Status:      503,
+			Error:       "overloaded",
+			Fingerprint: "fp-0",
+		},
+		Requests:  12,
+		Failovers: 2,
+		Limits:    tokenstore.Limits{RPM: 60},
 	}
-	s := server(t, &fakeTokens{accounts: append([]tokenstore.AccountStatus{one, {ID: "bare", State: tokenstore.StateConfigError}}, accountsNamed("z")...)})
+	s := server(
+		t,
+		&fakeTokens{
+			accounts: append(
+				[]tokenstore.AccountStatus{one, {ID: "bare", State: tokenstore.StateConfigError}},
+				accountsNamed("z")...),
+		},
+	)
 	a := send(s, "GET", refreshPath, "")
 	if a.status != http.StatusOK || a.header.Get("Content-Type") != "application/json" {
 		t.Fatalf("got %d %v", a.status, a.header)
@@ -41,13 +70,33 @@ func TestGetShowsEveryAccountWithASummaryByState(t *testing.T) {
 	utc := func(d time.Duration) time.Time { return at.Add(d).UTC() }
 	expires, next := utc(90*time.Minute), utc(time.Hour)
 	want := api.Account{
-		ID: "claude-1", Provider: "anthropic", Type: "CLAUDE_CODE", Pools: []string{"claude"}, Tenant: "acme", Labels: map[string]string{"team": "a"},
-		State: "cooling", Refreshable: true, Reason: "rate limited", ExpiresAt: &expires, ExpiresInSeconds: &left, NextRefreshAt: &next, Generation: 4, Version: 9,
-		Fingerprint: "fp-1", Cooldowns: []api.Cooldown{{Scope: "account", Until: utc(time.Minute), Reason: "429"}},
+		ID:               "claude-1",
+		Provider:         "anthropic",
+		Type:             "CLAUDE_CODE",
+		Pools:            []string{"claude"},
+		Tenant:           "acme",
+		Labels:           map[string]string{"team": "a"},
+		State:            "cooling",
+		Refreshable:      true,
+		Reason:           "rate limited",
+		ExpiresAt:        &expires,
+		ExpiresInSeconds: &left,
+		NextRefreshAt:    &next,
+		Generation:       4,
+		Version:          9,
+		Fingerprint:      "fp-1",
+		Cooldowns:        []api.Cooldown{{Scope: "account", Until: utc(time.Minute), Reason: "429"}},
 		LastRefresh: &api.LastRefresh{
-			At: utc(0), Trigger: "schedule", Result: "failed", Class: "refused_transient", UpstreamStatus: 503, Error: "overloaded",
+			At:             utc(0),
+			Trigger:        "schedule",
+			Result:         "failed",
+			Class:          "refused_transient",
+			UpstreamStatus: 503,
+			Error:          "overloaded",
 		},
-		Requests: 12, Failovers: 2, Limits: &api.Limits{RPM: 60},
+		Requests:  12,
+		Failovers: 2,
+		Limits:    &api.Limits{RPM: 60},
 	}
 	if diff := cmp.Diff(want, got.Accounts[0]); diff != "" {
 		t.Error("account:", diff)
@@ -73,7 +122,10 @@ func TestRefreshSingleAnswersTheResult(t *testing.T) {
 	f := &fakeTokens{accounts: accountsNamed("5", "6")}
 	a := send(server(t, f), "POST", refreshPath, `{"action":"refresh-single","accountId":"5","force":true}`)
 	got := decode[api.Result](t, a)
-	if a.status != 200 || got.ID != "5" || got.Result != "refreshed" || got.GenerationBefore != 3 || got.GenerationAfter != 4 || got.ExpiresAt == nil || got.DurationMs != 120 {
+	if a.status != 200 || got.ID != "5" || got.Result != "refreshed" || got.GenerationBefore != 3 ||
+		got.GenerationAfter != 4 ||
+		got.ExpiresAt == nil ||
+		got.DurationMs != 120 {
 		t.Errorf("got %d %+v", a.status, got)
 	}
 	if diff := cmp.Diff([]asked{{"5", true}}, f.asked(), cmp.AllowUnexported(asked{})); diff != "" {
@@ -90,7 +142,9 @@ func TestRefreshSingleDoesNotForceUnlessAsked(t *testing.T) {
 }
 
 func TestOutcomesThatAreNoFailureAnswer200(t *testing.T) {
-	for _, outcome := range []tokenstore.RefreshOutcome{tokenstore.Refreshed, tokenstore.Fresh, tokenstore.Adopted, tokenstore.Skipped} {
+	for _, outcome := range []tokenstore.RefreshOutcome{
+		tokenstore.Refreshed, tokenstore.Fresh, tokenstore.Adopted, tokenstore.Skipped,
+	} {
 		f := &fakeTokens{script: func(_ context.Context, id tokenstore.AccountID, _ bool) (tokenstore.RefreshResult, error) {
 			return tokenstore.RefreshResult{ID: id, Outcome: outcome}, nil
 		}}
@@ -117,10 +171,12 @@ func TestARefusalByTheProviderIs502WithClassStatusAndRetryable(t *testing.T) {
 		}}
 		a := send(server(t, f), "POST", refreshPath, `{"action":"refresh-single","accountId":"5"}`)
 		p := wantProblem(t, a, http.StatusBadGateway, "refresh-failed")
-		if p.Class != string(c.result.Class) || p.UpstreamStatus != c.result.Status || p.Retryable == nil || *p.Retryable != c.result.Retryable {
+		if p.Class != string(c.result.Class) || p.UpstreamStatus != c.result.Status || p.Retryable == nil ||
+			*p.Retryable != c.result.Retryable {
 			t.Errorf("%s: got %s", c.result.Class, a.body)
 		}
-		if p.Result == nil || p.Result.ID != "5" || p.Result.Result != string(tokenstore.Failed) || p.Result.Error != c.result.Error {
+		if p.Result == nil || p.Result.ID != "5" || p.Result.Result != string(tokenstore.Failed) ||
+			p.Result.Error != c.result.Error {
 			t.Errorf("%s: result %+v", c.result.Class, p.Result)
 		}
 		for _, part := range []string{"refreshing account 5", c.result.Error, c.advice} {

@@ -67,7 +67,15 @@ func New(cfg Config, t Tokens, reg *prometheus.Registry, log *zap.Logger) (*Serv
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, tokens: t, log: log, token: token, sessions: sessions{ids: map[string]time.Time{}}, jobs: newJobs(t), served: make(chan struct{})}
+	s := &Server{
+		cfg:      cfg,
+		tokens:   t,
+		log:      log,
+		token:    token,
+		sessions: sessions{ids: map[string]time.Time{}},
+		jobs:     newJobs(t),
+		served:   make(chan struct{}),
+	}
 	s.http = &http.Server{
 		Handler: s.checked(s.mux(reg)), ErrorLog: zap.NewStdLog(log), ConnContext: withConnection, MaxHeaderBytes: mostHeader,
 		ReadHeaderTimeout: headWithin, ReadTimeout: requestWithin, WriteTimeout: answerWithin, IdleTimeout: idleFor,
@@ -159,12 +167,16 @@ func (s *Server) Start(ctx context.Context) error {
 		s.listener = l
 		go s.serve(l)
 	case s.cfg.Succeeds && errors.Is(err, syscall.EADDRINUSE):
-		s.log.Warn("admin.listen is still held by the service that this one succeeds: waiting for it to stop", zap.String("address", s.cfg.Listen))
+		s.log.Warn("admin.listen is still held by the service that this one succeeds: waiting for it to stop",
+			zap.String("address", s.cfg.Listen))
 		wait, cancel := context.WithCancel(context.Background())
 		s.waiting = cancel
-		go s.serveWhenFree(wait)
+		go s.serveWhenFree(wait) //nolint:contextcheck // until Stop: ctx is only of Start
 	default:
-		return fmt.Errorf("listening for operators on %s: %w: stop the tokenward that runs there, or choose another admin.listen", s.cfg.Listen, err)
+		return fmt.Errorf(
+			"listening for operators on %s: %w: stop the tokenward that runs there, or choose another admin.listen",
+			s.cfg.Listen, err,
+		)
 	}
 	return nil
 }

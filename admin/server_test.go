@@ -59,7 +59,8 @@ func TestItServesOnTheAddressItTells(t *testing.T) {
 	if strings.HasSuffix(s.Addr(), ":0") {
 		t.Fatal("Addr is", s.Addr())
 	}
-	if a := get(t, &http.Client{}, "http://"+s.Addr()+"/healthz"); a.status != 200 || strings.TrimSpace(a.body) != `{"status":"ok"}` {
+	if a := get(t, &http.Client{}, "http://"+s.Addr()+"/healthz"); a.status != 200 ||
+		strings.TrimSpace(a.body) != `{"status":"ok"}` {
 		t.Errorf("got %d %s", a.status, a.body)
 	}
 }
@@ -67,7 +68,8 @@ func TestItServesOnTheAddressItTells(t *testing.T) {
 func TestAPortInUseIsAnErrorThatNamesTheSetting(t *testing.T) {
 	s := started(t, server(t, &fakeTokens{}))
 	second := server(t, &fakeTokens{}, func(c *Config) { c.Listen = s.Addr() })
-	if err := second.Start(t.Context()); err == nil || !strings.Contains(err.Error(), s.Addr()) || !strings.Contains(err.Error(), "admin.listen") {
+	if err := second.Start(t.Context()); err == nil || !strings.Contains(err.Error(), s.Addr()) ||
+		!strings.Contains(err.Error(), "admin.listen") {
 		t.Errorf("got %v", err)
 	}
 	if err := second.Stop(t.Context()); err != nil {
@@ -108,7 +110,8 @@ func TestASuccessorServesOnceItsPredecessorHasLeft(t *testing.T) {
 
 func TestASuccessorThatNeverGotItsTurnStops(t *testing.T) {
 	first := started(t, server(t, &fakeTokens{}))
-	started(t, server(t, &fakeTokens{}, func(c *Config) { c.Listen, c.Succeeds = first.Addr(), true })) // stopped by its clean-up
+	// stopped by its clean-up
+	started(t, server(t, &fakeTokens{}, func(c *Config) { c.Listen, c.Succeeds = first.Addr(), true }))
 }
 
 // Over a connection: the http.Server fills its own TLSConfig, and a check that read it took plain HTTP for TLS.
@@ -179,7 +182,8 @@ func TestReadinessTellsReasons(t *testing.T) {
 		t.Errorf("not ready: %d %s", a.status, a.body)
 	}
 	f.reasons, f.degraded = nil, []string{"the store does not answer"}
-	if a := send(s, "GET", "/readyz", ""); a.status != 200 || !strings.Contains(a.body, `"degraded"`) || !strings.Contains(a.body, f.degraded[0]) {
+	if a := send(s, "GET", "/readyz", ""); a.status != 200 || !strings.Contains(a.body, `"degraded"`) ||
+		!strings.Contains(a.body, f.degraded[0]) {
 		t.Errorf("degraded: %d %s", a.status, a.body)
 	}
 	if a := send(s, "GET", "/healthz", ""); a.status != 200 {
@@ -218,7 +222,9 @@ func TestMetricsAreThoseOfTheRegistryHandedIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := send(s, "GET", "/metrics", ""); a.status != 200 || !strings.Contains(a.body, "tokenward_of_this_test_total 3") || strings.Contains(a.body, "go_goroutines") {
+	if a := send(s, "GET", "/metrics",
+		""); a.status != 200 || !strings.Contains(a.body, "tokenward_of_this_test_total 3") ||
+		strings.Contains(a.body, "go_goroutines") {
 		t.Errorf("got %d %.300s", a.status, a.body)
 	}
 }
@@ -231,9 +237,15 @@ func certificate(t *testing.T, name string) (certFile, keyFile string, pool *x50
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: name},
+		DNSNames:              []string{name},
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(time.Hour),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -274,8 +286,11 @@ func TestWithTLSTheCookieIsSecureAndTheCertificatesNamesAreOurs(t *testing.T) {
 
 func TestWithAClientCAOnlyItsClientsGetIn(t *testing.T) {
 	certFile, keyFile, pool := certificate(t, "gateway.example")
-	s := started(t, server(t, &fakeTokens{}, func(c *Config) { c.CertFile, c.KeyFile, c.ClientCAFile = certFile, keyFile, certFile }))
-	if resp, err := (&http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}).RoundTrip(mustRequest(t, "https://"+s.Addr()+"/healthz")); err == nil {
+	s := started(t, server(t, &fakeTokens{}, func(c *Config) {
+		c.CertFile, c.KeyFile, c.ClientCAFile = certFile, keyFile, certFile
+	}))
+	stranger := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}
+	if resp, err := stranger.RoundTrip(mustRequest(t, "https://"+s.Addr()+"/healthz")); err == nil {
 		_ = resp.Body.Close()
 		t.Error("a client without a certificate got", resp.StatusCode)
 	}
@@ -283,7 +298,9 @@ func TestWithAClientCAOnlyItsClientsGetIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{own}}}}
+	client := &http.Client{
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{own}}},
+	}
 	if a := get(t, client, "https://"+s.Addr()+"/healthz"); a.status != 200 {
 		t.Errorf("with a certificate: %d", a.status)
 	}

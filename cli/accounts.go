@@ -22,8 +22,10 @@ func (a *app) accounts() *cobra.Command {
 		Use: "accounts", Short: "list and change accounts in the store", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(a.list(), a.show(), a.add(), a.set(), a.importAccounts(), a.setState("pause", "no more attempts and refreshes", tokenstore.Paused),
-		a.setState("resume", "serve and refresh again", tokenstore.Active), a.refresh(), a.remove(), a.copyAccounts(), a.export())
+	c.AddCommand(a.list(), a.show(), a.add(), a.set(), a.importAccounts(),
+		a.setState("pause", "no more attempts and refreshes", tokenstore.Paused),
+		a.setState("resume", "serve and refresh again", tokenstore.Active), a.refresh(), a.remove(), a.copyAccounts(),
+		a.export())
 	return c
 }
 
@@ -69,10 +71,18 @@ func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokensto
 		return view{ID: id, Version: v, State: st.State, Problem: st.Reason}
 	}
 	out := view{
-		ID: id, Provider: r.Provider, Type: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, ClientID: r.ClientID,
+		ID:           id,
+		Provider:     r.Provider,
+		Type:         r.Kind,
+		Pools:        r.Serves(),
+		Tenant:       r.Tenant,
+		Labels:       r.Labels,
+		ClientID:     r.ClientID,
 		AccessToken:  tokenstore.Fingerprint(id, r.AccessToken),
-		RefreshToken: tokenstore.Fingerprint(id, r.RefreshToken), ExpiresAt: st.ExpiresAt,
-		Generation: r.Rotation.Generation, Version: v,
+		RefreshToken: tokenstore.Fingerprint(id, r.RefreshToken),
+		ExpiresAt:    st.ExpiresAt,
+		Generation:   r.Rotation.Generation,
+		Version:      v,
 	}
 	if st.Last != nil {
 		last := *st.Last
@@ -90,70 +100,81 @@ func viewOf(s *Session, id tokenstore.AccountID, r tokenstore.Record, v tokensto
 func check(s *Session, r tokenstore.Record) error { return tokenstore.Check(r, s.Drivers, s.Pools) }
 
 func (a *app) list() *cobra.Command {
-	return &cobra.Command{Use: "list", Short: "all accounts in the store", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return a.with(cmd, func(ctx context.Context, s *Session) error {
-			heads, err := s.Backend.List(ctx)
-			if err != nil {
-				return fmt.Errorf("listing accounts: %w", err)
-			}
-			slices.SortFunc(heads, func(x, y tokenstore.Head) int { return strings.Compare(string(x.ID), string(y.ID)) })
-			views := make([]view, 0, len(heads))
-			for _, h := range heads {
-				r, v, err := s.Backend.Load(ctx, h.ID)
-				if errors.Is(err, tokenstore.ErrNotFound) {
-					continue
+	return &cobra.Command{
+		Use:   "list",
+		Short: "all accounts in the store",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd, func(ctx context.Context, s *Session) error {
+				heads, err := s.Backend.List(ctx)
+				if err != nil {
+					return fmt.Errorf("listing accounts: %w", err)
 				}
-				views = append(views, viewOf(s, h.ID, r, max(v, h.Version), err))
-			}
-			return a.print(cmd.OutOrStdout(), views, func(w io.Writer) {
-				row(w, "ACCOUNT", "PROVIDER", "TYPE", "POOLS", "STATE", "TOKEN ENDS", "LAST REFRESH", "PROBLEM")
-				for _, v := range views {
-					row(w, v.ID, v.Provider, v.Type, dash(strings.Join(v.Pools, ",")), v.State, when(v.ExpiresAt), lastOf(v.Last), dash(a.withConfig(v.Problem)))
+				slices.SortFunc(heads, func(x, y tokenstore.Head) int { return strings.Compare(string(x.ID), string(y.ID)) })
+				views := make([]view, 0, len(heads))
+				for _, h := range heads {
+					r, v, err := s.Backend.Load(ctx, h.ID)
+					if errors.Is(err, tokenstore.ErrNotFound) {
+						continue
+					}
+					views = append(views, viewOf(s, h.ID, r, max(v, h.Version), err))
 				}
+				return a.print(cmd.OutOrStdout(), views, func(w io.Writer) {
+					row(w, "ACCOUNT", "PROVIDER", "TYPE", "POOLS", "STATE", "TOKEN ENDS", "LAST REFRESH", "PROBLEM")
+					for _, v := range views {
+						row(w, v.ID, v.Provider, v.Type, dash(strings.Join(v.Pools, ",")), v.State, when(v.ExpiresAt), lastOf(v.Last),
+							dash(a.withConfig(v.Problem)))
+					}
+				})
 			})
-		})
-	}}
+		},
+	}
 }
 
 func (a *app) show() *cobra.Command {
-	return &cobra.Command{Use: "show ID", Short: "one account: fingerprints, never secrets", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		id, err := accountID(args[0])
-		if err != nil {
-			return err
-		}
-		return a.with(cmd, func(ctx context.Context, s *Session) error {
-			r, v, err := s.Backend.Load(ctx, id)
-			if errors.Is(err, tokenstore.ErrNotFound) {
-				return notFound(id)
+	return &cobra.Command{
+		Use:   "show ID",
+		Short: "one account: fingerprints, never secrets",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := accountID(args[0])
+			if err != nil {
+				return err
 			}
-			if err != nil && !errors.Is(err, tokenstore.ErrUnreadable) && !errors.Is(err, tokenstore.ErrDeleted) {
-				return fmt.Errorf("reading account %s: %w", id, err)
-			}
-			shown := viewOf(s, id, r, v, err)
-			return a.print(cmd.OutOrStdout(), shown, func(w io.Writer) {
-				for _, line := range [][2]string{
-					{"account", string(shown.ID)},
-					{"provider", shown.Provider},
-					{"type", string(shown.Type)},
-					{"pools", dash(strings.Join(shown.Pools, ","))},
-					{"tenant", dash(shown.Tenant)},
-					{"labels", dash(pairs(shown.Labels))},
-					{"limits", dash(shown.Limits.String())},
-					{"state", string(shown.State)},
-					{"client id", dash(shown.ClientID)},
-					{"refresh token", dash(shown.RefreshToken)},
-					{"access token", dash(shown.AccessToken)},
-					{"token ends", when(shown.ExpiresAt)},
-					{"generation", fmt.Sprint(shown.Generation)},
-					{"version", fmt.Sprint(shown.Version)},
-					{"last refresh", lastOf(shown.Last)},
-					{"problem", dash(a.withConfig(shown.Problem))},
-				} {
-					row(w, line[0], line[1])
+			return a.with(cmd, func(ctx context.Context, s *Session) error {
+				r, v, err := s.Backend.Load(ctx, id)
+				if errors.Is(err, tokenstore.ErrNotFound) {
+					return notFound(id)
 				}
+				if err != nil && !errors.Is(err, tokenstore.ErrUnreadable) && !errors.Is(err, tokenstore.ErrDeleted) {
+					return fmt.Errorf("reading account %s: %w", id, err)
+				}
+				shown := viewOf(s, id, r, v, err)
+				return a.print(cmd.OutOrStdout(), shown, func(w io.Writer) {
+					for _, line := range [][2]string{
+						{"account", string(shown.ID)},
+						{"provider", shown.Provider},
+						{"type", string(shown.Type)},
+						{"pools", dash(strings.Join(shown.Pools, ","))},
+						{"tenant", dash(shown.Tenant)},
+						{"labels", dash(pairs(shown.Labels))},
+						{"limits", dash(shown.Limits.String())},
+						{"state", string(shown.State)},
+						{"client id", dash(shown.ClientID)},
+						{"refresh token", dash(shown.RefreshToken)},
+						{"access token", dash(shown.AccessToken)},
+						{"token ends", when(shown.ExpiresAt)},
+						{"generation", fmt.Sprint(shown.Generation)},
+						{"version", fmt.Sprint(shown.Version)},
+						{"last refresh", lastOf(shown.Last)},
+						{"problem", dash(a.withConfig(shown.Problem))},
+					} {
+						row(w, line[0], line[1])
+					}
+				})
 			})
-		})
-	}}
+		},
+	}
 }
 
 // pairs are labels as a record takes them.
@@ -166,18 +187,23 @@ func pairs(labels map[string]string) string {
 }
 
 func (a *app) remove() *cobra.Command {
-	return &cobra.Command{Use: "remove ID", Short: "delete an account from the store", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		id, err := accountID(args[0])
-		if err != nil {
-			return err
-		}
-		return a.with(cmd, func(ctx context.Context, s *Session) error {
-			if err := remove(ctx, s.Backend, id); err != nil {
+	return &cobra.Command{
+		Use:   "remove ID",
+		Short: "delete an account from the store",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := accountID(args[0])
+			if err != nil {
 				return err
 			}
-			return a.done(cmd, "account %s is removed", id)
-		})
-	}}
+			return a.with(cmd, func(ctx context.Context, s *Session) error {
+				if err := remove(ctx, s.Backend, id); err != nil {
+					return err
+				}
+				return a.done(cmd, "account %s is removed", id)
+			})
+		},
+	}
 }
 
 // remove deletes the record, whatever version it has by now: the operator wants it gone.

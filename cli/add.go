@@ -22,12 +22,17 @@ type newAccount struct {
 func (a *app) add() *cobra.Command {
 	n := &newAccount{}
 	c := &cobra.Command{
-		Use: "add ID", Short: "add an account, or give an existing one a new credential", Args: cobra.ExactArgs(1),
-		Long: "add takes secrets from files or standard input, never from arguments. A new credential of an account that exists is exchanged at once by the\n" +
-			"service; until then the account serves on with its access token, and its former credential comes back if the new one is refused.\n" +
+		Use:   "add ID",
+		Short: "add an account, or give an existing one a new credential",
+		Args:  cobra.ExactArgs(1),
+		Long: "add takes secrets from files or standard input, never from arguments. A new credential of an account that " +
+			"exists is exchanged at once by the\n" +
+			"service; until then the account serves on with its access token, and its former credential comes back if the new " +
+			"one is refused.\n" +
 			"Without a new credential an account that exists is left to accounts set. An access token alone\n" +
 			"is refused while the account's own lives and the service can get the next one.",
-		Example: "  tokenward accounts add claude-1 --provider anthropic --type ANTHROPIC_OAUTH --client-id ID --refresh-token-file -",
+		Example: "  tokenward accounts add claude-1 --provider anthropic --type ANTHROPIC_OAUTH --client-id ID " +
+			"--refresh-token-file -",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := accountID(args[0])
 			if err != nil {
@@ -46,14 +51,22 @@ func (a *app) add() *cobra.Command {
 	f.StringVar(&n.refreshToken, "refresh-token-file", "", "file with the refresh token, - for standard input")
 	f.StringVar(&n.clientSecret, "client-secret-file", "", "file with the client secret, - for standard input")
 	f.StringVar(&n.apiKey, "api-key-file", "", "file with the API key, - for standard input")
-	f.StringVar(&n.accessToken, "access-token-file", "", "file with an access token that still lives, - for standard input")
+	f.StringVar(&n.accessToken, "access-token-file", "",
+		"file with an access token that still lives, - for standard input")
 	f.StringVar(&n.expiresAt, "expires-at", "", "when that access token ends, RFC 3339")
-	f.BoolVar(&n.force, "force", false, "also an account that accounts copy moved to another store: it gets a life of its own here;"+
-		" and an access token in place of one that lives")
+	f.BoolVar(
+		&n.force,
+		"force",
+		false,
+		"also an account that accounts copy moved to another store: it gets a life of its own here;"+
+			" and an access token in place of one that lives",
+	)
 	return c
 }
 
-func (a *app) addAccount(cmd *cobra.Command, ctx context.Context, s *Session, id tokenstore.AccountID, n *newAccount) error {
+func (a *app) addAccount(
+	cmd *cobra.Command, ctx context.Context, s *Session, id tokenstore.AccountID, n *newAccount,
+) error {
 	apply, err := n.read(cmd)
 	if err != nil {
 		return err
@@ -74,7 +87,8 @@ func (n *newAccount) hint(id tokenstore.AccountID) string {
 	for _, flag := range n.given() {
 		line = append(line, flag+" …")
 	}
-	return "it exists, and no new credential was given: limits, pools, labels and tenant change with " + strings.Join(line, " ") +
+	return "it exists, and no new credential was given: limits, pools, labels and tenant change with " + strings.Join(line,
+		" ") +
 		", which spends nothing; a new credential needs e.g. --refresh-token-file FILE"
 }
 
@@ -120,7 +134,9 @@ func (n *newAccount) read(cmd *cobra.Command) (func(*tokenstore.Record), error) 
 		if n.kind != "" {
 			r.Kind = tokenstore.Kind(n.kind)
 		}
-		for dst, v := range map[*tokenstore.Secret]tokenstore.Secret{&r.RefreshToken: secrets[0], &r.ClientSecret: secrets[1], &r.APIKey: secrets[2]} {
+		for dst, v := range map[*tokenstore.Secret]tokenstore.Secret{
+			&r.RefreshToken: secrets[0], &r.ClientSecret: secrets[1], &r.APIKey: secrets[2],
+		} {
 			if !v.IsZero() {
 				*dst = v
 			}

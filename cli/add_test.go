@@ -12,9 +12,11 @@ import (
 
 func TestAddTakesSecretsFromStandardInputAndFiles(t *testing.T) {
 	s := newShell(t)
-	r := s.run(t, "  "+planted+"refresh\n", "accounts", "add", "a", "--provider", "p", "--type", "oauth_refresh", "--pool", "p", "--pool", "spare", "--tenant", "acme",
-		"--label", "team=a", "--client-id", "client", "--scope", "all", "--refresh-token-file", "-", "--client-secret-file", s.file(t, "secret", planted+"secret\r\n"),
-		"--api-key-file", s.file(t, "key", planted+"key"), "--access-token-file", s.file(t, "access", planted+"access\n"), "--expires-at", "2030-01-31T13:00:00+01:00")
+	r := s.run(t, "  "+planted+"refresh\n", "accounts", "add", "a", "--provider", "p", "--type", "oauth_refresh", "--pool",
+		"p", "--pool", "spare", "--tenant", "acme", "--label", "team=a", "--client-id", "client", "--scope", "all",
+		"--refresh-token-file", "-", "--client-secret-file", s.file(t, "secret", planted+"secret\r\n"), "--api-key-file",
+		s.file(t, "key", planted+"key"), "--access-token-file", s.file(t, "access", planted+"access\n"), "--expires-at",
+		"2030-01-31T13:00:00+01:00")
 	expect(t, "exit code", r.code, 0)
 	expect(t, "output", r.out, "account a is added\n")
 	got := s.record(t, "a")
@@ -39,7 +41,11 @@ func TestAddGivesAnExistingAccountANewCredentialAndKeepsTheTokenAndTheFormerOne(
 	old.Limits.RPM = 5
 	old.Extra = map[string]json.RawMessage{"quota": json.RawMessage(`{"rpm":5}`)}
 	old.Rotation.Claim = &tokenstore.Claim{AttemptID: "x", Holder: "h", Ambiguous: true}
-	old.Rotation.Last = &tokenstore.Outcome{Result: "failed", Class: tokenstore.RefreshPermanent, Fingerprint: tokenstore.Fingerprint("a", old.RefreshToken)}
+	old.Rotation.Last = &tokenstore.Outcome{
+		Result:      "failed",
+		Class:       tokenstore.RefreshPermanent,
+		Fingerprint: tokenstore.Fingerprint("a", old.RefreshToken),
+	}
 	s.put(t, "a", old)
 	r := s.run(t, planted+"new", "accounts", "add", "a", "--refresh-token-file", "-")
 	expect(t, "exit code", r.code, 0)
@@ -60,7 +66,12 @@ func TestAddGivesAnExistingAccountANewCredentialAndKeepsTheTokenAndTheFormerOne(
 func TestAddSetsLimitsAndZeroEndsThem(t *testing.T) {
 	s := newShell(t)
 	add := func(args ...string) result {
-		return s.run(t, planted+"refresh", append([]string{"accounts", "add", "a", "--provider", "p", "--type", "oauth_refresh", "--refresh-token-file", "-"}, args...)...)
+		return s.run(
+			t,
+			planted+"refresh",
+			append(
+				[]string{"accounts", "add", "a", "--provider", "p", "--type", "oauth_refresh", "--refresh-token-file", "-"},
+				args...)...)
 	}
 	expect(t, "exit code", add("--rpm", "60", "--concurrency", "4").code, 0)
 	has(t, s.good(t, "accounts", "show", "a"), "60 rpm, 4 at once")
@@ -96,19 +107,20 @@ func TestAddRefusesWrongInputAndStoresNothing(t *testing.T) {
 		code int
 		says []string
 	}{
-		"bad id":                {add("../a", "--provider", "p"), ExitUsage, []string{`account id "../a"`}},
-		"no provider":           {add("a", "--type", "oauth_refresh", "--refresh-token-file", token), ExitUsage, []string{"adding account a", `provider: ""`, "it knows p, q"}},
-		"unknown provider":      {add("a", "--provider", "nope", "--type", "oauth_refresh", "--refresh-token-file", token), ExitUsage, []string{`provider: "nope" is not in the configuration`, "it knows p, q"}},
-		"unknown pool":          {add("a", "--provider", "p", "--pool", "nope", "--type", "oauth_refresh", "--refresh-token-file", token), ExitUsage, []string{`pool "nope" is not in the configuration`, "under pools"}},
-		"another one's pool":    {add("a", "--provider", "p", "--pool", "other", "--type", "oauth_refresh", "--refresh-token-file", token), ExitUsage, []string{"pool \"other\" takes accounts of provider q, not p"}},
-		"no secret":             {add("a", "--provider", "p", "--type", "oauth_refresh"), ExitUsage, []string{"refresh_token", "must be given"}},
-		"two from stdin":        {add("a", "--provider", "p", "--type", "oauth_refresh", "--refresh-token-file", "-", "--access-token-file", "-"), ExitUsage, nil},
-		"empty file":            {add("a", "--provider", "p", "--refresh-token-file", s.file(t, "empty", " \n")), ExitUsage, []string{"reading a secret from", "empty", "one line that is not empty"}},
-		"two lines":             {add("a", "--provider", "p", "--refresh-token-file", s.file(t, "lines", planted+"1\n"+planted+"2\n")), ExitUsage, []string{"lines", "one line"}},
-		"missing file":          {add("a", "--provider", "p", "--refresh-token-file", s.folder+"/none"), ExitFailed, []string{"reading a secret", "none", "no such file"}},
-		"end that is no time":   {add("a", "--provider", "p", "--refresh-token-file", token, "--expires-at", "tomorrow"), ExitUsage, []string{`--expires-at "tomorrow"`, "RFC 3339"}},
-		"output of no kind":     {add("a", "--provider", "p", "--refresh-token-file", token, "-o", "xml"), ExitUsage, []string{`output "xml"`, "text or json"}},
-		"a secret as argument":  {add("a", "--provider", "p", "--refresh-token", "x"), ExitFailed, []string{"unknown flag"}}, // main makes it wrong usage
+		"bad id":              {add("../a", "--provider", "p"), ExitUsage, []string{`account id "../a"`}},
+		"no provider":         {add("a", "--type", "oauth_refresh", "--refresh-token-file", token), ExitUsage, []string{"adding account a", `provider: ""`, "it knows p, q"}},
+		"unknown provider":    {add("a", "--provider", "nope", "--type", "oauth_refresh", "--refresh-token-file", token), ExitUsage, []string{`provider: "nope" is not in the configuration`, "it knows p, q"}},
+		"unknown pool":        {add("a", "--provider", "p", "--pool", "nope", "--type", "oauth_refresh", "--refresh-token-file", token), ExitUsage, []string{`pool "nope" is not in the configuration`, "under pools"}},
+		"another one's pool":  {add("a", "--provider", "p", "--pool", "other", "--type", "oauth_refresh", "--refresh-token-file", token), ExitUsage, []string{"pool \"other\" takes accounts of provider q, not p"}},
+		"no secret":           {add("a", "--provider", "p", "--type", "oauth_refresh"), ExitUsage, []string{"refresh_token", "must be given"}},
+		"two from stdin":      {add("a", "--provider", "p", "--type", "oauth_refresh", "--refresh-token-file", "-", "--access-token-file", "-"), ExitUsage, nil},
+		"empty file":          {add("a", "--provider", "p", "--refresh-token-file", s.file(t, "empty", " \n")), ExitUsage, []string{"reading a secret from", "empty", "one line that is not empty"}},
+		"two lines":           {add("a", "--provider", "p", "--refresh-token-file", s.file(t, "lines", planted+"1\n"+planted+"2\n")), ExitUsage, []string{"lines", "one line"}},
+		"missing file":        {add("a", "--provider", "p", "--refresh-token-file", s.folder+"/none"), ExitFailed, []string{"reading a secret", "none", "no such file"}},
+		"end that is no time": {add("a", "--provider", "p", "--refresh-token-file", token, "--expires-at", "tomorrow"), ExitUsage, []string{`--expires-at "tomorrow"`, "RFC 3339"}},
+		"output of no kind":   {add("a", "--provider", "p", "--refresh-token-file", token, "-o", "xml"), ExitUsage, []string{`output "xml"`, "text or json"}},
+		// main makes it wrong usage
+		"a secret as argument":  {add("a", "--provider", "p", "--refresh-token", "x"), ExitFailed, []string{"unknown flag"}},
 		"two accounts at once":  {add("a", "b"), ExitFailed, []string{"accepts 1 arg"}},
 		"label without a value": {add("a", "--label", "team"), ExitFailed, []string{"team"}},
 	} {

@@ -25,7 +25,9 @@ type claudeTokens struct {
 	notes                     []string // what was read although it is odd
 }
 
-func (a *app) importClaude(cmd *cobra.Command, ctx context.Context, s *Session, name, file, provider, clientID string, pools []string, o over) error {
+func (a *app) importClaude(
+	cmd *cobra.Command, ctx context.Context, s *Session, name, file, provider, clientID string, pools []string, o over,
+) error {
 	id, err := accountID(name)
 	if err != nil {
 		return err
@@ -55,7 +57,8 @@ func (a *app) importClaude(cmd *cobra.Command, ctx context.Context, s *Session, 
 	}
 	became, err := s.put(cmd, ctx, id, o, func(r *tokenstore.Record) {
 		ended := !login.expires.IsZero() && login.expires.Before(time.Now())
-		keep := ended && r.Provider == provider && r.ExpiresAt.After(time.Now()) // what lives, serves until the file's is refreshed
+		// what lives, serves until the file's is refreshed
+		keep := ended && r.Provider == provider && r.ExpiresAt.After(time.Now())
 		if !keep {
 			*r = r.WithoutToken()
 		}
@@ -80,12 +83,14 @@ func (a *app) importClaude(cmd *cobra.Command, ctx context.Context, s *Session, 
 	for _, n := range login.notes {
 		fmt.Fprintf(cmd.ErrOrStderr(), "note: %s\n", n)
 	}
-	fmt.Fprintln(cmd.ErrOrStderr(), "note: this refresh token is tokenward's now; sign in again to Claude Code if you go on using it there. The provider's terms decide who may use a subscription's credential.")
+	fmt.Fprintln(cmd.ErrOrStderr(),
+		"note: this refresh token is tokenward's now; sign in again to Claude Code if you go on using it there. The "+
+			"provider's terms decide who may use a subscription's credential.")
 	return a.done(cmd, "account %s %s", id, became)
 }
 
-// readClaude reads the file's tokens. Errors are what is wrong with the file, to be put behind its name. A new sign-in is advised only if
-// there is no token that it would make worthless.
+// readClaude reads the file's tokens. Errors are what is wrong with the file, to be put behind its name. A new sign-in
+// is advised only if there is no token that it would make worthless.
 func readClaude(data []byte, clientID string) (claudeTokens, error) {
 	var top map[string]json.RawMessage
 	if json.Unmarshal(data, &top) != nil {
@@ -93,25 +98,33 @@ func readClaude(data []byte, clientID string) (claudeTokens, error) {
 	}
 	raw, ok := top["claudeAiOauth"]
 	if !ok && (top["accessToken"] != nil || top["refreshToken"] != nil) {
-		return claudeTokens{}, fmt.Errorf(`holds only the inside of the claudeAiOauth object: put {"claudeAiOauth": …} around it`)
+		return claudeTokens{}, fmt.Errorf(
+			`holds only the inside of the claudeAiOauth object: put {"claudeAiOauth": …} around it`,
+		)
 	}
 	var in map[string]json.RawMessage
 	if bad := json.Unmarshal(raw, &in) != nil; ok && bad {
 		return claudeTokens{}, fmt.Errorf("has a claudeAiOauth that is no object: give the whole file that Claude Code wrote")
 	} else if bad || len(in) == 0 {
-		return claudeTokens{}, errors.New("holds no claudeAiOauth object: it is another program's file, or nobody is signed in: sign in to Claude Code first")
+		return claudeTokens{}, errors.New(
+			"holds no claudeAiOauth object: it is another program's file, or nobody is signed in: sign in to Claude Code first",
+		)
 	}
 	var l claudeTokens
 	for key, f := range map[string]struct {
 		to *tokenstore.Secret
 		g  tokenstore.Grammar
-	}{"accessToken": {&l.accessToken, tokenstore.AccessTokenText}, "refreshToken": {&l.refreshToken, tokenstore.RefreshTokenText}} {
+	}{
+		"accessToken":  {&l.accessToken, tokenstore.AccessTokenText},
+		"refreshToken": {&l.refreshToken, tokenstore.RefreshTokenText},
+	} {
 		var text string
 		if in[key] == nil || string(in[key]) == "null" || string(in[key]) == `""` {
 			continue
 		}
 		if json.Unmarshal(in[key], &text) != nil {
-			return claudeTokens{}, fmt.Errorf("has a claudeAiOauth.%s that is no string: take the file as Claude Code wrote it", key)
+			return claudeTokens{}, fmt.Errorf("has a claudeAiOauth.%s that is no string: take the file as Claude Code wrote it",
+				key)
 		}
 		s, flaw := tokenstore.ReadSecret([]byte(text), f.g)
 		if flaw != "" {
@@ -128,9 +141,15 @@ func readClaude(data []byte, clientID string) (claudeTokens, error) {
 	}
 	switch {
 	case l.accessToken.IsZero() && l.refreshToken.IsZero():
-		return claudeTokens{}, errors.New("holds a claudeAiOauth object with neither accessToken nor refreshToken: nobody is signed in: sign in to Claude Code first")
+		return claudeTokens{}, errors.New(
+			"holds a claudeAiOauth object with neither accessToken nor refreshToken: nobody is signed in: sign in to Claude " +
+				"Code first",
+		)
 	case l.accessToken.IsZero() && clientID == "":
-		return claudeTokens{}, errors.New("holds a refreshToken and no accessToken: give --client-id, the OAuth client that the refresh token was issued to, so that tokenward can get one; no new sign-in is needed")
+		return claudeTokens{}, errors.New(
+			"holds a refreshToken and no accessToken: give --client-id, the OAuth client that the refresh token was issued " +
+				"to, so that tokenward can get one; no new sign-in is needed",
+		)
 	}
 	var err error
 	l.expires, l.notes, err = claudeExpiry(in["expiresAt"])
@@ -141,7 +160,10 @@ func readClaude(data []byte, clientID string) (claudeTokens, error) {
 func claudeExpiry(raw json.RawMessage) (at time.Time, notes []string, err error) {
 	const rule = "Unix milliseconds, e.g. 1767225600000"
 	wrong := func() error {
-		return fmt.Errorf("has a claudeAiOauth.expiresAt that is no time: it must be a number, %s: mend it, or remove it if it is not known", rule)
+		return fmt.Errorf(
+			"has a claudeAiOauth.expiresAt that is no time: it must be a number, %s: mend it, or remove it if it is not known",
+			rule,
+		)
 	}
 	var text string
 	switch {
@@ -150,7 +172,9 @@ func claudeExpiry(raw json.RawMessage) (at time.Time, notes []string, err error)
 	case json.Unmarshal(raw, &text) == nil:
 		text = strings.TrimSpace(text)
 		if t, terr := time.Parse(time.RFC3339, text); terr == nil {
-			return t.UTC(), []string{"claudeAiOauth.expiresAt is a text, not " + rule + ": it was read as the time that it names"}, nil
+			return t.UTC(), []string{
+				"claudeAiOauth.expiresAt is a text, not " + rule + ": it was read as the time that it names",
+			}, nil
 		}
 		notes = append(notes, "claudeAiOauth.expiresAt is a string, not a number: it was read as one")
 	default:
@@ -171,7 +195,8 @@ func claudeExpiry(raw json.RawMessage) (at time.Time, notes []string, err error)
 	}
 	at = time.UnixMilli(int64(n)).UTC()
 	if at.Before(time.Now()) {
-		notes = append(notes, "its access token ended at "+at.Format(time.RFC3339)+": it is refreshed at once if --client-id is given")
+		notes = append(notes,
+			"its access token ended at "+at.Format(time.RFC3339)+": it is refreshed at once if --client-id is given")
 	}
 	return at, notes, nil
 }

@@ -53,7 +53,8 @@ func TestAFileOfClaudeCodesIsReadOrWhatIsOddInItIsNamed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newShell(t)
-			r := s.run(t, "", "accounts", "import", "a", "--from", "claude", "--provider", "p", "--file", s.file(t, "login", c.text))
+			r := s.run(t, "", "accounts", "import", "a", "--from", "claude", "--provider", "p",
+				"--file", s.file(t, "login", c.text))
 			has(t, r.err, c.says)
 			if c.refused {
 				expect(t, "exit code", r.code, ExitFailed)
@@ -85,7 +86,8 @@ func FuzzClaudeFile(f *testing.F) {
 
 func TestARefreshTokenAloneIsEnoughWithItsClient(t *testing.T) {
 	s := newShell(t)
-	s.good(t, "accounts", "import", "a", "--from", "claude", "--provider", "p", "--client-id", "x", "--file", s.file(t, "login", `{"claudeAiOauth":{"refreshToken":"`+planted+`rt"}}`))
+	s.good(t, "accounts", "import", "a", "--from", "claude", "--provider", "p", "--client-id", "x",
+		"--file", s.file(t, "login", `{"claudeAiOauth":{"refreshToken":"`+planted+`rt"}}`))
 	expect(t, "refresh token", s.record(t, "a").RefreshToken.Reveal(), planted+"rt")
 }
 
@@ -112,7 +114,8 @@ func TestAnImportOfManyIsCounted(t *testing.T) {
 	var parts []string
 	for i := range 40 {
 		id := fmt.Sprintf("a%02d", i)
-		parts = append(parts, fmt.Sprintf(`%q:{"provider":"p","type":"oauth_refresh","refresh_token":"%s%d"}`, id, planted, i))
+		parts = append(parts, fmt.Sprintf(`%q:{"provider":"p","type":"oauth_refresh","refresh_token":"%s%d"}`,
+			id, planted, i))
 		if i < 25 {
 			s.put(t, tokenstore.AccountID(id), living())
 		}

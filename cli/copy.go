@@ -21,24 +21,37 @@ func (a *app) copyAccounts() *cobra.Command {
 	var to, from string
 	var wait time.Duration
 	c := &cobra.Command{
-		Use: "copy [ID...]", Short: "move accounts to another store; here they are paused",
-		Long: "copy moves accounts, or all of them, to the store of another configuration. -c names the file of the TARGET, --to says which kind of store it must\n" +
+		Use:   "copy [ID...]",
+		Short: "move accounts to another store; here they are paused",
+		Long: "copy moves accounts, or all of them, to the store of another configuration. -c names the file of the " +
+			"TARGET, --to says which kind of store it must\n" +
 			"have, so that a swapped file is noticed; the source is ./tokenward.yaml, or --from-config.\n\n" +
-			"A refresh token has one owner. An account is paused at the source, written to the target as paused, read back and compared by fingerprints, and only then\n" +
-			"made active at the target. If a step fails, the steps before it are undone. The source keeps its record, paused and labelled " + copiedTo + ";\n" +
-			"`accounts resume` refuses it, and copying back replaces it. An account that the target has with another credential is refused. What an interrupted copy left\n" +
-			"is finished by the same command. Services may run on both stores. A target in Vault needs the operator's policy (docs/vault.md).",
-		Example: "  tokenward accounts copy --to vault -c vault.yaml                                  # from ./tokenward.yaml\n" +
+			"A refresh token has one owner. An account is paused at the source, written to the target as paused, read back " +
+			"and compared by fingerprints, and only then\n" +
+			"made active at the target. If a step fails, the steps before it are undone. The source keeps its record, paused " +
+			"and labelled " + copiedTo + ";\n" +
+			"`accounts resume` refuses it, and copying back replaces it. An account that the target has with another " +
+			"credential is refused. What an interrupted copy left\n" +
+			"is finished by the same command. Services may run on both stores. A target in Vault needs the operator's policy " +
+			"(docs/vault.md).",
+		Example: "  tokenward accounts copy --to vault -c vault.yaml                                  # from " +
+			"./tokenward.yaml\n" +
 			"  tokenward accounts copy acme-1 --to sqlite -c local.yaml --from-config vault.yaml   # and back",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if to != "vault" && to != "sqlite" {
 				return Usagef("copy --to %q: say which kind of store the target has, vault or sqlite", to)
 			}
 			if a.config == "" {
-				return Usagef("copy --to %s: -c names the configuration of the target, and there is none: e.g. tokenward accounts copy --to %s -c other.yaml; the source is ./%s, or --from-config", to, to, defaultConfig)
+				return Usagef(
+					"copy --to %s: -c names the configuration of the target, and there is none: e.g. tokenward accounts copy --to "+
+						"%s -c other.yaml; the source is ./%s, or --from-config",
+					to, to, defaultConfig,
+				)
 			}
 			if filepath.Clean(a.config) == filepath.Clean(from) {
-				return Usagef("copy: source and target are both %s: -c names the target's configuration, --from-config the source's", from)
+				return Usagef(
+					"copy: source and target are both %s: -c names the target's configuration, --from-config the source's", from,
+				)
 			}
 			return a.copyBetween(cmd, from, to, args, wait)
 		},
@@ -64,7 +77,8 @@ func (a *app) copyBetween(cmd *cobra.Command, from, to string, ids []string, wai
 	}
 	defer func() { err = errors.Join(err, target.Backend.Close()) }()
 	if target.StoreKind != to {
-		return Usagef("copy --to %s: the store in %s is %s: -c names the target's configuration, --from-config the source's", to, a.config, target.StoreKind)
+		return Usagef("copy --to %s: the store in %s is %s: -c names the target's configuration, --from-config the source's",
+			to, a.config, target.StoreKind)
 	}
 	source, err := a.open(cmd.Context(), from, true)
 	if err != nil {

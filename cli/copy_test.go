@@ -215,7 +215,7 @@ func TestACopyWaitsForARefreshThatIsUnderWay(t *testing.T) {
 	expect(t, "state at the source", p.source.record(t, "a").State, "")
 
 	loads := 0
-	p.source.Before = func(op string, id tokenstore.AccountID) error {
+	p.source.Before = func(op string, _ tokenstore.AccountID) error {
 		if loads++; op == "load" && loads == 2 { // the refresh ends
 			p.source.Before = nil
 			done := living()

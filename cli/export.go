@@ -17,16 +17,24 @@ import (
 func (a *app) export() *cobra.Command {
 	var file, pass string
 	c := &cobra.Command{
-		Use: "export [ID...] -o FILE", Short: "write accounts to one sealed file: the backup",
-		Long: "export writes all accounts, or those named, with their secrets to one file sealed with a passphrase (age, scrypt; mode 0600; `age -d` opens it too).\n" +
-			"accounts import --from sealed reads it back. An existing file is refused. The passphrase comes from --passphrase-file, or is asked at the terminal.\n\n" +
-			"A provider with single-use refresh tokens makes the file's worthless at the account's next refresh: pause accounts first if the file is to replace them.",
+		Use:   "export [ID...] -o FILE",
+		Short: "write accounts to one sealed file: the backup",
+		Long: "export writes all accounts, or those named, with their secrets to one file sealed with a passphrase (age, " +
+			"scrypt; mode 0600; `age -d` opens it too).\n" +
+			"accounts import --from sealed reads it back. An existing file is refused. The passphrase comes from " +
+			"--passphrase-file, or is asked at the terminal.\n\n" +
+			"A provider with single-use refresh tokens makes the file's worthless at the account's next refresh: pause " +
+			"accounts first if the file is to replace them.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if file == "" {
 				return Usagef("export: give -o FILE")
 			}
 			if file == "json" || file == "text" {
-				return Usagef("export -o %s: here -o names the file to write, and there is no output format: give e.g. -o accounts.age, or ./%s for a file of that name", file, file)
+				return Usagef(
+					"export -o %s: here -o names the file to write, and there is no output format: give e.g. -o accounts.age, or "+
+						"./%s for a file of that name",
+					file, file,
+				)
 			}
 			if _, err := os.Lstat(file); err == nil {
 				return existing(file) // before anybody is asked for a passphrase
@@ -35,11 +43,14 @@ func (a *app) export() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.with(cmd, func(ctx context.Context, s *Session) error { return a.exportTo(cmd, ctx, s, args, file, secret) })
+			return a.with(cmd,
+				func(ctx context.Context, s *Session) error { return a.exportTo(cmd, ctx, s, args, file, secret) })
 		},
 	}
 	c.Flags().StringVarP(&file, "output", "o", "", "the file to write (required)")
-	c.Flags().StringVar(&pass, "passphrase-file", "", "file with the passphrase, - for standard input (default: ask at the terminal)")
+	c.Flags().StringVar(&pass, "passphrase-file", "",
+		"file with the passphrase, - for standard input (default: ask at the "+
+			"terminal)")
 	return c
 }
 
@@ -75,7 +86,9 @@ func (a *app) exportTo(cmd *cobra.Command, ctx context.Context, s *Session, name
 }
 
 // importSealed reads a sealed file back: all its accounts, or those named.
-func (a *app) importSealed(cmd *cobra.Command, ctx context.Context, s *Session, names []string, file, pass string, o over) error {
+func (a *app) importSealed(
+	cmd *cobra.Command, ctx context.Context, s *Session, names []string, file, pass string, o over,
+) error {
 	if file == "" {
 		return Usagef("import --from sealed: give --file")
 	}
@@ -115,9 +128,11 @@ func (a *app) importSealed(cmd *cobra.Command, ctx context.Context, s *Session, 
 	return t.report(a, cmd)
 }
 
-// restore writes a record from a backup. Claims and write ids in it are another life's; over an account that is there, it is a new
-// credential like any other.
-func restore(cmd *cobra.Command, ctx context.Context, s *Session, id tokenstore.AccountID, r tokenstore.Record, o over) error {
+// restore writes a record from a backup. Claims and write ids in it are another life's; over an account that is there,
+// it is a new credential like any other.
+func restore(
+	cmd *cobra.Command, ctx context.Context, s *Session, id tokenstore.AccountID, r tokenstore.Record, o over,
+) error {
 	if err := cmp.Or(check(s, r), tokenstore.Flaw(r)); err != nil {
 		return err
 	}
@@ -136,7 +151,8 @@ func restore(cmd *cobra.Command, ctx context.Context, s *Session, id tokenstore.
 		r.Rotation = tokenstore.Rotation{Incarnation: tokenstore.NewIncarnation(), Last: last}
 	} else {
 		if r.Provider == there.Provider && there.ExpiresAt.After(r.ExpiresAt) { // it lives longer
-			r.AccessToken, r.TokenType, r.ExpiresAt, r.ObtainedAt = there.AccessToken, there.TokenType, there.ExpiresAt, there.ObtainedAt
+			r.AccessToken, r.TokenType = there.AccessToken, there.TokenType
+			r.ExpiresAt, r.ObtainedAt = there.ExpiresAt, there.ObtainedAt
 		}
 		if r = tokenstore.Replace(id, there, r, time.Now()); r.Rotation.Incarnation != there.Rotation.Incarnation {
 			r.Rotation.Last = last

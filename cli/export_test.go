@@ -32,7 +32,8 @@ func sealedShell(t *testing.T) (s *shell, pass, file string) {
 	r.State, r.RefreshToken = tokenstore.Paused, tokenstore.NewSecret(planted+"b")
 	s.put(t, "b", r)
 	pass, file = s.file(t, "pass", passOf+"\n"), filepath.Join(s.folder, "backup.age")
-	expect(t, "output", s.good(t, "accounts", "export", "-o", file, "--passphrase-file", pass), "2 accounts are in "+file+"\n")
+	expect(t, "output", s.good(t, "accounts", "export", "-o", file, "--passphrase-file", pass),
+		"2 accounts are in "+file+"\n")
 	return s, pass, file
 }
 
@@ -78,7 +79,8 @@ func TestImportOfASealedFileReplacesOnlyWhatItIsToldTo(t *testing.T) {
 	r = s.run(t, "", append(line, "nobody")...)
 	expect(t, "exit code for nobody", r.code, ExitFailed)
 	has(t, r.err, "nobody", "is not in")
-	r = s.run(t, passOf, "accounts", "import", "--from", "sealed", "--file", file, "--passphrase-file", "-", "b", "--replace")
+	r = s.run(t, passOf, "accounts", "import", "--from", "sealed", "--file", file,
+		"--passphrase-file", "-", "b", "--replace")
 	expect(t, "exit code with the passphrase on standard input", r.code, 0)
 }
 
@@ -101,7 +103,8 @@ func TestADamagedFileAndAWrongPassphraseChangeNothing(t *testing.T) {
 		"another file":     {`{"a":{}}`, passOf, ExitFailed, "no sealed file"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := s.run(t, "", "accounts", "import", "--from", "sealed", "--file", s.file(t, "f", c.data), "--passphrase-file", s.file(t, "p", c.pass))
+			r := s.run(t, "", "accounts", "import", "--from", "sealed",
+				"--file", s.file(t, "f", c.data), "--passphrase-file", s.file(t, "p", c.pass))
 			expect(t, "exit code", r.code, c.code)
 			has(t, r.err, c.says)
 			expect(t, "accounts", s.count(t), 0)

@@ -14,8 +14,8 @@ import (
 
 const copiedTo, copiedState = tokenstore.LabelCopiedTo, tokenstore.LabelCopiedState
 
-// handover moves one account from a store to another. At no time are both records active: the source is paused before the
-// target's record exists, and the target is made active only while the source is still as the handover left it.
+// handover moves one account from a store to another. At no time are both records active: the source is paused before
+// the target's record exists, and the target is made active only while the source is still as the handover left it.
 type handover struct {
 	id             tokenstore.AccountID
 	source, target *Session
@@ -44,14 +44,16 @@ func (h *handover) run(ctx context.Context) (copied, error) {
 		return copied{}, err
 	}
 	if found {
-		if there.record, there.version, err = h.target.Backend.Load(ctx, h.id); err == nil && there.record.Rotation.WriteID == paused.record.Rotation.WriteID {
+		if there.record, there.version, err = h.target.Backend.Load(ctx, h.id); err == nil &&
+			there.record.Rotation.WriteID == paused.record.Rotation.WriteID {
 			err = errors.New("source and target are one store under two names: nothing to copy")
 		}
 		if err != nil {
 			return copied{}, h.undo(ctx, before, paused, 0, err)
 		}
 	}
-	if found && there.record.State != tokenstore.Paused { // an earlier copy went through; the source is paused now, if it was not
+	// an earlier copy went through; the source is paused now, if it was not
+	if found && there.record.State != tokenstore.Paused {
 		return copied{ID: h.id, Result: "present", State: tokenstore.Active}, nil
 	}
 	placed := there
@@ -83,7 +85,9 @@ func (h *handover) settled(ctx context.Context) (half, error) {
 		case errors.Is(err, tokenstore.ErrNotFound):
 			return half{}, notFound(h.id)
 		case errors.Is(err, tokenstore.ErrDeleted):
-			return half{}, errors.New("its latest version is deleted or destroyed in the source: undelete it there, or write it anew, first")
+			return half{}, errors.New(
+				"its latest version is deleted or destroyed in the source: undelete it there, or write it anew, first",
+			)
 		case err != nil:
 			return half{}, fmt.Errorf("reading it from the source: %w", err)
 		}
@@ -97,9 +101,17 @@ func (h *handover) settled(ctx context.Context) (half, error) {
 		case c == nil:
 			return half{r, v}, nil
 		case c.Ambiguous:
-			return half{}, fmt.Errorf("its latest refresh got no readable answer, so that its refresh token may be spent: settle that first with tokenward accounts refresh --force %s", h.id)
+			return half{}, fmt.Errorf(
+				"its latest refresh got no readable answer, so that its refresh token may be spent: settle that first with "+
+					"tokenward accounts refresh --force %s",
+				h.id,
+			)
 		case !time.Now().Before(deadline):
-			return half{}, fmt.Errorf("%s is refreshing it since %s: try again; if that process is gone, let tokenward accounts refresh %s take over first", c.Holder, c.StartedAt.Format(time.RFC3339), h.id)
+			return half{}, fmt.Errorf(
+				"%s is refreshing it since %s: try again; if that process is gone, let tokenward accounts refresh %s take over "+
+					"first",
+				c.Holder, c.StartedAt.Format(time.RFC3339), h.id,
+			)
 		}
 		select {
 		case <-ctx.Done():
@@ -109,8 +121,8 @@ func (h *handover) settled(ctx context.Context) (half, error) {
 	}
 }
 
-// vacancy says whether the target can take the record. found: it has this credential already. Otherwise the version is what
-// to write on top of: 0, or the record that an earlier copy in the other direction left behind.
+// vacancy says whether the target can take the record. found: it has this credential already. Otherwise the version is
+// what to write on top of: 0, or the record that an earlier copy in the other direction left behind.
 func (h *handover) vacancy(ctx context.Context, r tokenstore.Record) (half, bool, error) {
 	if err := check(h.target, r); err != nil {
 		return half{}, false, fmt.Errorf("the target's configuration cannot use it: %w", err)
@@ -120,20 +132,27 @@ func (h *handover) vacancy(ctx context.Context, r tokenstore.Record) (half, bool
 	case errors.Is(err, tokenstore.ErrNotFound):
 		return half{}, false, nil
 	case errors.Is(err, tokenstore.ErrDeleted):
-		return half{}, false, errors.New("the target has it, its latest version deleted or destroyed: undelete it there, or remove it first")
+		return half{}, false, errors.New(
+			"the target has it, its latest version deleted or destroyed: undelete it there, or remove it first",
+		)
 	case err != nil:
 		return half{}, false, fmt.Errorf("reading it from the target: %w", err)
 	case there.Labels[copiedTo] == h.source.StoreAt:
 		return half{version: v}, false, nil
 	case there.Labels[copiedTo] != "":
-		return half{}, false, fmt.Errorf("the target has it, and says that its live copy is in %s: copy it from there, or remove it at the target first", there.Labels[copiedTo])
+		return half{}, false, fmt.Errorf(
+			"the target has it, and says that its live copy is in %s: copy it from there, or remove it at the target first",
+			there.Labels[copiedTo],
+		)
 	case !there.Credential().Equal(r.Credential()):
-		return half{}, false, fmt.Errorf("the target has an account %s with another credential: remove one of the two first", h.id)
+		return half{}, false, fmt.Errorf("the target has an account %s with another credential: remove one of the two first",
+			h.id)
 	}
 	return half{there, v}, true, nil
 }
 
-// pauseSource is the point from which the source does not refresh any more: a claim would need the version that this replaces.
+// pauseSource is the point from which the source does not refresh any more: a claim would need the version that this
+// replaces.
 func (h *handover) pauseSource(ctx context.Context, before half, state tokenstore.OperatorState) (half, error) {
 	next := before.record.Clone()
 	next.State, next.Labels = tokenstore.Paused, maps.Clone(next.Labels)
@@ -146,7 +165,10 @@ func (h *handover) pauseSource(ctx context.Context, before half, state tokenstor
 		return half{}, errors.New("somebody changed it at the source meanwhile: nothing was copied: try again")
 	}
 	if err != nil {
-		return half{}, fmt.Errorf("pausing it at the source: %w: nothing was copied; see tokenward accounts show %s whether it is paused now", err, h.id)
+		return half{}, fmt.Errorf(
+			"pausing it at the source: %w: nothing was copied; see tokenward accounts show %s whether it is paused now", err,
+			h.id,
+		)
 	}
 	return paused, nil
 }
@@ -164,7 +186,8 @@ func (h *handover) place(ctx context.Context, r tokenstore.Record, over tokensto
 	return placed, nil
 }
 
-// verify reads both records back: the target's must hold the source's credential, and the source must be as it was left.
+// verify reads both records back: the target's must hold the source's credential, and the source must be as it was
+// left.
 func (h *handover) verify(ctx context.Context, paused half, placed *half) error {
 	there, v, err := h.target.Backend.Load(ctx, h.id)
 	if err != nil {
@@ -188,18 +211,25 @@ func (h *handover) verify(ctx context.Context, paused half, placed *half) error 
 	return nil
 }
 
-// sameSecrets compares what the two records authenticate with. Keys that this version does not know may be secret too; their
-// values are compared in one form, since stores may order and space them differently.
+// sameSecrets compares what the two records authenticate with. Keys that this version does not know may be secret too;
+// their values are compared in one form, since stores may order and space them differently.
 func sameSecrets(id tokenstore.AccountID, a, b tokenstore.Record) bool {
-	for _, pair := range [][2]tokenstore.Secret{{a.RefreshToken, b.RefreshToken}, {a.ClientSecret, b.ClientSecret}, {a.APIKey, b.APIKey}, {a.AccessToken, b.AccessToken}} {
+	for _, pair := range [][2]tokenstore.Secret{
+		{a.RefreshToken, b.RefreshToken},
+		{a.ClientSecret, b.ClientSecret},
+		{a.APIKey, b.APIKey},
+		{a.AccessToken, b.AccessToken},
+	} {
 		if tokenstore.Fingerprint(id, pair[0]) != tokenstore.Fingerprint(id, pair[1]) {
 			return false
 		}
 	}
-	if f, g := a.Former, b.Former; (f == nil) != (g == nil) || f != nil && (!f.RefreshToken.Equal(g.RefreshToken) || !f.ClientSecret.Equal(g.ClientSecret)) {
+	if f, g := a.Former, b.Former; (f == nil) != (g == nil) ||
+		f != nil && (!f.RefreshToken.Equal(g.RefreshToken) || !f.ClientSecret.Equal(g.ClientSecret)) {
 		return false
 	}
-	return a.ClientID == b.ClientID && maps.EqualFunc(a.Extra, b.Extra, func(x, y json.RawMessage) bool { return bytes.Equal(canonical(x), canonical(y)) })
+	return a.ClientID == b.ClientID &&
+		maps.EqualFunc(a.Extra, b.Extra, func(x, y json.RawMessage) bool { return bytes.Equal(canonical(x), canonical(y)) })
 }
 
 func canonical(raw json.RawMessage) []byte {

@@ -22,31 +22,47 @@ type holders struct {
 	spent map[tokenstore.AccountID][]string
 }
 
-// mayHave refuses a refresh token that another account of the store has, or that this one has spent: a refresh token has one owner, and
-// one that was exchanged brings nothing but trouble.
-func (s *Session) mayHave(cmd *cobra.Command, ctx context.Context, id tokenstore.AccountID, old, next tokenstore.Record) error {
+// mayHave refuses a refresh token that another account of the store has, or that this one has spent: a refresh token
+// has one owner, and one that was exchanged brings nothing but trouble.
+func (s *Session) mayHave(
+	cmd *cobra.Command, ctx context.Context, id tokenstore.AccountID, old, next tokenstore.Record,
+) error {
 	if next.RefreshToken.IsZero() || next.RefreshToken.Equal(old.RefreshToken) {
 		return nil
 	}
 	if slices.Contains(old.Rotation.Spent, tokenstore.Fingerprint(id, next.RefreshToken)) {
 		if state, _ := tokenstore.Standing(id, old, s.Drivers, s.Pools); state != tokenstore.StateNeedsReauth {
-			return refusedf("this refresh token was exchanged for the one that it has now, and a provider may revoke an account that presents it again: log in at the provider anew, and give what that brings")
+			return refusedf(
+				"this refresh token was exchanged for the one that it has now, and a provider may revoke an account that " +
+					"presents it again: log in at the provider anew, and give what that brings",
+			)
 		}
 	}
 	if s.holders == nil {
 		var err error
 		if s.holders, err = holdersOf(ctx, s.Backend); err != nil {
-			fmt.Fprintf(cmd.ErrOrStderr(), "note: whether another account has this refresh token could not be looked up (%v); the running service looks, too\n", err)
+			fmt.Fprintf(cmd.ErrOrStderr(),
+				"note: whether another account has this refresh token could not be looked up (%v); the running service looks, "+
+					"too\n",
+				err)
 			return nil
 		}
 	}
 	for other, spent := range s.holders.spent {
 		if other != id && slices.Contains(spent, tokenstore.Fingerprint(other, next.RefreshToken)) {
-			return refusedf("this refresh token was account %s's, and account %s has exchanged it: log in at the provider once more for this one", other, other)
+			return refusedf(
+				"this refresh token was account %s's, and account %s has exchanged it: log in at the provider once more for this "+
+					"one",
+				other, other,
+			)
 		}
 	}
 	if owner, ok := s.holders.of[tokenstore.Fingerprint("", next.RefreshToken)]; ok && owner != id {
-		return refusedf("account %s has this refresh token, and a refresh token has one owner: log in at the provider once more for this one, or remove account %s first", owner, owner)
+		return refusedf(
+			"account %s has this refresh token, and a refresh token has one owner: log in at the provider once more for this "+
+				"one, or remove account %s first",
+			owner, owner,
+		)
 	}
 	return nil
 }

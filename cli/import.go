@@ -18,16 +18,23 @@ func (a *app) importAccounts() *cobra.Command {
 	var o over
 	var pools []string
 	c := &cobra.Command{
-		Use: "import [ID...]", Short: "take accounts over from another program's file, or from a sealed one",
-		Long: "import --from claude reads Claude Code's credentials file into account ID. Its refresh token is single use: from then on it belongs to\n" +
+		Use:   "import [ID...]",
+		Short: "take accounts over from another program's file, or from a sealed one",
+		Long: "import --from claude reads Claude Code's credentials file into account ID. Its refresh token is single use: " +
+			"from then on it belongs to\n" +
 			"tokenward, and Claude Code will be signed out at its next refresh.\n" +
-			"import --from json reads an object that maps account ids to records: provider, type (both required), pools, tenant, labels, limits, state, client_id,\n" +
-			"client_secret, refresh_token, api_key, scope, access_token, expires_at (RFC 3339), as a record in Vault has them.\n" +
+			"import --from json reads an object that maps account ids to records: provider, type (both required), pools, " +
+			"tenant, labels, limits, state, client_id,\n" +
+			"client_secret, refresh_token, api_key, scope, access_token, expires_at (RFC 3339), as a record in Vault has " +
+			"them.\n" +
 			"import --from sealed reads what accounts export wrote: all of it, or the accounts named.\n\n" +
-			"An account that exists is refused unless --replace is given: its refresh token may be newer than the file's, and what a strict provider has\n" +
-			"replaced it refuses, and the account with it. The others are imported. One that accounts copy moved away wants --force, too.",
+			"An account that exists is refused unless --replace is given: its refresh token may be newer than the file's, and " +
+			"what a strict provider has\n" +
+			"replaced it refuses, and the account with it. The others are imported. One that accounts copy moved away wants " +
+			"--force, too.",
 		Example: "  tokenward accounts import --from json --file bulk.json\n" +
-			`  {"claude-1": {"provider": "anthropic", "type": "ANTHROPIC_OAUTH", "client_id": "ID", "refresh_token": "…", "pools": ["anthropic"]}}`,
+			`  {"claude-1": {"provider": "anthropic", "type": "ANTHROPIC_OAUTH", ` +
+			`"client_id": "ID", "refresh_token": "…", "pools": ["anthropic"]}}`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if from != "sealed" && (len(args) > 1 || pass != "") {
 				return Usagef("import --from %s: more than one account and --passphrase-file are for --from sealed", from)
@@ -54,8 +61,12 @@ func (a *app) importAccounts() *cobra.Command {
 	c.Flags().StringVar(&from, "from", "", "claude, json or sealed")
 	c.Flags().StringVar(&file, "file", "", "the file (default for claude: ~/.claude/.credentials.json)")
 	c.Flags().StringVar(&provider, "provider", "anthropic", "provider of the configuration")
-	c.Flags().StringVar(&clientID, "client-id", "", "OAuth client id that the refresh token was issued to; without it the token is used and never refreshed")
-	c.Flags().StringVar(&pass, "passphrase-file", "", "for sealed: file with the passphrase, - for standard input (default: ask at the terminal)")
+	c.Flags().StringVar(&clientID, "client-id", "",
+		"OAuth client id that the refresh token was issued to; without it the token "+
+			"is used and never refreshed")
+	c.Flags().StringVar(&pass, "passphrase-file", "",
+		"for sealed: file with the passphrase, - for standard input (default: ask "+
+			"at the terminal)")
 	c.Flags().BoolVar(&o.replace, "replace", false, "overwrite accounts that exist")
 	c.Flags().BoolVar(&o.force, "force", false, "with --replace: also accounts that accounts copy moved to another store")
 	c.Flags().StringSliceVar(&pools, "pool", nil, "pool to serve; repeatable")
@@ -89,7 +100,9 @@ func (a *app) importJSON(cmd *cobra.Command, ctx context.Context, s *Session, fi
 }
 
 // importRecord puts one record of a file into the store.
-func (a *app) importRecord(cmd *cobra.Command, ctx context.Context, s *Session, name string, data json.RawMessage, o over) (tokenstore.AccountID, string, error) {
+func (a *app) importRecord(
+	cmd *cobra.Command, ctx context.Context, s *Session, name string, data json.RawMessage, o over,
+) (tokenstore.AccountID, string, error) {
 	id, err := accountID(name)
 	if err != nil {
 		return id, "", err

@@ -10,11 +10,13 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-const claudeLogin = `{"claudeAiOauth":{"accessToken":"` + planted + `access","refreshToken":"` + planted + `refresh","expiresAt":4102444800000,"scopes":["user:inference","user:profile"]},"other":1}`
+const claudeLogin = `{"claudeAiOauth":{"accessToken":"` + planted + `access","refreshToken":"` + planted + `refresh",` +
+	`"expiresAt":4102444800000,"scopes":["user:inference","user:profile"]},"other":1}`
 
 func TestImportTakesClaudeCodesLoginOver(t *testing.T) {
 	s := newShell(t)
-	r := s.run(t, "", "accounts", "import", "a", "--from", "claude", "--file", s.file(t, "login", claudeLogin), "--provider", "p", "--pool", "spare", "--client-id", "client")
+	r := s.run(t, "", "accounts", "import", "a", "--from", "claude", "--file", s.file(t, "login", claudeLogin),
+		"--provider", "p", "--pool", "spare", "--client-id", "client")
 	expect(t, "exit code", r.code, 0)
 	expect(t, "output", r.out, "account a is added\n")
 	has(t, r.err, "this refresh token is tokenward's now")

@@ -12,7 +12,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// readJSON reads a JSON file with secrets. A byte order mark is no part of it. What is wrong is told by its place, never by its text.
+// readJSON reads a JSON file with secrets. A byte order mark is no part of it. What is wrong is told by its place,
+// never by its text.
 func readJSON(cmd *cobra.Command, flag, path, what string) ([]byte, error) {
 	data, err := readFile(cmd, flag, path, what)
 	if err != nil {
@@ -22,12 +23,16 @@ func readJSON(cmd *cobra.Command, flag, path, what string) ([]byte, error) {
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
 		return nil, errors.New("it is empty")
-	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")), bytes.Count(data, []byte{0})*3 >= len(data):
-		return nil, errors.New("it is UTF-16, as some Windows programs save text: save it as UTF-8, e.g. with iconv -f UTF-16 -t UTF-8")
+	case bytes.HasPrefix(data, []byte("\xff\xfe")),
+		bytes.HasPrefix(data, []byte("\xfe\xff")),
+		bytes.Count(data, []byte{0})*3 >= len(data):
+		return nil, errors.New(
+			"it is UTF-16, as some Windows programs save text: save it as UTF-8, e.g. with iconv -f UTF-16 -t UTF-8",
+		)
 	}
 	var syntax *json.SyntaxError
-	var any json.RawMessage
-	if err := json.Unmarshal(data, &any); errors.As(err, &syntax) {
+	var whole json.RawMessage
+	if err := json.Unmarshal(data, &whole); errors.As(err, &syntax) {
 		line, column := place(data, syntax.Offset)
 		return nil, fmt.Errorf("it is not valid JSON: line %d, column %d: mend it there", line, column)
 	} else if err != nil {
@@ -46,8 +51,8 @@ func place(data []byte, offset int64) (line, column int) {
 	return line, len(before) - (bytes.LastIndexByte(before, '\n') + 1) + 1
 }
 
-// duplicate is the path of the first key that one object of a valid document has twice; "": there is none. Go's decoder, like most,
-// takes the last one in silence.
+// duplicate is the path of the first key that one object of a valid document has twice; "": there is none. Go's
+// decoder, like most, takes the last one in silence.
 func duplicate(data []byte) string {
 	d := json.NewDecoder(bytes.NewReader(data))
 	type object struct {

@@ -23,7 +23,8 @@ var rewrite = flag.Bool("update", false, "rewrite the golden files")
 func told(id, state string, fields string) string {
 	a := map[string]any{}
 	for _, part := range []string{
-		fmt.Sprintf(`{"accountId":%q,"provider":"p","pools":["claude"],"state":%q,"routable":true,"refreshable":true,"reason":"","requests":12,"failovers":3}`, id, state),
+		fmt.Sprintf(`{"accountId":%q,"provider":"p","pools":["claude"],"state":%q,"routable":true,`+
+			`"refreshable":true,"reason":"","requests":12,"failovers":3}`, id, state),
 		`{"expiresAt":"2000-01-01T00:58:00Z","nextRefreshAt":"2000-01-01T00:38:00Z","lastRefresh":null}`, "{" + strings.TrimPrefix(fields, ",") + "}",
 	} {
 		if err := json.Unmarshal([]byte(part), &a); err != nil {
@@ -47,7 +48,8 @@ func ofEveryKind() string {
 		told("d", "needs_reauth", `,"refreshable":false,"reason":"log in at the provider again, then `+"`tokenward accounts add d --refresh-token-file -`"+`"`),
 		told("e", "active", `,"reason":"renewal fails since 2000-01-01T00:00:00Z","lastRefresh":{"result":"failed","class":"refused_transient"}`),
 		told("f", "active", `,"reason":"renewal fails since 2000-01-01T00:00:00Z","lastRefresh":{"result":"failed","class":"misconfigured"}`),
-		told("g", "config_error", `,"pools":["spare"],"routable":false,"refreshable":false,"expiresAt":null,"nextRefreshAt":null,"reason":"key pools"`),
+		told("g", "config_error", `,"pools":["spare"],`+
+			`"routable":false,"refreshable":false,"expiresAt":null,"nextRefreshAt":null,"reason":"key pools"`),
 		told("h", "ambiguous", `,"reason":"nothing to do now"`),
 		told("i", "active", `,"refreshable":false,"reason":"there is nothing to refresh with"`),
 		told("j", "active", `,"pools":["keys"],"refreshable":false,"expiresAt":null,"nextRefreshAt":null`),

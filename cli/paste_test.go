@@ -25,7 +25,10 @@ var slips = map[string]string{
 func untouched(t *testing.T, s *shell) {
 	t.Helper()
 	got, want := s.record(t, "a"), living()
-	if !got.RefreshToken.Equal(want.RefreshToken) || !got.AccessToken.Equal(want.AccessToken) || got.Rotation.Incarnation != "first" || got.Rotation.Generation != 7 || got.Former != nil {
+	if !got.RefreshToken.Equal(want.RefreshToken) || !got.AccessToken.Equal(want.AccessToken) ||
+		got.Rotation.Incarnation != "first" ||
+		got.Rotation.Generation != 7 ||
+		got.Former != nil {
 		t.Errorf("the account has changed: %+v", got)
 	}
 	expect(t, "grants", s.driver.Calls(), 0)
@@ -42,10 +45,13 @@ func TestWhatCannotBeARefreshTokenIsRefusedOnEveryEntryAndTheAccountGoesOn(t *te
 			},
 			"stdin": func() result { return s.run(t, text, "accounts", "add", "a", "--refresh-token-file", "-") },
 			"json": func() result {
-				return s.run(t, "", "accounts", "import", "--from", "json", "--replace", "--file", s.file(t, "json", `{"a":{"provider":"p","type":"oauth_refresh","refresh_token":"`+quoted+`"}}`))
+				return s.run(t, "", "accounts", "import", "--from", "json", "--replace",
+					"--file", s.file(t, "json", `{"a":{"provider":"p","type":"oauth_refresh","refresh_token":"`+quoted+`"}}`))
 			},
 			"claude": func() result {
-				return s.run(t, "", "accounts", "import", "a", "--from", "claude", "--replace", "--provider", "p", "--file", s.file(t, "claude", `{"claudeAiOauth":{"accessToken":"at","refreshToken":"`+quoted+`","expiresAt":4102444800000}}`))
+				return s.run(t, "", "accounts", "import", "a", "--from", "claude", "--replace", "--provider", "p",
+					"--file", s.file(t, "claude", `{"claudeAiOauth":{"accessToken":"at","refreshToken":"`+quoted+`",`+
+						`"expiresAt":4102444800000}}`))
 			},
 		} {
 			r := run()
@@ -87,7 +93,12 @@ func TestClientSecretsAndKeysHaveTheirGrammars(t *testing.T) {
 func TestANewCredentialStandsBesideTheFormerOne(t *testing.T) {
 	s := newShell(t)
 	old := living()
-	old.Rotation.Claim = &tokenstore.Claim{AttemptID: "x", Holder: "h", Fingerprint: tokenstore.Fingerprint("a", old.RefreshToken), Ambiguous: true}
+	old.Rotation.Claim = &tokenstore.Claim{
+		AttemptID:   "x",
+		Holder:      "h",
+		Fingerprint: tokenstore.Fingerprint("a", old.RefreshToken),
+		Ambiguous:   true,
+	}
 	old.Rotation.Spent = []string{"spent"}
 	s.put(t, "a", old)
 	r := s.run(t, planted+"new", "accounts", "add", "a", "--refresh-token-file", "-", "--rpm", "5", "--label", "tier=gold")
@@ -96,8 +107,20 @@ func TestANewCredentialStandsBesideTheFormerOne(t *testing.T) {
 	got := s.record(t, "a")
 	expect(t, "refresh token", got.RefreshToken.Reveal(), planted+"new")
 	expect(t, "access token", got.AccessToken.Equal(old.AccessToken), true)
-	expect(t, "former", got.Former.RefreshToken.Equal(old.RefreshToken) && got.Former.ClientID == "client" && got.Former.Claim.AttemptID == "x", true)
-	expect(t, "bookkeeping", got.Rotation.Incarnation != "first" && got.Rotation.Generation == 7 && got.Rotation.Claim == nil && got.Rotation.Spent[0] == "spent", true)
+	expect(
+		t,
+		"former",
+		got.Former.RefreshToken.Equal(old.RefreshToken) && got.Former.ClientID == "client" &&
+			got.Former.Claim.AttemptID == "x",
+		true,
+	)
+	expect(
+		t,
+		"bookkeeping",
+		got.Rotation.Incarnation != "first" && got.Rotation.Generation == 7 && got.Rotation.Claim == nil &&
+			got.Rotation.Spent[0] == "spent",
+		true,
+	)
 	expect(t, "limit and labels", got.Limits.RPM == 5 && got.Labels["tier"] == "gold" && got.Labels["team"] == "a", true)
 
 	has(t, s.good(t, "accounts", "list"), "a new credential was given at")
@@ -135,7 +158,8 @@ func TestARefreshTokenOfAnotherAccountIsRefused(t *testing.T) {
 		}
 	}
 	untouched(t, s)
-	file := s.file(t, "twins", `{"x":{"provider":"p","type":"oauth_refresh","refresh_token":"`+planted+`x"},"y":{"provider":"p","type":"oauth_refresh","refresh_token":"`+planted+`x"}}`)
+	file := s.file(t, "twins", `{"x":{"provider":"p","type":"oauth_refresh","refresh_token":"`+planted+`x"},`+
+		`"y":{"provider":"p","type":"oauth_refresh","refresh_token":"`+planted+`x"}}`)
 	r := s.run(t, "", "accounts", "import", "--from", "json", "--file", file)
 	expect(t, "exit code of twins", r.code, ExitRefused)
 	expect(t, "output", r.out, "account x is added\n")
@@ -167,7 +191,8 @@ func TestASecretInPlaceOfAFilesNameIsNotPrintedBack(t *testing.T) {
 			{"accounts", "import", "--from", "sealed", "--file", "x", "--passphrase-file", secret},
 		} {
 			r := s.run(t, "", line...) // which looks for what is planted
-			if r.code == 0 || !strings.Contains(r.err, "no file of the name that --") || !strings.Contains(r.err, "shell's history") {
+			if r.code == 0 || !strings.Contains(r.err, "no file of the name that --") ||
+				!strings.Contains(r.err, "shell's history") {
 				t.Errorf("%v: exit code %d: %s", line[:3], r.code, r.err)
 			}
 		}

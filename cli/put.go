@@ -22,7 +22,9 @@ type over struct {
 }
 
 // errExists marks the refusal of an account that is there.
-var errExists = errors.New("it exists, and its refresh token may be newer than the file's: give --replace to overwrite it")
+var errExists = errors.New(
+	"it exists, and its refresh token may be newer than the file's: give --replace to overwrite it",
+)
 
 // refuse looks at what a load gave: nil when the command may write over it.
 func (o over) refuse(r tokenstore.Record, err error) error {
@@ -34,13 +36,20 @@ func (o over) refuse(r tokenstore.Record, err error) error {
 	case o.without != "" && err == nil:
 		return refusedf("%s", o.without)
 	case to != "" && !o.force:
-		return refusedf("its live copy is in %s, and a refresh token must not have two owners: copy it back, or give --force if that copy is to be another account", to)
+		return refusedf(
+			"its live copy is in %s, and a refresh token must not have two owners: copy it back, or give --force if that copy "+
+				"is to be another account",
+			to,
+		)
 	}
 	return nil
 }
 
-// put creates the account or changes it, and says what became of it. A new credential starts a new incarnation, beside the former one.
-func (s *Session) put(cmd *cobra.Command, ctx context.Context, id tokenstore.AccountID, o over, apply func(*tokenstore.Record)) (became string, err error) {
+// put creates the account or changes it, and says what became of it. A new credential starts a new incarnation, beside
+// the former one.
+func (s *Session) put(
+	cmd *cobra.Command, ctx context.Context, id tokenstore.AccountID, o over, apply func(*tokenstore.Record),
+) (became string, err error) {
 	tried := "adding account " + string(id)
 	var old half
 	done, err := update(ctx, s.Backend, id, func(was half, err error) (next tokenstore.Record, _ error) {
@@ -71,7 +80,9 @@ func (s *Session) put(cmd *cobra.Command, ctx context.Context, id tokenstore.Acc
 }
 
 // given is the record as it is to be.
-func (s *Session) given(id tokenstore.AccountID, old tokenstore.Record, v tokenstore.Version, apply func(*tokenstore.Record)) tokenstore.Record {
+func (s *Session) given(
+	id tokenstore.AccountID, old tokenstore.Record, v tokenstore.Version, apply func(*tokenstore.Record),
+) tokenstore.Record {
 	old = old.Clone()
 	next := old.Clone()
 	if next.Labels[copiedTo] != "" && next.Labels[copiedState] != string(tokenstore.Paused) {
@@ -85,7 +96,8 @@ func (s *Session) given(id tokenstore.AccountID, old tokenstore.Record, v tokens
 		return next
 	}
 	if next.AccessToken.IsZero() && next.Provider == old.Provider {
-		next.AccessToken, next.TokenType, next.ExpiresAt, next.ObtainedAt = old.AccessToken, old.TokenType, old.ExpiresAt, old.ObtainedAt
+		next.AccessToken, next.TokenType = old.AccessToken, old.TokenType
+		next.ExpiresAt, next.ObtainedAt = old.ExpiresAt, old.ObtainedAt
 	} else if next.Provider != old.Provider && next.AccessToken.Equal(old.AccessToken) {
 		next = next.WithoutToken() // no other provider takes it
 	}
@@ -104,12 +116,20 @@ func saying(cmd *cobra.Command, id tokenstore.AccountID, old, next tokenstore.Re
 	case sameSecret(old, next):
 		fmt.Fprintf(cmd.ErrOrStderr(), "note: account %s has this credential already: nothing is spent\n", id)
 	case next.Former != nil:
-		fmt.Fprintf(cmd.ErrOrStderr(), "note: account %s serves on with its access token while that lives, and its former credential is kept, until the service has exchanged the new one: see tokenward status\n", id)
+		fmt.Fprintf(cmd.ErrOrStderr(),
+			"note: account %s serves on with its access token while that lives, and its former credential is kept, until the "+
+				"service has exchanged the new one: see tokenward status\n",
+			id)
 	}
 	return "is updated"
 }
 
 func sameSecret(a, b tokenstore.Record) bool {
-	pairs := [][2]tokenstore.Secret{{a.RefreshToken, b.RefreshToken}, {a.ClientSecret, b.ClientSecret}, {a.APIKey, b.APIKey}, {a.AccessToken, b.AccessToken}}
+	pairs := [][2]tokenstore.Secret{
+		{a.RefreshToken, b.RefreshToken},
+		{a.ClientSecret, b.ClientSecret},
+		{a.APIKey, b.APIKey},
+		{a.AccessToken, b.AccessToken},
+	}
 	return !slices.ContainsFunc(pairs, func(p [2]tokenstore.Secret) bool { return !p[0].Equal(p[1]) })
 }

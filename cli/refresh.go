@@ -27,10 +27,13 @@ type refreshing struct{ force, all, yes bool }
 func (a *app) refresh() *cobra.Command {
 	var n refreshing
 	c := &cobra.Command{
-		Use: "refresh [ID...]", Short: "get new access tokens where they are due",
-		Long: "refresh gets a new access token for an account whose token has ended, is refused or due. A healthy account is left alone, and so is one whose\n" +
+		Use:   "refresh [ID...]",
+		Short: "get new access tokens where they are due",
+		Long: "refresh gets a new access token for an account whose token has ended, is refused or due. A healthy account " +
+			"is left alone, and so is one whose\n" +
 			"refresh token may be spent: the service tries that again by itself when it costs least.\n\n" +
-			"--force asks the token endpoint all the same. It spends a refresh token, and can cost the account: the risk is told first. Where a living access\n" +
+			"--force asks the token endpoint all the same. It spends a refresh token, and can cost the account: the risk is " +
+			"told first. Where a living access\n" +
 			"token is at stake it is asked for at the terminal; scripts give --yes. With --all such accounts are never forced.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if n.all == (len(args) > 0) {
@@ -42,7 +45,8 @@ func (a *app) refresh() *cobra.Command {
 			return a.with(cmd, func(ctx context.Context, s *Session) error { return a.refreshAccounts(cmd, ctx, s, args, n) })
 		},
 	}
-	c.Flags().BoolVar(&n.force, "force", false, "also tokens that live and accounts that need a new login; may cost the account")
+	c.Flags().BoolVar(&n.force, "force", false,
+		"also tokens that live and accounts that need a new login; may cost the account")
 	c.Flags().BoolVar(&n.yes, "yes", false, "with --force: do not ask, also where a living access token is at stake")
 	c.Flags().BoolVar(&n.all, "all", false, "every account")
 	return c
@@ -134,7 +138,14 @@ func jobsOf(cmd *cobra.Command, store *tokenstore.Store, names []string, n refre
 			fmt.Fprintf(cmd.ErrOrStderr(), "note: forcing account %s: %s\n", name, risk)
 		}
 		if known && j.force && grave && !n.yes && !agreed(cmd, "Force it all the same? [y/N] ") {
-			errs = append(errs, refusedf("refreshing account %s: not forced: %s: leave it to the service, which tries again by itself, or give --force --yes", name, risk))
+			errs = append(
+				errs,
+				refusedf(
+					"refreshing account %s: not forced: %s: leave it to the service, which tries again by itself, or give --force "+
+						"--yes",
+					name, risk,
+				),
+			)
 			continue
 		}
 		jobs = append(jobs, j)
@@ -145,7 +156,7 @@ func jobsOf(cmd *cobra.Command, store *tokenstore.Store, names []string, n refre
 // agreed asks at the terminal; without one the answer is no.
 func agreed(cmd *cobra.Command, question string) bool {
 	in, ok := cmd.InOrStdin().(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) { //nolint:gosec // a file descriptor
+	if !ok || !term.IsTerminal(int(in.Fd())) {
 		return false
 	}
 	fmt.Fprint(cmd.ErrOrStderr(), question)
@@ -159,7 +170,10 @@ const patience = 3 * time.Second
 
 func (j *job) run(cmd *cobra.Command, ctx context.Context, store *tokenstore.Store, all bool) {
 	slow := time.AfterFunc(patience, func() {
-		fmt.Fprintf(cmd.ErrOrStderr(), "note: account %s: still waiting: the token endpoint is slow, or another process is refreshing the account and has not finished\n", j.id)
+		fmt.Fprintf(cmd.ErrOrStderr(),
+			"note: account %s: still waiting: the token endpoint is slow, or another process is refreshing the account and "+
+				"has not finished\n",
+			j.id)
 	})
 	defer slow.Stop()
 	r, err := store.RefreshAccount(ctx, j.id, j.force)

@@ -25,8 +25,8 @@ const shortestPassphrase = 12
 // scryptWork is age's work factor, about a second of one core; tests lower it.
 var scryptWork = 18
 
-// sealedFile is the inside of a sealed file: an age file encrypted to a passphrase, which `age -d` opens too. The records are
-// as a backend stores them.
+// sealedFile is the inside of a sealed file: an age file encrypted to a passphrase, which `age -d` opens too. The
+// records are as a backend stores them.
 type sealedFile struct {
 	Format   string                                   `json:"format"`
 	Accounts map[tokenstore.AccountID]json.RawMessage `json:"accounts"`
@@ -84,15 +84,23 @@ func unseal(path, passphrase string) (sealedFile, error) {
 	case errors.As(err, &wrong):
 		return sealedFile{}, refusedf("unsealing %s: the passphrase is not the one it was sealed with", path)
 	case err != nil:
-		return sealedFile{}, fmt.Errorf("unsealing %s: it is no sealed file, or its beginning is damaged: take one that tokenward accounts export wrote", path)
+		return sealedFile{}, fmt.Errorf(
+			"unsealing %s: it is no sealed file, or its beginning is damaged: take one that tokenward accounts export wrote",
+			path,
+		)
 	}
 	plain, err := io.ReadAll(r)
 	if err != nil {
-		return sealedFile{}, fmt.Errorf("unsealing %s: it is cut off or damaged: take another copy; nothing of it was used", path)
+		return sealedFile{}, fmt.Errorf("unsealing %s: it is cut off or damaged: take another copy; nothing of it was used",
+			path)
 	}
 	var f sealedFile
 	if json.Unmarshal(plain, &f) != nil || f.Format != sealedFormat {
-		return sealedFile{}, fmt.Errorf("unsealing %s: it does not hold accounts in the format %s: it is of another program, or of a newer version of this one", path, sealedFormat)
+		return sealedFile{}, fmt.Errorf(
+			"unsealing %s: it does not hold accounts in the format %s: it is of another program, or of a newer version of "+
+				"this one",
+			path, sealedFormat,
+		)
 	}
 	return f, nil
 }
@@ -107,19 +115,22 @@ func passphrase(cmd *cobra.Command, path string, isNew bool) (string, error) {
 		pass, err = readLine(cmd, "--passphrase-file", path, "the passphrase")
 	}
 	if err == nil && isNew && len([]rune(pass)) < shortestPassphrase {
-		err = Usagef("the passphrase has fewer than %d characters: take a longer one, e.g. from openssl rand -base64 24", shortestPassphrase)
+		err = Usagef("the passphrase has fewer than %d characters: take a longer one, e.g. from openssl rand -base64 24",
+			shortestPassphrase)
 	}
 	return pass, err
 }
 
 func askAtTerminal(cmd *cobra.Command, isNew bool) (string, error) {
 	in, ok := cmd.InOrStdin().(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) { //nolint:gosec // a file descriptor
-		return "", Usagef("no passphrase: there is no terminal to ask at: give --passphrase-file FILE, or - for standard input")
+	if !ok || !term.IsTerminal(int(in.Fd())) {
+		return "", Usagef(
+			"no passphrase: there is no terminal to ask at: give --passphrase-file FILE, or - for standard input",
+		)
 	}
 	prompt := func(text string) (string, error) {
 		fmt.Fprint(cmd.ErrOrStderr(), text)
-		b, err := term.ReadPassword(int(in.Fd())) //nolint:gosec // a file descriptor
+		b, err := term.ReadPassword(int(in.Fd()))
 		fmt.Fprintln(cmd.ErrOrStderr())
 		return string(b), err
 	}

@@ -17,7 +17,8 @@ import (
 // mostRead is how much of a file with secrets is read, in bytes.
 const mostRead = 64 << 20
 
-// readSecret reads a secret from the file that a flag names, or standard input for "-". What cannot be such a secret is refused.
+// readSecret reads a secret from the file that a flag names, or standard input for "-". What cannot be such a secret is
+// refused.
 func readSecret(cmd *cobra.Command, flag, path, what string, g tokenstore.Grammar) (tokenstore.Secret, error) {
 	if path == "" {
 		return tokenstore.Secret{}, nil
@@ -40,8 +41,9 @@ func source(path string) string {
 	return path
 }
 
-// readFile reads a file with secrets, or standard input for "-", and warns when others can read it too. A secret that somebody typed
-// in place of a file's name is not printed back. flag is what the name was given with, "" if nobody typed it.
+// readFile reads a file with secrets, or standard input for "-", and warns when others can read it too. A secret that
+// somebody typed in place of a file's name is not printed back. flag is what the name was given with, "" if nobody
+// typed it.
 func readFile(cmd *cobra.Command, flag, path, what string) ([]byte, error) {
 	if path == "-" {
 		data, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), mostRead))
@@ -60,7 +62,9 @@ func readFile(cmd *cobra.Command, flag, path, what string) ([]byte, error) {
 		return nil, &unreadError{fmt.Errorf("reading %s: %w", what, err)}
 	}
 	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o077 != 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "note: others can read %s (mode %04o), and it holds %s: chmod 600 it, or delete it now\n", path, st.Mode().Perm(), what)
+		fmt.Fprintf(cmd.ErrOrStderr(),
+			"note: others can read %s (mode %04o), and it holds %s: chmod 600 it, or delete it now\n", path, st.Mode().Perm(),
+			what)
 	}
 	return data, nil
 }
@@ -83,7 +87,11 @@ func notOpened(flag, path, what string, err error) error {
 	if missing == nil || named {
 		return fmt.Errorf("reading %s: %w", what, err)
 	}
-	return fmt.Errorf("reading %s: there is no file of the name that %s was given (%w): it takes a file's name, or - for standard input; if that was the secret itself, it is in your shell's history now", what, flag, cause.Err)
+	return fmt.Errorf(
+		"reading %s: there is no file of the name that %s was given (%w): it takes a file's name, or - for standard input; "+
+			"if that was the secret itself, it is in your shell's history now",
+		what, flag, cause.Err,
+	)
 }
 
 // readLine reads the one line of a file, or of standard input for "-", without surrounding white space.

@@ -12,7 +12,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// settings are what an operator may change of an account without touching its secrets. What is not given stays as it is.
+// settings are what an operator may change of an account without touching its secrets. What is not given stays as it
+// is.
 type settings struct {
 	cmd              *cobra.Command
 	pools            []string
@@ -26,12 +27,14 @@ type settings struct {
 func (n *settings) flags(c *cobra.Command) {
 	n.cmd = c
 	f := c.Flags()
-	f.StringSliceVar(&n.pools, "pool", nil, "pool to serve; repeatable (default, and with \"\": the pool with the provider's name)")
+	f.StringSliceVar(&n.pools, "pool", nil,
+		"pool to serve; repeatable (default, and with \"\": the pool with the provider's name)")
 	f.StringVar(&n.tenant, "tenant", "", "the only tenant to serve; \"\" for all")
 	f.StringToStringVar(&n.labels, "label", nil, "key=value; repeatable; key= removes it")
 	f.StringSliceVar(&n.unlabel, "unlabel", nil, "label to remove; repeatable")
 	f.IntVar(&n.rpm, "rpm", 0, "most attempts in any 60 seconds that each process gives to it; 0 ends the limit")
-	f.IntVar(&n.concurrency, "concurrency", 0, "most attempts at once, until response headers, that each process gives to it; 0 ends the limit")
+	f.IntVar(&n.concurrency, "concurrency", 0,
+		"most attempts at once, until response headers, that each process gives to it; 0 ends the limit")
 	f.StringVar(&n.clientID, "client-id", "", "OAuth client id, used from the next refresh on")
 	f.StringVar(&n.scope, "scope", "", "OAuth scope, used from the next refresh on")
 }
@@ -99,8 +102,11 @@ func (n *settings) apply(r *tokenstore.Record) {
 func (a *app) set() *cobra.Command {
 	n := &settings{}
 	c := &cobra.Command{
-		Use: "set ID", Short: "change limits, pools, labels, tenant or client id; spends nothing", Args: cobra.ExactArgs(1),
-		Long: "set changes what is given and nothing else. The token, the credential and all that is known of them stay: nothing is spent, also while a\n" +
+		Use:   "set ID",
+		Short: "change limits, pools, labels, tenant or client id; spends nothing",
+		Args:  cobra.ExactArgs(1),
+		Long: "set changes what is given and nothing else. The token, the credential and all that is known of them stay: " +
+			"nothing is spent, also while a\n" +
 			"refresh is running. A new credential comes with accounts add.",
 		Example: "  tokenward accounts set claude-1 --rpm 60 --label team=red\n" +
 			"  tokenward accounts set claude-1 --label team= --tenant \"\"      # removes both",
@@ -122,7 +128,9 @@ func (a *app) set() *cobra.Command {
 	return c
 }
 
-func (a *app) setAccount(cmd *cobra.Command, ctx context.Context, s *Session, id tokenstore.AccountID, n *settings) error {
+func (a *app) setAccount(
+	cmd *cobra.Command, ctx context.Context, s *Session, id tokenstore.AccountID, n *settings,
+) error {
 	err := edit(ctx, s.Backend, id, func(r *tokenstore.Record) error {
 		before := r.Clone()
 		n.apply(r)
@@ -142,11 +150,12 @@ func (a *app) setAccount(cmd *cobra.Command, ctx context.Context, s *Session, id
 	if err != nil {
 		return err
 	}
-	return a.done(cmd, "account %s is changed: %s; its token and its credential stay as they are", id, strings.Join(n.given(), " "))
+	return a.done(cmd, "account %s is changed: %s; its token and its credential stay as they are", id,
+		strings.Join(n.given(), " "))
 }
 
-// fits refuses an edit that makes a record unusable, or names pools that this configuration does not have. What was wrong before is
-// not this edit's; pools that it does not touch may be another service's.
+// fits refuses an edit that makes a record unusable, or names pools that this configuration does not have. What was
+// wrong before is not this edit's; pools that it does not touch may be another service's.
 func (s *Session) fits(tried string, before, r tokenstore.Record) error {
 	if err := check(s, r); err != nil && check(s, before) == nil {
 		return Usagef("%s: %w", tried, err)
@@ -159,6 +168,8 @@ func (s *Session) fits(tried string, before, r tokenstore.Record) error {
 
 // same reports whether two records have the same settings.
 func same(a, b tokenstore.Record) bool {
-	return slices.Equal(a.Pools, b.Pools) && a.Tenant == b.Tenant && maps.Equal(a.Labels, b.Labels) && a.ClientID == b.ClientID && a.Scope == b.Scope &&
-		a.Limits.RPM == b.Limits.RPM && a.Limits.Concurrency == b.Limits.Concurrency
+	return slices.Equal(a.Pools, b.Pools) && a.Tenant == b.Tenant && maps.Equal(a.Labels, b.Labels) &&
+		a.ClientID == b.ClientID && a.Scope == b.Scope &&
+		a.Limits.RPM == b.Limits.RPM &&
+		a.Limits.Concurrency == b.Limits.Concurrency
 }

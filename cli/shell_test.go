@@ -44,7 +44,12 @@ func newShell(t *testing.T) *shell {
 		Backend: s, Drivers: drivers, Pools: pools,
 		Domain: func() (*tokenstore.Store, error) {
 			c := tokenstore.Config{Drivers: drivers, Pools: pools, Renewal: tokenstore.RenewalConfig{
-				Sweep: time.Hour, Workers: 1, TokenEndpointTimeout: time.Second, ClaimLease: 2 * time.Second, BackoffMin: time.Second, BackoffMax: time.Minute,
+				Sweep:                time.Hour,
+				Workers:              1,
+				TokenEndpointTimeout: time.Second,
+				ClaimLease:           2 * time.Second,
+				BackoffMin:           time.Second,
+				BackoffMax:           time.Minute,
 			}}
 			return tokenstore.New(c, s, tokenstore.NewMetrics(prometheus.NewRegistry(), "memory", false), zap.NewNop())
 		},
@@ -152,9 +157,17 @@ func (s *shell) count(t *testing.T) int {
 func living() tokenstore.Record {
 	now := time.Now().UTC().Truncate(time.Second)
 	return tokenstore.Record{
-		Provider: "p", Kind: tokenstore.KindOAuthRefresh, Pools: []string{"spare"}, Tenant: "acme", ClientID: "client", Labels: map[string]string{"team": "a"},
-		RefreshToken: tokenstore.NewSecret(planted + "refresh"), AccessToken: tokenstore.NewSecret(planted + "access"),
-		ObtainedAt: now.Add(-time.Minute), ExpiresAt: now.Add(time.Hour), Rotation: tokenstore.Rotation{Incarnation: "first", Generation: 7},
+		Provider:     "p",
+		Kind:         tokenstore.KindOAuthRefresh,
+		Pools:        []string{"spare"},
+		Tenant:       "acme",
+		ClientID:     "client",
+		Labels:       map[string]string{"team": "a"},
+		RefreshToken: tokenstore.NewSecret(planted + "refresh"),
+		AccessToken:  tokenstore.NewSecret(planted + "access"),
+		ObtainedAt:   now.Add(-time.Minute),
+		ExpiresAt:    now.Add(time.Hour),
+		Rotation:     tokenstore.Rotation{Incarnation: "first", Generation: 7},
 	}
 }
 

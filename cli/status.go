@@ -106,15 +106,16 @@ func ask(ctx context.Context, s *Session) (json.RawMessage, error) {
 	case err != nil:
 		return nil, fmt.Errorf("asking the service: %w", err)
 	case resp.StatusCode == http.StatusUnauthorized:
-		return nil, refusedf("asking the service at %s: it refused the token in %s: is another service running there?", s.AdminURL, s.AdminTokenFile)
+		return nil, refusedf("asking the service at %s: it refused the token in %s: is another service running there?",
+			s.AdminURL, s.AdminTokenFile)
 	case resp.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("asking the service at %s: it answered %s", s.AdminURL, resp.Status)
 	}
 	return body, nil
 }
 
-// sayReady says what keeps the service from serving, or will: a table that lacks accounts must not look whole. With must the
-// service has to be ready.
+// sayReady says what keeps the service from serving, or will: a table that lacks accounts must not look whole. With
+// must the service has to be ready.
 func (a *app) sayReady(ctx context.Context, cmd *cobra.Command, s *Session, must bool) error {
 	if !must && a.output != "text" {
 		return nil
@@ -163,7 +164,11 @@ func call(ctx context.Context, s *Session, path, token string) (*http.Response, 
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("asking the service at %s: it does not answer: start it with tokenward serve or tokenward run; tokenward accounts list works without it", s.AdminURL)
+		return nil, fmt.Errorf(
+			"asking the service at %s: it does not answer: start it with tokenward serve or tokenward run; tokenward accounts "+
+				"list works without it",
+			s.AdminURL,
+		)
 	}
 	return resp, nil
 }

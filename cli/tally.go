@@ -49,7 +49,11 @@ func (t *tally) report(a *app, cmd *cobra.Command) error {
 		for i := range names {
 			names[i] = string(t.exist[i])
 		}
-		t.first = refusedf("importing: %d accounts exist and were left as they are (%s, …): their refresh tokens may be newer than the file's: give --replace to overwrite them", n, strings.Join(names, ", "))
+		t.first = refusedf(
+			"importing: %d accounts exist and were left as they are (%s, …): their refresh tokens may be newer than the "+
+				"file's: give --replace to overwrite them",
+			n, strings.Join(names, ", "),
+		)
 	}
 	return errors.Join(append([]error{t.first}, t.errs...)...)
 }

@@ -8,7 +8,7 @@ import (
 
 // This file has the tables of the section store.
 
-const projectedToken = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // a path
+const projectedToken = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 func (s *Store) keys() section {
 	return section{

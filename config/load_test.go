@@ -393,7 +393,8 @@ func TestPathsAreRelativeToTheFileNotToTheWorkingFolder(t *testing.T) {
 
 func TestAnchorsAndAliasesAreFollowed(t *testing.T) {
 	c := mustLoad(t, `
-pools: { a: &pool { provider: &auto anthropic, select: &sticky round_robin }, b: *pool, c: { provider: *auto, select: *sticky } }
+pools: { a: &pool { provider: &auto anthropic, select: &sticky round_robin }, b: *pool,
+         c: { provider: *auto, select: *sticky } }
 renewal: { lead: 5m }
 routes: { r: { upstreams: [a, b, c] } }
 `)

@@ -24,8 +24,7 @@ func TestEveryBadFileIsRefusedWithTheMessagesOfItsGoldenFile(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			_, err := Load(file, testKnown, environment("SECRET_TOKEN", secret))
-			var problems Problems
-			if !errors.As(err, &problems) {
+			if _, ok := errors.AsType[Problems](err); !ok {
 				t.Fatalf("Load returned %v, want Problems", err)
 			}
 			folder, err2 := filepath.Abs(filepath.Dir(file))

@@ -37,7 +37,7 @@ func TestTheReferenceIsMadeFromTheTables(t *testing.T) {
 func matchesGolden(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil { //nolint:gosec // for everybody
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

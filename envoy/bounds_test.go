@@ -50,7 +50,9 @@ func TestEveryRouteBoundsLargeBodies(t *testing.T) {
 		return hosts
 	}
 	announced := func(r *routev3.Route) bool {
-		return slices.ContainsFunc(r.GetMatch().GetHeaders(), func(h *routev3.HeaderMatcher) bool { return h.GetName() == "content-length" })
+		return slices.ContainsFunc(r.GetMatch().GetHeaders(), func(h *routev3.HeaderMatcher) bool {
+			return h.GetName() == "content-length"
+		})
 	}
 	eachSample(t, func(t *testing.T, b built) {
 		for _, routes := range forwarding(b) {
@@ -112,10 +114,12 @@ func TestTheLargestRequestsAreEndedBeforeNewOnesAreRefused(t *testing.T) {
 		from := map[string]float64{}
 		for _, a := range b.boot.GetOverloadManager().GetActions() {
 			trigger := a.GetTriggers()[0]
-			from[strings.TrimPrefix(a.GetName(), "envoy.overload_actions.")] = trigger.GetThreshold().GetValue() + trigger.GetScaled().GetScalingThreshold()
+			name := strings.TrimPrefix(a.GetName(), "envoy.overload_actions.")
+			from[name] = trigger.GetThreshold().GetValue() + trigger.GetScaled().GetScalingThreshold()
 		}
 		order := []string{"reduce_timeouts", "shrink_heap", "reset_high_memory_stream", "disable_http_keepalive", "stop_accepting_requests", "stop_accepting_connections"}
-		if !slices.IsSortedFunc(order, func(x, y string) int { return int(1000*from[x]) - int(1000*from[y]) }) || from["reduce_timeouts"] == 0 {
+		if !slices.IsSortedFunc(order, func(x, y string) int { return int(1000*from[x]) - int(1000*from[y]) }) ||
+			from["reduce_timeouts"] == 0 {
 			t.Errorf("actions begin at %v", from)
 		}
 	})
@@ -142,7 +146,8 @@ func TestAFullEnvoyRefusesInJSON(t *testing.T) {
 			continue // it looks ten times a second
 		}
 		var told struct{ Tokenward struct{ Reason string } }
-		if err := json.Unmarshal([]byte(body), &told); err != nil || told.Tokenward.Reason != "service_unavailable" || resp.Header.Get("retry-after") != "2" {
+		if err := json.Unmarshal([]byte(body), &told); err != nil || told.Tokenward.Reason != "service_unavailable" ||
+			resp.Header.Get("retry-after") != "2" {
 			t.Errorf("got %d %v %s", resp.StatusCode, resp.Header, body)
 		}
 		return

@@ -34,9 +34,15 @@ func (b *builder) clusters() ([]*clusterv3.Cluster, error) {
 
 // breakers are generous: a held or waiting request occupies them, and an overflow would be a lost request.
 func breakers() *clusterv3.CircuitBreakers {
-	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
-		MaxConnections: u32(8192), MaxPendingRequests: u32(mostRequests), MaxRequests: u32(mostRequests), MaxRetries: u32(mostRequests), TrackRemaining: true,
-	}}}
+	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{
+		{
+			MaxConnections:     u32(8192),
+			MaxPendingRequests: u32(mostRequests),
+			MaxRequests:        u32(mostRequests),
+			MaxRetries:         u32(mostRequests),
+			TrackRemaining:     true,
+		},
+	}}
 }
 
 // options makes room for answers with many headers. Envoy's default of 100 would count its own and ours too.
@@ -50,9 +56,13 @@ func (b *builder) options(o *httpv3.HttpProtocolOptions) map[string]*anypb.Any {
 }
 
 func explicitHTTP2(o *corev3.Http2ProtocolOptions) *httpv3.HttpProtocolOptions {
-	return &httpv3.HttpProtocolOptions{UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
-		ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: o},
-	}}}
+	return &httpv3.HttpProtocolOptions{
+		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{
+			ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
+				ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{Http2ProtocolOptions: o},
+			},
+		},
+	}
 }
 
 // hopRequests is how many requests, of whatever clients, one connection to the inner listener carries. Envoy ends a
@@ -71,10 +81,17 @@ func (b *builder) hopCluster() *clusterv3.Cluster {
 	})
 	h2.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxRequestsPerConnection: u32(hopRequests)}
 	return &clusterv3.Cluster{
-		Name: ListenerAttempt, ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}, ConnectTimeout: durationpb.New(time.Second),
-		LoadAssignment: assignment(ListenerAttempt, &endpointv3.Endpoint{Address: &corev3.Address{Address: &corev3.Address_EnvoyInternalAddress{
-			EnvoyInternalAddress: &corev3.EnvoyInternalAddress{AddressNameSpecifier: &corev3.EnvoyInternalAddress_ServerListenerName{ServerListenerName: ListenerAttempt}},
-		}}}),
+		Name:                 ListenerAttempt,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		ConnectTimeout:       durationpb.New(time.Second),
+		LoadAssignment: assignment(
+			ListenerAttempt,
+			&endpointv3.Endpoint{Address: &corev3.Address{Address: &corev3.Address_EnvoyInternalAddress{
+				EnvoyInternalAddress: &corev3.EnvoyInternalAddress{
+					AddressNameSpecifier: &corev3.EnvoyInternalAddress_ServerListenerName{ServerListenerName: ListenerAttempt},
+				},
+			}}},
+		),
 		CircuitBreakers:               b.hopBreakers(),
 		TypedExtensionProtocolOptions: b.options(h2),
 	}
@@ -83,15 +100,21 @@ func (b *builder) hopCluster() *clusterv3.Cluster {
 // serviceCluster leads to this service.
 func (b *builder) serviceCluster() (*clusterv3.Cluster, error) {
 	c := &clusterv3.Cluster{
-		Name: clusterService, ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}, ConnectTimeout: durationpb.New(500 * time.Millisecond),
-		CircuitBreakers: breakers(),
+		Name:                 clusterService,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		ConnectTimeout:       durationpb.New(500 * time.Millisecond),
+		CircuitBreakers:      breakers(),
 		TypedExtensionProtocolOptions: b.options(explicitHTTP2(&corev3.Http2ProtocolOptions{
 			MaxConcurrentStreams: u32(1024),
-			ConnectionKeepalive:  &corev3.KeepaliveSettings{Interval: durationpb.New(30 * time.Second), Timeout: durationpb.New(5 * time.Second)},
+			ConnectionKeepalive: &corev3.KeepaliveSettings{
+				Interval: durationpb.New(30 * time.Second),
+				Timeout:  durationpb.New(5 * time.Second),
+			},
 		})),
 	}
 	if path, ok := strings.CutPrefix(b.cfg.ExtProc, "unix:"); ok {
-		c.LoadAssignment = assignment(clusterService, &endpointv3.Endpoint{Address: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path}}}})
+		c.LoadAssignment = assignment(clusterService,
+			&endpointv3.Endpoint{Address: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path}}}})
 		return c, nil
 	}
 	host, port, err := splitAddress(strings.TrimPrefix(b.cfg.ExtProc, "tcp://"))
@@ -127,8 +150,13 @@ func (b *builder) upstreamCluster(u Upstream) (*clusterv3.Cluster, error) {
 		kind = clusterv3.Cluster_STATIC
 	}
 	c := &clusterv3.Cluster{
-		Name: u.Name, ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: kind}, DnsLookupFamily: clusterv3.Cluster_V4_PREFERRED, ConnectTimeout: durationpb.New(5 * time.Second),
-		LoadAssignment:                assignment(u.Name, &endpointv3.Endpoint{Hostname: authority(e), Address: socket(e.host, e.port)}),
+		Name:                 u.Name,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: kind},
+		DnsLookupFamily:      clusterv3.Cluster_V4_PREFERRED,
+		ConnectTimeout:       durationpb.New(5 * time.Second),
+		LoadAssignment: assignment(u.Name, &endpointv3.Endpoint{
+			Hostname: authority(e), Address: socket(e.host, e.port),
+		}),
 		CircuitBreakers:               breakers(),
 		TypedExtensionProtocolOptions: b.options(protocol(u.Protocol, e.tls)),
 	}
@@ -151,23 +179,40 @@ func authority(e endpoint) string {
 // protocol towards a provider. auto is ALPN's choice over TLS and HTTP/1.1 in the clear.
 func protocol(p string, tls bool) *httpv3.HttpProtocolOptions {
 	h2 := &corev3.Http2ProtocolOptions{
-		InitialStreamWindowSize: u32(256 << 10), InitialConnectionWindowSize: u32(32 << 20), MaxConcurrentStreams: u32(100),
-		ConnectionKeepalive:                     &corev3.KeepaliveSettings{Interval: durationpb.New(30 * time.Second), Timeout: durationpb.New(10 * time.Second)},
+		InitialStreamWindowSize:     u32(256 << 10),
+		InitialConnectionWindowSize: u32(32 << 20),
+		MaxConcurrentStreams:        u32(100),
+		ConnectionKeepalive: &corev3.KeepaliveSettings{
+			Interval: durationpb.New(30 * time.Second),
+			Timeout:  durationpb.New(10 * time.Second),
+		},
 		OverrideStreamErrorOnInvalidHttpMessage: truth(true), // the connection carries other clients' answers too
 	}
 	switch {
 	case p == "http2":
 		return explicitHTTP2(h2)
 	case p == "http1" || !tls:
-		return &httpv3.HttpProtocolOptions{UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
-			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{HttpProtocolOptions: &corev3.Http1ProtocolOptions{}},
-		}}}
+		return &httpv3.HttpProtocolOptions{
+			UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{
+				ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
+					ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
+						HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+					},
+				},
+			},
+		}
 	}
-	return &httpv3.HttpProtocolOptions{UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_AutoConfig{AutoConfig: &httpv3.HttpProtocolOptions_AutoHttpConfig{Http2ProtocolOptions: h2}}}
+	return &httpv3.HttpProtocolOptions{
+		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_AutoConfig{
+			AutoConfig: &httpv3.HttpProtocolOptions_AutoHttpConfig{Http2ProtocolOptions: h2},
+		},
+	}
 }
 
 // tls verifies the peer's name, fixed per cluster and independent of what the client asked for, and shows it own.
-func (b *builder) tls(e endpoint, caFile string, alpn []string, own ...*tlsv3.TlsCertificate) (*corev3.TransportSocket, error) {
+func (b *builder) tls(
+	e endpoint, caFile string, alpn []string, own ...*tlsv3.TlsCertificate,
+) (*corev3.TransportSocket, error) {
 	if caFile == "" {
 		caFile = b.cfg.SystemCAFile
 	}
@@ -184,15 +229,22 @@ func (b *builder) tls(e endpoint, caFile string, alpn []string, own ...*tlsv3.Tl
 	case strings.Contains(e.host, "://"): // a workload's identity
 		san, sni = tlsv3.SubjectAltNameMatcher_URI, ""
 	}
-	return &corev3.TransportSocket{Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: b.any(&tlsv3.UpstreamTlsContext{
-		Sni: sni,
-		CommonTlsContext: &tlsv3.CommonTlsContext{AlpnProtocols: alpn, TlsCertificates: own, ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{
-			ValidationContext: &tlsv3.CertificateValidationContext{
-				TrustedCa:                 file(caFile),
-				MatchTypedSubjectAltNames: []*tlsv3.SubjectAltNameMatcher{{SanType: san, Matcher: exact(e.host)}},
+	return &corev3.TransportSocket{
+		Name: "envoy.transport_sockets.tls",
+		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: b.any(&tlsv3.UpstreamTlsContext{
+			Sni: sni,
+			CommonTlsContext: &tlsv3.CommonTlsContext{
+				AlpnProtocols:   alpn,
+				TlsCertificates: own,
+				ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{
+					ValidationContext: &tlsv3.CertificateValidationContext{
+						TrustedCa:                 file(caFile),
+						MatchTypedSubjectAltNames: []*tlsv3.SubjectAltNameMatcher{{SanType: san, Matcher: exact(e.host)}},
+					},
+				},
 			},
-		}},
-	})}}, nil
+		})},
+	}, nil
 }
 
 func assignment(cluster string, e *endpointv3.Endpoint) *endpointv3.ClusterLoadAssignment {

@@ -30,8 +30,8 @@ const (
 	innerHeadersKB = 128
 )
 
-// restartReserve is how many retries are kept beyond a route's attempts for those that the service did not answer, since it
-// died: the next one waits for its successor. The service counts a request's attempts itself.
+// restartReserve is how many retries are kept beyond a route's attempts for those that the service did not answer,
+// since it died: the next one waits for its successor. The service counts a request's attempts itself.
 const restartReserve = 3
 
 // Config is what the generated configuration depends on.
@@ -54,7 +54,8 @@ type Config struct {
 	ExtProcCertFile, ExtProcKeyFile, ExtProcSAN string
 	Upstreams                                   []Upstream
 	Routes                                      []Route
-	ForwardHeaders                              []string // headers of requests and answers that the service must see, besides its own
+	// headers of requests and answers that the service must see, besides its own
+	ForwardHeaders []string
 	// RemovedHeaders are removed from what clients send; so are names that end in -NAME, and spellings with _ for -.
 	RemovedHeaders []string
 	HiddenHeaders  []string      // of answers, which clients do not see unless the route reveals them
@@ -140,7 +141,10 @@ func splitAddress(address string) (string, uint32, error) {
 	return host, uint32(n), nil
 }
 
-var systemCAFiles = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"}
+var systemCAFiles = []string{
+	"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+	"/etc/ssl/cert.pem",
+}
 
 func systemCA() (string, error) {
 	for _, f := range systemCAFiles {
@@ -148,5 +152,7 @@ func systemCA() (string, error) {
 			return f, nil
 		}
 	}
-	return "", errors.New("the system's certificate bundle was not found: install ca-certificates, or give the upstream a ca_file")
+	return "", errors.New(
+		"the system's certificate bundle was not found: install ca-certificates, or give the upstream a ca_file",
+	)
 }

@@ -22,8 +22,8 @@ const (
 	// escapedSlash is a path that one server splits where another does not.
 	escapedSlash = "(?i)[^?]*%(?:2f|5c).*"
 	// confusingPath is one that leaves its prefix, or takes another route's, once a server has unescaped it or cut off
-	// parameters (RFC 3986 section 3.3): a segment of dots before ; or an escaped slash, two slashes, a backslash. Dots and
-	// slashes may have been escaped more than once.
+	// parameters (RFC 3986 section 3.3): a segment of dots before ; or an escaped slash, two slashes, a backslash. Dots
+	// and slashes may have been escaped more than once.
 	confusingPath = "(?i)[^?]*(?:%5c.*|(?:/|%(?:25)*2f)(?:%2f.*|(?:[.]|%(?:25)*2e){1,2}" +
 		"(?:[/;?].*|%(?:25)*(?:2f|3b|5c).*)?))"
 )
@@ -53,8 +53,9 @@ func (b *builder) gate(r Route) (routes []*routev3.Route) {
 	return append(routes, other)
 }
 
-// handshake is the route of a WebSocket's beginning, beside the route of all: by GET and without a body (RFC 6455 section
-// 4.1). Envoy would make a GET of another method, and hold a body back until the provider, which waits for it, answers.
+// handshake is the route of a WebSocket's beginning, beside the route of all: by GET and without a body (RFC 6455
+// section 4.1). Envoy would make a GET of another method, and hold a body back until the provider, which waits for it,
+// answers.
 func handshake(r *routev3.Route) *routev3.Route {
 	open, _ := proto.Clone(r).(*routev3.Route)
 	length := withHeader("content-length", regex("0*"))

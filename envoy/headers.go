@@ -17,11 +17,12 @@ import (
 var internalPrefixes = []string{"x-tokenward-", "x-envoy-", "x-forwarded-"}
 
 // misspelt are the same, and x-request-id, with a _ somewhere: nothing to Envoy, but many servers take it for a -.
-const misspelt = "x_(?:tokenward|envoy|forwarded)[-_].*|x-(?:tokenward|envoy|forwarded)_.*|x(?:_request[-_]|-request_)id"
+const misspelt = "x_(?:tokenward|envoy|forwarded)[-_].*|" +
+	"x-(?:tokenward|envoy|forwarded)_.*|x(?:_request[-_]|-request_)id"
 
 // unwanted is an expression for what no provider may see of a client's headers: what is misspelt, and the listed names,
-// alone or as the end of a longer one, spelled with - or _. Envoy tries every expression on every header: one costs 25 µs
-// of CPU per attempt less than the seventeen that would keep to Envoy's usual bound (mostSteps).
+// alone or as the end of a longer one, spelled with - or _. Envoy tries every expression on every header: one costs 25
+// µs of CPU per attempt less than the seventeen that would keep to Envoy's usual bound (mostSteps).
 func unwanted(names []string) string {
 	spelled := make([]string, 0, len(names))
 	for _, n := range slices.Sorted(slices.Values(names)) {
@@ -69,8 +70,8 @@ var clientMustNotSee = []string{
 	"x-tokenward-retry", "x-tokenward-after", "x-tokenward-absent", "x-tokenward-status", "x-envoy-upstream-service-time",
 }
 
-// pagesMustNotBeTold is how a provider lets web pages read its answers (Fetch standard, CORS protocol): here the gateway
-// says which. By name and at the route, because a filter would remove the gateway's own words too.
+// pagesMustNotBeTold is how a provider lets web pages read its answers (Fetch standard, CORS protocol): here the
+// gateway says which. By name and at the route, because a filter would remove the gateway's own words too.
 var pagesMustNotBeTold = []string{
 	"access-control-allow-origin", "access-control-allow-credentials", "access-control-allow-methods",
 	"access-control-allow-headers", "access-control-expose-headers", "access-control-max-age",
@@ -78,9 +79,11 @@ var pagesMustNotBeTold = []string{
 }
 
 func removePrefix(prefix string) *mutationv3.HeaderMutation {
-	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
-		KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}},
-	}}}
+	return &mutationv3.HeaderMutation{
+		Action: &mutationv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{
+			KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}},
+		}},
+	}
 }
 
 // removeMatching removes every header whose whole name matches the expression.
@@ -94,7 +97,10 @@ func removeHeader(name string) *mutationv3.HeaderMutation {
 }
 
 func setHeader(name, value string) *corev3.HeaderValueOption {
-	return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, Value: value}, AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD}
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: name, Value: value},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
 }
 
 func exact(s string) *matcherv3.StringMatcher {
@@ -102,7 +108,9 @@ func exact(s string) *matcherv3.StringMatcher {
 }
 
 func regex(s string) *matcherv3.StringMatcher {
-	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: s}}}
+	return &matcherv3.StringMatcher{
+		MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: s}},
+	}
 }
 
 // otherThan matches every text but the word, in any case: Envoy's expressions know no negation, and must be short.

@@ -42,7 +42,9 @@ func TestNoTrailerOfAClientPassesTheOuterSide(t *testing.T) {
 	eachSample(t, func(t *testing.T, b built) {
 		scrub := &mutationfilterv3.HeaderMutation{}
 		unpack(t, b.outer.GetHttpFilters()[len(b.outer.GetHttpFilters())-2].GetTypedConfig(), scrub)
-		if m := scrub.GetMutations().GetRequestTrailersMutations(); len(m) != 1 || m[0].GetRemoveOnMatch().GetKeyMatcher().GetSafeRegex().GetRegex() != ".*" {
+		m := scrub.GetMutations().GetRequestTrailersMutations()
+		if len(m) != 1 ||
+			m[0].GetRemoveOnMatch().GetKeyMatcher().GetSafeRegex().GetRegex() != ".*" {
 			t.Errorf("trailers pass: %v", m)
 		}
 	})

@@ -47,29 +47,48 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 	}
 	early.Mutations = append(early.Mutations, removeHeader("x-request-id"))
 	hcm := &hcmv3.HttpConnectionManager{
-		StatPrefix: "llm", UseRemoteAddress: truth(true), SkipXffAppend: true, GenerateRequestId: truth(true), AlwaysSetRequestIdInResponse: true,
-		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, NormalizePath: truth(true), StreamIdleTimeout: durationpb.New(longestSilence),
-		MergeSlashes: true, PathWithEscapedSlashesAction: b.escapedSlashes(),
-		RequestHeadersTimeout: durationpb.New(headersTimeout), RequestTimeout: durationpb.New(b.cfg.UploadTimeout),
-		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(idleTimeout)},
-		UpgradeConfigs:            upgrades(false),
+		StatPrefix:                   "llm",
+		UseRemoteAddress:             truth(true),
+		SkipXffAppend:                true,
+		GenerateRequestId:            truth(true),
+		AlwaysSetRequestIdInResponse: true,
+		ServerHeaderTransformation:   hcmv3.HttpConnectionManager_PASS_THROUGH,
+		NormalizePath:                truth(true),
+		StreamIdleTimeout:            durationpb.New(longestSilence),
+		MergeSlashes:                 true,
+		PathWithEscapedSlashesAction: b.escapedSlashes(),
+		RequestHeadersTimeout:        durationpb.New(headersTimeout),
+		RequestTimeout:               durationpb.New(b.cfg.UploadTimeout),
+		CommonHttpProtocolOptions:    &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(idleTimeout)},
+		UpgradeConfigs:               upgrades(false),
 		HttpProtocolOptions: &corev3.Http1ProtocolOptions{
 			AcceptHttp_10: true, DefaultHostForHttp_10: b.cfg.Listen,
 			IgnoreHttp_11Upgrade: otherThan(websocket), // RFC 9110 section 7.8: a server may ignore an upgrade
 		},
-		Http2ProtocolOptions:          &corev3.Http2ProtocolOptions{InitialStreamWindowSize: u32(256 << 10), InitialConnectionWindowSize: u32(16 << 20), MaxConcurrentStreams: u32(100)},
+		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+			InitialStreamWindowSize:     u32(256 << 10),
+			InitialConnectionWindowSize: u32(16 << 20),
+			MaxConcurrentStreams:        u32(100),
+		},
 		EarlyHeaderMutationExtensions: b.early(early),
 		AccessLog: append(b.accessLog("request", map[string]string{
-			"id": "%REQ(X-TOKENWARD-ID)%", "request_id": "%REQ(X-REQUEST-ID)%", "route": "%ROUTE_NAME%",
-			"method": "%REQ(:METHOD)%", "code": "%RESPONSE_CODE%", "details": "%RESPONSE_CODE_DETAILS%", "flags": "%RESPONSE_FLAGS%",
-			"attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "ms": "%DURATION%",
+			"id":         "%REQ(X-TOKENWARD-ID)%",
+			"request_id": "%REQ(X-REQUEST-ID)%",
+			"route":      "%ROUTE_NAME%",
+			"method":     "%REQ(:METHOD)%",
+			"code":       "%RESPONSE_CODE%",
+			"details":    "%RESPONSE_CODE_DETAILS%",
+			"flags":      "%RESPONSE_FLAGS%",
+			"attempts":   "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+			"ms":         "%DURATION%",
 		}), b.answerCounter()),
 		HttpFilters: append(
 			admission,
 			b.filter("tokenward.response_scrub", &mutationfilterv3.HeaderMutation{Mutations: &mutationfilterv3.Mutations{
 				ResponseMutations:         []*mutationv3.HeaderMutation{removePrefix("x-tokenward-"), removePrefix("x-envoy-")},
 				ResponseTrailersMutations: b.hiddenTrailers(),
-				RequestTrailersMutations:  []*mutationv3.HeaderMutation{removeMatching(".*")}, // no header's rule would hold for them
+				// no header's rule would hold for them
+				RequestTrailersMutations: []*mutationv3.HeaderMutation{removeMatching(".*")},
 			}}),
 			b.router(),
 		),
@@ -79,47 +98,85 @@ func (b *builder) outerListener() (*listenerv3.Listener, error) {
 	chain := b.chain(hcm)
 	chain.TransportSocketConnectTimeout = durationpb.New(handshakeTimeout)
 	if b.cfg.CertFile != "" {
-		chain.TransportSocket = &corev3.TransportSocket{Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{
-			TypedConfig: b.any(&tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
-				AlpnProtocols:   []string{"h2", "http/1.1"},
-				TlsCertificates: []*tlsv3.TlsCertificate{{CertificateChain: file(b.cfg.CertFile), PrivateKey: file(b.cfg.KeyFile)}},
-			}}),
-		}}
+		chain.TransportSocket = &corev3.TransportSocket{
+			Name: "envoy.transport_sockets.tls",
+			ConfigType: &corev3.TransportSocket_TypedConfig{
+				TypedConfig: b.any(&tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
+					AlpnProtocols: []string{"h2", "http/1.1"},
+					TlsCertificates: []*tlsv3.TlsCertificate{
+						{CertificateChain: file(b.cfg.CertFile), PrivateKey: file(b.cfg.KeyFile)},
+					},
+				}}),
+			},
+		}
 	}
 	return &listenerv3.Listener{
-		Name: ListenerIn, Address: socket(host, port), PerConnectionBufferLimitBytes: u32(1 << 20), FilterChains: []*listenerv3.FilterChain{chain},
-		// With a socket per worker a second gateway could bind the same port and get half of the connections, in silence. One socket
-		// alone is shared unevenly, so Envoy balances it.
-		EnableReusePort:         truth(false),
-		ConnectionBalanceConfig: &listenerv3.Listener_ConnectionBalanceConfig{BalanceType: &listenerv3.Listener_ConnectionBalanceConfig_ExactBalance_{ExactBalance: &listenerv3.Listener_ConnectionBalanceConfig_ExactBalance{}}},
+		Name:                          ListenerIn,
+		Address:                       socket(host, port),
+		PerConnectionBufferLimitBytes: u32(1 << 20),
+		FilterChains:                  []*listenerv3.FilterChain{chain},
+		// With a socket per worker a second gateway could bind the same port and get half of the connections, in silence. One
+		// socket alone is shared unevenly, so Envoy balances it.
+		EnableReusePort: truth(false),
+		ConnectionBalanceConfig: &listenerv3.Listener_ConnectionBalanceConfig{
+			BalanceType: &listenerv3.Listener_ConnectionBalanceConfig_ExactBalance_{
+				ExactBalance: &listenerv3.Listener_ConnectionBalanceConfig_ExactBalance{},
+			},
+		},
 	}, nil
 }
 
 func (b *builder) attemptListener() *listenerv3.Listener {
 	// Here, since the outer listener's filters may look at them, and its routes at a tenant's header.
-	early := &earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{removeMatching(unwanted(b.cfg.RemovedHeaders))}}
+	early := &earlyv3.HeaderMutation{
+		Mutations: []*mutationv3.HeaderMutation{removeMatching(unwanted(b.cfg.RemovedHeaders))},
+	}
 	hcm := &hcmv3.HttpConnectionManager{
-		StatPrefix: "attempt", GenerateRequestId: truth(false), PreserveExternalRequestId: true, SkipXffAppend: true,
-		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH, StreamIdleTimeout: durationpb.New(longestSilence),
-		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{MaxHeadersCount: u32(innerHeaders)}, MaxRequestHeadersKb: u32(innerHeadersKB),
-		UpgradeConfigs:                upgrades(true),
-		Http2ProtocolOptions:          &corev3.Http2ProtocolOptions{AllowConnect: true, InitialStreamWindowSize: u32(64 << 10), InitialConnectionWindowSize: u32(16 << 20)},
+		StatPrefix:                 "attempt",
+		GenerateRequestId:          truth(false),
+		PreserveExternalRequestId:  true,
+		SkipXffAppend:              true,
+		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
+		StreamIdleTimeout:          durationpb.New(longestSilence),
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
+			MaxHeadersCount: u32(innerHeaders),
+		},
+		MaxRequestHeadersKb: u32(innerHeadersKB),
+		UpgradeConfigs:      upgrades(true),
+		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+			AllowConnect:                true,
+			InitialStreamWindowSize:     u32(64 << 10),
+			InitialConnectionWindowSize: u32(16 << 20),
+		},
 		InternalAddressConfig:         &hcmv3.HttpConnectionManager_InternalAddressConfig{UnixSockets: true},
 		LocalReplyConfig:              b.attemptReplies(),
 		EarlyHeaderMutationExtensions: b.early(early),
 		AccessLog: b.accessLog("attempt", map[string]string{
-			"id": "%DYNAMIC_METADATA(tokenward:id)%", "account": "%DYNAMIC_METADATA(tokenward:account)%",
-			"attempt": "%DYNAMIC_METADATA(tokenward:attempt)%", "verdict": "%DYNAMIC_METADATA(tokenward:verdict)%", "decision": "%DYNAMIC_METADATA(tokenward:decision)%",
-			"recovered_ms": "%DYNAMIC_METADATA(tokenward:recovered_ms)%", "cluster": "%UPSTREAM_CLUSTER_RAW%", "code": "%RESPONSE_CODE%",
-			"details": "%RESPONSE_CODE_DETAILS%", "flags": "%RESPONSE_FLAGS%", "service": callStatus, "tls": "%UPSTREAM_TRANSPORT_FAILURE_REASON%", "ms": "%DURATION%",
+			"id":           "%DYNAMIC_METADATA(tokenward:id)%",
+			"account":      "%DYNAMIC_METADATA(tokenward:account)%",
+			"attempt":      "%DYNAMIC_METADATA(tokenward:attempt)%",
+			"verdict":      "%DYNAMIC_METADATA(tokenward:verdict)%",
+			"decision":     "%DYNAMIC_METADATA(tokenward:decision)%",
+			"recovered_ms": "%DYNAMIC_METADATA(tokenward:recovered_ms)%",
+			"cluster":      "%UPSTREAM_CLUSTER_RAW%",
+			"code":         "%RESPONSE_CODE%",
+			"details":      "%RESPONSE_CODE_DETAILS%",
+			"flags":        "%RESPONSE_FLAGS%",
+			"service":      callStatus,
+			"tls":          "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+			"ms":           "%DURATION%",
 		}),
 		HttpFilters:    []*hcmv3.HttpFilter{b.attemptFilter(), b.router()},
 		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: attemptRoutes()},
 	}
 	return &listenerv3.Listener{
-		Name: ListenerAttempt, FilterChains: []*listenerv3.FilterChain{b.chain(hcm)},
-		BypassOverloadManager: true, IgnoreGlobalConnLimit: true, // what comes here has been let in
-		ListenerSpecifier: &listenerv3.Listener_InternalListener{InternalListener: &listenerv3.Listener_InternalListenerConfig{}},
+		Name:                  ListenerAttempt,
+		FilterChains:          []*listenerv3.FilterChain{b.chain(hcm)},
+		BypassOverloadManager: true,
+		IgnoreGlobalConnLimit: true, // what comes here has been let in
+		ListenerSpecifier: &listenerv3.Listener_InternalListener{
+			InternalListener: &listenerv3.Listener_InternalListenerConfig{},
+		},
 	}
 }
 
@@ -127,7 +184,9 @@ func (b *builder) early(m *earlyv3.HeaderMutation) []*corev3.TypedExtensionConfi
 	if len(m.GetMutations()) == 0 {
 		return nil
 	}
-	return []*corev3.TypedExtensionConfig{{Name: "envoy.http.early_header_mutation.header_mutation", TypedConfig: b.any(m)}}
+	return []*corev3.TypedExtensionConfig{
+		{Name: "envoy.http.early_header_mutation.header_mutation", TypedConfig: b.any(m)},
+	}
 }
 
 func (b *builder) chain(hcm *hcmv3.HttpConnectionManager) *listenerv3.FilterChain {
@@ -143,13 +202,24 @@ func (b *builder) router() *hcmv3.HttpFilter {
 
 // accessLog writes one JSON line to standard output.
 func (b *builder) accessLog(kind string, fields map[string]string) []*accesslogv3.AccessLog {
-	format := &structpb.Struct{Fields: map[string]*structpb.Value{"log": structpb.NewStringValue(kind), "time": structpb.NewStringValue("%START_TIME%")}}
+	format := &structpb.Struct{
+		Fields: map[string]*structpb.Value{
+			"log":  structpb.NewStringValue(kind),
+			"time": structpb.NewStringValue("%START_TIME%"),
+		},
+	}
 	for k, v := range fields {
 		format.Fields[k] = structpb.NewStringValue(v)
 	}
-	return []*accesslogv3.AccessLog{{Name: "stdout", ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: b.any(&streamv3.StdoutAccessLog{
-		AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: format}}},
-	})}}}
+	return []*accesslogv3.AccessLog{
+		{Name: "stdout", ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: b.any(&streamv3.StdoutAccessLog{
+			AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{
+				LogFormat: &corev3.SubstitutionFormatString{
+					Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: format},
+				},
+			},
+		})}},
+	}
 }
 
 func file(path string) *corev3.DataSource {

@@ -112,8 +112,8 @@ func (b *builder) clientReplies() *hcmv3.LocalReplyConfig {
 	})}
 }
 
-// forPages puts the same replies in front, for requests of pages that may call, whose browsers let them read what says so.
-// The CORS filter says it on routes that forward and nowhere else.
+// forPages puts the same replies in front, for requests of pages that may call, whose browsers let them read what says
+// so. The CORS filter says it on routes that forward and nowhere else.
 func (b *builder) forPages(mappers []*hcmv3.ResponseMapper) []*hcmv3.ResponseMapper {
 	if len(b.cfg.Origins) == 0 {
 		return mappers

@@ -45,7 +45,8 @@ func (b *builder) outerRoutes() (*routev3.RouteConfiguration, error) {
 		} {
 			vh.RequestHeadersToAdd = append(vh.RequestHeadersToAdd, setHeader(k, v))
 		}
-		slices.SortFunc(vh.RequestHeadersToAdd, func(x, y *corev3.HeaderValueOption) int { return strings.Compare(x.Header.Key, y.Header.Key) })
+		slices.SortFunc(vh.RequestHeadersToAdd,
+			func(x, y *corev3.HeaderValueOption) int { return strings.Compare(x.Header.Key, y.Header.Key) })
 		for _, r := range rs {
 			vh.Routes = append(vh.Routes, b.gate(r)...)
 			// Here and not at the route: Envoy removes before it adds, and goes from the route outwards. At the route the
@@ -76,12 +77,17 @@ func outerRoute(r Route) *routev3.Route {
 		Name:  r.Name,
 		Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: r.Prefix}},
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
-			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: ListenerAttempt}, Timeout: forever, RetryPolicy: retryPolicy(r.Attempts),
+			ClusterSpecifier: &routev3.RouteAction_Cluster{
+				Cluster: ListenerAttempt,
+			},
+			Timeout:     forever,
+			RetryPolicy: retryPolicy(r.Attempts),
 		}},
 	}
 	switch {
 	case r.TenantHeader != "":
-		out.RequestHeadersToAdd = append(out.RequestHeadersToAdd, setHeader("x-tokenward-tenant", "%REQ("+r.TenantHeader+")%"))
+		out.RequestHeadersToAdd = append(out.RequestHeadersToAdd,
+			setHeader("x-tokenward-tenant", "%REQ("+r.TenantHeader+")%"))
 	case r.Tenant != "":
 		out.RequestHeadersToAdd = append(out.RequestHeadersToAdd, setHeader("x-tokenward-tenant", escape(r.Tenant)))
 	}
@@ -96,17 +102,21 @@ const notWaited = "[^4]|..+"
 
 // retryPolicy retries on our marker alone: status codes play no part, the service decides. x-tokenward-status is the
 // provider's status as the inner router saw it; the service removes it in every reply, so it is left only when the
-// service died while it held the answer: a 401 is then retried instead of being passed on. x-tokenward-absent is how the
-// call of a service that gave no answer ended: one that died is tried again, and the next attempt waits for its successor;
-// one that was waited for in vain is not.
+// service died while it held the answer: a 401 is then retried instead of being passed on. x-tokenward-absent is how
+// the call of a service that gave no answer ended: one that died is tried again, and the next attempt waits for its
+// successor; one that was waited for in vain is not.
 func retryPolicy(attempts int) *routev3.RetryPolicy {
 	return &routev3.RetryPolicy{
 		RetryOn: "retriable-headers",
 		RetriableHeaders: []*routev3.HeaderMatcher{
-			withHeader("x-tokenward-retry", exact("1")), withHeader("x-tokenward-status", exact("401")), withHeader("x-tokenward-absent", regex(notWaited)),
+			withHeader("x-tokenward-retry", exact("1")), withHeader("x-tokenward-status", exact("401")),
+			withHeader("x-tokenward-absent", regex(notWaited)),
 		},
-		NumRetries:   u32(uint32(attempts - 1 + restartReserve)), //nolint:gosec // attempts is 1 to 10
-		RetryBackOff: &routev3.RetryPolicy_RetryBackOff{BaseInterval: durationpb.New(time.Millisecond), MaxInterval: durationpb.New(10 * time.Millisecond)},
+		NumRetries: u32(uint32(attempts - 1 + restartReserve)), //nolint:gosec // attempts is 1 to 10
+		RetryBackOff: &routev3.RetryPolicy_RetryBackOff{
+			BaseInterval: durationpb.New(time.Millisecond),
+			MaxInterval:  durationpb.New(10 * time.Millisecond),
+		},
 		RateLimitedRetryBackOff: &routev3.RetryPolicy_RateLimitedRetryBackOff{
 			MaxInterval:  durationpb.New(5 * time.Second),
 			ResetHeaders: []*routev3.RetryPolicy_ResetHeader{{Name: "x-tokenward-after", Format: routev3.RetryPolicy_SECONDS}},

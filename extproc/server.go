@@ -32,13 +32,15 @@ type Config struct {
 	ClientCAFile string         // clients must show a certificate of this authority, over TCP
 	ClientSANs   []string       // that is for one of these names
 	Files        *tlsfile.Files // reads these files again; nil: they are read once
-	// InsecureLoopback gives tokens to every local user: TCP on a loopback address without ClientCAFile is refused otherwise.
+	// InsecureLoopback gives tokens to every local user: TCP on a loopback address without ClientCAFile is refused
+	// otherwise.
 	InsecureLoopback bool
-	SocketGID        *int                // members of this group may connect to the Unix socket, beside our own user; nil: nobody else
-	TrailAge         time.Duration       // longer than every route's recovery_timeout
-	RevealAttempts   map[string]bool     // by route
-	Upstreams        map[string][]string // by route; their counters begin at 0
-	Bound            net.Listener        // the TCP address, bound already; nil: Start binds it
+	// members of this group may connect to the Unix socket, beside our own user; nil: nobody else
+	SocketGID      *int
+	TrailAge       time.Duration       // longer than every route's recovery_timeout
+	RevealAttempts map[string]bool     // by route
+	Upstreams      map[string][]string // by route; their counters begin at 0
+	Bound          net.Listener        // the TCP address, bound already; nil: Start binds it
 	// What clients send as credentials beside headers: query keys in lower case with -, WebSocket subprotocols.
 	CredentialQueryKeys, CredentialProtocols []string
 }
@@ -157,7 +159,8 @@ func (c Config) guarded(address net.Addr) error {
 		return nil
 	case local:
 		return fmt.Errorf("listening for Envoy on %s: every local user would get tokens there: "+
-			"give extproc.tls with client_ca_file and client_san, use unix:PATH, or say extproc.insecure_loopback: true", c.Listen)
+			"give extproc.tls with client_ca_file and client_san, use unix:PATH, or say extproc.insecure_loopback: true",
+			c.Listen)
 	}
 	return fmt.Errorf("listening for Envoy on %s: whoever reaches it would get tokens: "+
 		"give extproc.tls with client_ca_file and client_san, or use unix:PATH", c.Listen)

@@ -41,7 +41,8 @@ const (
 )
 
 var errSequence = status.Error(codes.InvalidArgument,
-	"the filter sent a message out of order, or one that its generated configuration never sends; use the output of tokenward envoy")
+	"the filter sent a message out of order, or one that its generated configuration never sends; use the output of "+
+		"tokenward envoy")
 
 // Process serves one attempt (ext_proc's service definition).
 func (s *Server) Process(st extprocv3.ExternalProcessor_ProcessServer) error {
@@ -61,8 +62,8 @@ func (s *Server) Process(st extprocv3.ExternalProcessor_ProcessServer) error {
 	}
 }
 
-// handle answers one message. more is false when nothing else can come. What is out of order is refused before it changes
-// anything: a second pick would lose the first one's place in its account.
+// handle answers one message. more is false when nothing else can come. What is out of order is refused before it
+// changes anything: a second pick would lose the first one's place in its account.
 func (a *attempt) handle(m *extprocv3.ProcessingRequest) (more bool, err error) {
 	expected := a.next
 	a.next = 0
@@ -96,7 +97,18 @@ func (a *attempt) onRequest(f requestFacts) (bool, error) {
 	}
 	a.trail, a.blind = a.server.trails.take(f.id)
 	a.number = a.trail.Attempts() + 1 // Report adds to the trail
-	p, err := a.server.tokens.Pick(a.stream.Context(), tokenstore.PickRequest{Route: f.route, Tenant: f.tenant, Client: f.client, Path: f.path, RequestID: f.request, Trail: a.trail, Holder: a})
+	p, err := a.server.tokens.Pick(
+		a.stream.Context(),
+		tokenstore.PickRequest{
+			Route:     f.route,
+			Tenant:    f.tenant,
+			Client:    f.client,
+			Path:      f.path,
+			RequestID: f.request,
+			Trail:     a.trail,
+			Holder:    a,
+		},
+	)
 	if err != nil {
 		var ref *tokenstore.Refusal
 		if !errors.As(err, &ref) {

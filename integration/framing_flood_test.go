@@ -17,7 +17,7 @@ const most = 20_000
 const flooding = ":method POST|:scheme http|:authority localhost|:path /v1/flood"
 
 // nth is the stream of a request.
-func nth(i int) uint32 { return uint32(2*i + 1) } //nolint:gosec // most is small
+func nth(i int) uint32 { return uint32(2*i + 1) }
 
 // floods write the next frames of a connection. Nothing is written when the other side is gone.
 var floods = map[string]func(f *frames, i int) error{

@@ -32,7 +32,7 @@ var internalHeaders = map[string]string{
 // have an attempt repeated or cut short.
 func TestWhatTheGatewaySaysToItselfIsTakenFromNoClient(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
-		w := startWire(t, func(rw http.ResponseWriter, r *http.Request) {
+		w := startWire(t, func(rw http.ResponseWriter, _ *http.Request) {
 			rw.WriteHeader(http.StatusInternalServerError) // which none of ours repeats
 			_, _ = io.WriteString(rw, "{}")
 		})

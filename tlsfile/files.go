@@ -39,7 +39,7 @@ type watched interface {
 func New(log *zap.Logger) *Files { return &Files{log: log} }
 
 // Start reads the files again every five seconds, until Stop.
-func (f *Files) Start(context.Context) error {
+func (f *Files) Start(context.Context) error { //nolint:contextcheck // until Stop
 	life, cancel := context.WithCancel(context.Background())
 	f.stop = cancel
 	f.stopped.Go(func() {

@@ -14,8 +14,7 @@ import (
 // wrong is the error for files that cannot be used.
 func wrong(name string, err error) error {
 	remedy := "give PEM files that this user can read"
-	var later *endedError
-	if errors.As(err, &later) {
+	if _, ok := errors.AsType[*endedError](err); ok {
 		remedy = "renew it, and look at this machine's clock"
 	}
 	return fmt.Errorf("loading %s: %w: %s", name, err, remedy)

@@ -26,7 +26,6 @@ type (
 	Rotation      = record.Rotation
 	Secret        = record.Secret
 	Slip          = record.Slip
-	Trigger       = record.Trigger
 	Version       = record.Version
 )
 
@@ -57,8 +56,6 @@ const (
 	RefreshUnknown       = record.RefreshUnknown
 
 	TriggerSchedule = record.TriggerSchedule
-	TriggerResponse = record.TriggerResponse
-	TriggerRequest  = record.TriggerRequest
 	TriggerOperator = record.TriggerOperator
 )
 
@@ -106,7 +103,6 @@ const (
 	ClassUnreachable    = verdict.ClassUnreachable
 
 	ScopeRequest      = verdict.ScopeRequest
-	ScopeModel        = verdict.ScopeModel
 	ScopeAccount      = verdict.ScopeAccount
 	ScopeOrganisation = verdict.ScopeOrganisation
 	ScopeProvider     = verdict.ScopeProvider
@@ -130,7 +126,6 @@ type (
 	Full           = selection.Full
 	PoolConfig     = selection.PoolConfig
 	RouteConfig    = selection.RouteConfig
-	Select         = selection.Select
 	Trail          = selection.Trail
 	UpstreamConfig = selection.UpstreamConfig
 )

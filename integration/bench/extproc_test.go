@@ -1,6 +1,6 @@
-// Package bench measures what a request costs: the CPU time of one ext_proc exchange over a Unix socket, against a server
-// that answers every message with an empty one, and that of the whole path with Envoy. Either can be compared with
-// another commit in the same run. It also measures what accounts in Vault cost.
+// Package bench measures what a request costs: the CPU time of one ext_proc exchange over a Unix socket, against a
+// server that answers every message with an empty one, and that of the whole path with Envoy. Either can be compared
+// with another commit in the same run. It also measures what accounts in Vault cost.
 package bench
 
 import (
@@ -53,7 +53,9 @@ func (empty) Process(st extprocv3.ExternalProcessor_ProcessServer) error {
 		if err != nil {
 			return nil //nolint:nilerr // the client is done
 		}
-		answer := &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{}}}
+		answer := &extprocv3.ProcessingResponse{
+			Response: &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{}},
+		}
 		if m.GetRequestHeaders() != nil {
 			answer.Response = &extprocv3.ProcessingResponse_RequestHeaders{RequestHeaders: &extprocv3.HeadersResponse{}}
 		}
@@ -77,16 +79,35 @@ func serve(kind, socket string) {
 	backend, driver := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
 	for i := range 3 {
 		_, err := backend.CompareAndSwap(ctx, tokenstore.AccountID(fmt.Sprint("a", i)), tokenstore.Record{
-			Provider: "p", Kind: tokenstore.KindOAuthRefresh,
-			AccessToken: tokenstore.NewSecret(strings.Repeat("t", 272)), RefreshToken: tokenstore.NewSecret("rt"), ExpiresAt: time.Now().Add(time.Hour), ObtainedAt: time.Now(),
+			Provider:     "p",
+			Kind:         tokenstore.KindOAuthRefresh,
+			AccessToken:  tokenstore.NewSecret(strings.Repeat("t", 272)),
+			RefreshToken: tokenstore.NewSecret("rt"),
+			ExpiresAt:    time.Now().Add(time.Hour),
+			ObtainedAt:   time.Now(),
 		}, 0)
 		check(err)
 	}
 	reg := prometheus.NewRegistry()
 	store, err := tokenstore.New(tokenstore.Config{
-		Drivers: map[string]tokenstore.Driver{"p": driver}, Pools: map[string]tokenstore.PoolConfig{"p": {Provider: "p", Select: tokenstore.LeastLoaded}},
-		Upstreams: map[string]tokenstore.UpstreamConfig{"u": {Pool: "p", Cluster: "u"}}, Routes: map[string]tokenstore.RouteConfig{"messages": {Upstreams: []string{"u"}, Attempts: 4, RecoveryTimeout: time.Minute, RefreshWait: time.Second}},
-		Renewal: tokenstore.RenewalConfig{Sweep: time.Hour, Workers: 1, TokenEndpointTimeout: time.Second, ClaimLease: 2 * time.Second, BackoffMin: time.Second, BackoffMax: time.Minute},
+		Drivers: map[string]tokenstore.Driver{
+			"p": driver,
+		},
+		Pools: map[string]tokenstore.PoolConfig{"p": {Provider: "p", Select: tokenstore.LeastLoaded}},
+		Upstreams: map[string]tokenstore.UpstreamConfig{
+			"u": {Pool: "p", Cluster: "u"},
+		},
+		Routes: map[string]tokenstore.RouteConfig{
+			"messages": {Upstreams: []string{"u"}, Attempts: 4, RecoveryTimeout: time.Minute, RefreshWait: time.Second},
+		},
+		Renewal: tokenstore.RenewalConfig{
+			Sweep:                time.Hour,
+			Workers:              1,
+			TokenEndpointTimeout: time.Second,
+			ClaimLease:           2 * time.Second,
+			BackoffMin:           time.Second,
+			BackoffMax:           time.Minute,
+		},
 	},
 		backend, tokenstore.NewMetrics(reg, "memory", true), zap.NewNop())
 	check(err)
@@ -176,14 +197,25 @@ func one(c extprocv3.ExternalProcessorClient) error {
 	if err != nil {
 		return err
 	}
-	if err := st.Send(&extprocv3.ProcessingRequest{Request: &extprocv3.ProcessingRequest_RequestHeaders{RequestHeaders: headers(":method", "POST", ":path", "/v1/messages",
-		"x-tokenward-id", "3f9a3f0e-7a05-4c8b-8a0e-0f2f2a1c9d11", "x-tokenward-route", "messages", "x-tokenward-client", "10.0.0.1", "x-envoy-attempt-count", "1", "content-type", "application/json", "anthropic-beta", "x")}}); err != nil {
+	if err := st.Send(
+		&extprocv3.ProcessingRequest{Request: &extprocv3.ProcessingRequest_RequestHeaders{RequestHeaders: headers(":method",
+			"POST", ":path", "/v1/messages", "x-tokenward-id", "3f9a3f0e-7a05-4c8b-8a0e-0f2f2a1c9d11", "x-tokenward-route",
+			"messages", "x-tokenward-client", "10.0.0.1", "x-envoy-attempt-count", "1", "content-type", "application/json",
+			"anthropic-beta", "x")}},
+	); err != nil {
 		return err
 	}
 	if _, err := st.Recv(); err != nil {
 		return err
 	}
-	if err := st.Send(&extprocv3.ProcessingRequest{Request: &extprocv3.ProcessingRequest_ResponseHeaders{ResponseHeaders: headers(":status", "200", "x-tokenward-status", "200", "content-type", "application/json", "content-length", "512")}}); err != nil {
+	if err := st.Send(
+		&extprocv3.ProcessingRequest{
+			Request: &extprocv3.ProcessingRequest_ResponseHeaders{
+				ResponseHeaders: headers(":status", "200", "x-tokenward-status", "200", "content-type", "application/json",
+					"content-length", "512"),
+			},
+		},
+	); err != nil {
 		return err
 	}
 	_, err = st.Recv()

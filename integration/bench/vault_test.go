@@ -57,8 +57,13 @@ func newFleet(b *testing.B, accounts, versions int) *fleet {
 	for i := range accounts {
 		g.Go(func() error {
 			r := tokenstore.Record{
-				Provider: "p", Kind: tokenstore.KindOAuthRefresh, ClientID: "client", RefreshToken: tokenstore.NewSecret(fmt.Sprintf("%0100d", i)),
-				AccessToken: tokenstore.NewSecret(strings.Repeat("t", 272)), ObtainedAt: time.Now(), ExpiresAt: time.Now().Add(8 * time.Hour),
+				Provider:     "p",
+				Kind:         tokenstore.KindOAuthRefresh,
+				ClientID:     "client",
+				RefreshToken: tokenstore.NewSecret(fmt.Sprintf("%0100d", i)),
+				AccessToken:  tokenstore.NewSecret(strings.Repeat("t", 272)),
+				ObtainedAt:   time.Now(),
+				ExpiresAt:    time.Now().Add(8 * time.Hour),
 			}
 			for v := range tokenstore.Version(versions) {
 				if _, err := backend.CompareAndSwap(b.Context(), name(i), r, v); err != nil {
@@ -89,9 +94,24 @@ func (f *fleet) start(backend tokenstore.Backend, driver tokenstore.Driver) (*to
 	j, err := journal.Open(filepath.Join(f.b.TempDir(), "journal"))
 	must(f.b, err)
 	store, err := tokenstore.New(tokenstore.Config{
-		Drivers: map[string]tokenstore.Driver{"p": driver}, Pools: map[string]tokenstore.PoolConfig{"p": {Provider: "p", Select: tokenstore.LeastLoaded}},
-		Upstreams: map[string]tokenstore.UpstreamConfig{"u": {Pool: "p", Cluster: "u"}}, Routes: map[string]tokenstore.RouteConfig{"messages": {Upstreams: []string{"u"}, Attempts: 4, RecoveryTimeout: time.Minute, RefreshWait: time.Second}},
-		Renewal: tokenstore.RenewalConfig{Sweep: 30 * time.Minute, Workers: 16, TokenEndpointTimeout: 10 * time.Second, ClaimLease: 45 * time.Second, BackoffMin: time.Second, BackoffMax: time.Minute},
+		Drivers: map[string]tokenstore.Driver{
+			"p": driver,
+		},
+		Pools: map[string]tokenstore.PoolConfig{"p": {Provider: "p", Select: tokenstore.LeastLoaded}},
+		Upstreams: map[string]tokenstore.UpstreamConfig{
+			"u": {Pool: "p", Cluster: "u"},
+		},
+		Routes: map[string]tokenstore.RouteConfig{
+			"messages": {Upstreams: []string{"u"}, Attempts: 4, RecoveryTimeout: time.Minute, RefreshWait: time.Second},
+		},
+		Renewal: tokenstore.RenewalConfig{
+			Sweep:                30 * time.Minute,
+			Workers:              16,
+			TokenEndpointTimeout: 10 * time.Second,
+			ClaimLease:           45 * time.Second,
+			BackoffMin:           time.Second,
+			BackoffMax:           time.Minute,
+		},
 		Journal: j,
 	}, backend, tokenstore.NewMetrics(prometheus.NewRegistry(), "vault", true), zap.NewNop())
 	must(f.b, err)
@@ -120,7 +140,9 @@ type saving struct {
 	saved chan struct{}
 }
 
-func (s saving) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version) (tokenstore.Version, error) {
+func (s saving) CompareAndSwap(
+	ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, expect tokenstore.Version,
+) (tokenstore.Version, error) {
 	v, err := s.Backend.CompareAndSwap(ctx, id, r, expect)
 	if r.Rotation.Claim == nil {
 		s.saved <- struct{}{}
@@ -142,8 +164,8 @@ func (f *fleet) counted() (address string, calls *atomic.Int64) {
 	return server.URL, calls
 }
 
-// BenchmarkVaultRefresh reports what one refresh asks of Vault, and how long it takes without the provider: until the token
-// can be used, and until it is saved.
+// BenchmarkVaultRefresh reports what one refresh asks of Vault, and how long it takes without the provider: until the
+// token can be used, and until it is saved.
 func BenchmarkVaultRefresh(b *testing.B) {
 	const refreshes = 200
 	f := newFleet(b, refreshes, 5) // a record of fewer versions is looked at once more before it is saved
@@ -186,8 +208,8 @@ func BenchmarkVaultRefresh(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkVaultLarge reports with 10,000 accounts: the time from opening Vault to being ready, and then the CPU that looking
-// for changes costs at the default interval, ours and Vault's, as a part of one CPU.
+// BenchmarkVaultLarge reports with 10,000 accounts: the time from opening Vault to being ready, and then the CPU that
+// looking for changes costs at the default interval, ours and Vault's, as a part of one CPU.
 func BenchmarkVaultLarge(b *testing.B) {
 	const polls = 4
 	const interval = 15 * time.Second

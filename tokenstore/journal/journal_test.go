@@ -108,7 +108,7 @@ func TestASpoiltSwappedOrForeignEntryIsReportedAndStopsNoOther(t *testing.T) {
 // attempt's or another account's, and none is removed.
 func TestAnEntryUnderTheNameOfAnotherIsRefusedAndKept(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, one, two string){
-		"renamed": func(t *testing.T, one, two string) {
+		"renamed": func(t *testing.T, one, _ string) {
 			rename(t, one, filepath.Join(filepath.Dir(one), "three.rotation"))
 		},
 		"renamed over another": func(t *testing.T, one, two string) { rename(t, one, two) },

@@ -14,13 +14,15 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
-// Open reads the keyset, or creates it (0600) when it is missing and mayCreate says that nothing was sealed with it yet. A
-// file that others can read is refused. Safe when several processes start at once.
+// Open reads the keyset, or creates it (0600) when it is missing and mayCreate says that nothing was sealed with it
+// yet. A file that others can read is refused. Safe when several processes start at once.
 func Open(path string, mayCreate bool) (tink.AEAD, error) {
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist) && !mayCreate:
-		return nil, fmt.Errorf("its key %s is missing, and without it no record can be opened: put the key file back from your backup", path)
+		return nil, fmt.Errorf(
+			"its key %s is missing, and without it no record can be opened: put the key file back from your backup", path,
+		)
 	case errors.Is(err, os.ErrNotExist):
 		if err := create(path); err != nil {
 			return nil, fmt.Errorf("creating the key %s: %w", path, err)
@@ -28,7 +30,10 @@ func Open(path string, mayCreate bool) (tink.AEAD, error) {
 	case err != nil:
 		return nil, fmt.Errorf("reading the key %s: %w", path, err)
 	case st.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("the key %s can be read by others (mode %04o): chmod 600 it, and consider its records as disclosed", path, st.Mode().Perm())
+		return nil, fmt.Errorf(
+			"the key %s can be read by others (mode %04o): chmod 600 it, and consider its records as disclosed", path,
+			st.Mode().Perm(),
+		)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {

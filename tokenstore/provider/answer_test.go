@@ -20,7 +20,9 @@ func parsed(status int, h http.Header, body string, d *dialect) (tokenstore.Gran
 	if h == nil {
 		h = http.Header{}
 	}
-	g, err := parseAnswer(request{record: fullRecord(), askGrant: askGrant{lifetime: time.Hour}, refusals: d.refusals}, status, h, []byte(body))
+	g, err := parseAnswer(request{
+		record: fullRecord(), askGrant: askGrant{lifetime: time.Hour}, refusals: d.refusals,
+	}, status, h, []byte(body))
 	var e *tokenstore.RefreshError
 	if err != nil && !errors.As(err, &e) {
 		panic("an error of another type: " + err.Error()) // a broken contract of the driver, not a finding of one case
@@ -141,7 +143,8 @@ func TestTheTokenEndpointsWishToWaitIsKept(t *testing.T) {
 }
 
 func TestAnErrorIsReducedToProtocolFields(t *testing.T) {
-	_, e := parsed(400, nil, `{"error":"invalid_grant","error_description":"`+strings.Repeat("é", 400)+`","hint":"internal-host"}`, nil)
+	_, e := parsed(400, nil,
+		`{"error":"invalid_grant","error_description":"`+strings.Repeat("é", 400)+`","hint":"internal-host"}`, nil)
 	if len(e.Message) > 256 || !utf8.ValidString(e.Message) || strings.Contains(e.Error(), "internal-host") {
 		t.Errorf("%d bytes: %q", len(e.Message), e.Error())
 	}

@@ -50,8 +50,7 @@ func transportWords(err error) string {
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return "the connection failed: " + dial.Err.Error()
 	}
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err.Error()
 	}
 	return err.Error()

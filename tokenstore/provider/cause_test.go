@@ -16,7 +16,7 @@ import (
 )
 
 func TestWhyThereIsNoAnswerIsSaidInPlainWords(t *testing.T) {
-	nothing := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) })
+	nothing := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) })
 	secure := httptest.NewUnstartedServer(nothing)
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // it would print our refusal of its certificate
 	secure.StartTLS()

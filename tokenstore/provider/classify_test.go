@@ -78,7 +78,9 @@ func TestEveryRecordedAnswerGetsItsVerdict(t *testing.T) {
 			r := readRecorded(t, file)
 			d := mustDriver(t, Settings{Driver: filepath.Base(filepath.Dir(file))})
 			synctest.Test(t, func(t *testing.T) {
-				v := d.Classify(tokenstore.Response{Status: r.status, Header: r.header, Body: r.body, BodyRead: true, Peekable: true})
+				v := d.Classify(tokenstore.Response{
+					Status: r.status, Header: r.header, Body: r.body, BodyRead: true, Peekable: true,
+				})
 				got := v.Class.String() + " " + v.Scope.String()
 				if v.Wait != 0 {
 					got += " wait=" + v.Wait.String()
@@ -109,7 +111,9 @@ func TestAVerdictCarriesTheProvidersWords(t *testing.T) {
 		{driverOAuth2, `{"error":"invalid_token","error_description":"expired"}`, "invalid_token", "expired"},
 		{driverAPIKey, `{"error":{"code":401,"message":"No credentials","status":"UNAUTHENTICATED"}}`, "UNAUTHENTICATED", "No credentials"},
 	} {
-		v := mustDriver(t, Settings{Driver: c.driver}).Classify(tokenstore.Response{Status: 401, Header: http.Header{}, Body: []byte(c.body), BodyRead: true})
+		v := mustDriver(t, Settings{Driver: c.driver}).Classify(tokenstore.Response{
+			Status: 401, Header: http.Header{}, Body: []byte(c.body), BodyRead: true,
+		})
 		if v.Code != c.code || v.Message != c.message {
 			t.Errorf("%s: got code %q, message %q; want %q, %q", c.body, v.Code, v.Message, c.code, c.message)
 		}
@@ -119,8 +123,11 @@ func TestAVerdictCarriesTheProvidersWords(t *testing.T) {
 func TestAnAnswerOfTheProxyBlamesNoAccount(t *testing.T) {
 	for _, name := range Names() {
 		d := mustDriver(t, Settings{Driver: name})
-		v := d.Classify(tokenstore.Response{Status: 503, Header: http.Header{}, Local: true, NotSent: true, Detail: "connection_refused"})
-		if v.Class != tokenstore.ClassUnreachable || v.Scope != tokenstore.ScopeProvider || v.NeedBody || v.Code != "connection_refused" {
+		v := d.Classify(tokenstore.Response{
+			Status: 503, Header: http.Header{}, Local: true, NotSent: true, Detail: "connection_refused",
+		})
+		if v.Class != tokenstore.ClassUnreachable || v.Scope != tokenstore.ScopeProvider || v.NeedBody ||
+			v.Code != "connection_refused" {
 			t.Errorf("%s: never sent: got %+v", name, v)
 		}
 		v = d.Classify(tokenstore.Response{Status: 401, Header: http.Header{}, Local: true, Peekable: true})
@@ -136,7 +143,9 @@ func TestAnAbsurdResetIsNoWait(t *testing.T) {
 	} {
 		h := http.Header{}
 		h.Set(header, value)
-		v := mustDriver(t, Settings{Driver: driverAnthropic}).Classify(tokenstore.Response{Status: 429, Header: h, BodyRead: true})
+		v := mustDriver(t, Settings{Driver: driverAnthropic}).Classify(tokenstore.Response{
+			Status: 429, Header: h, BodyRead: true,
+		})
 		if v.Wait != 0 {
 			t.Errorf("%s: %s gives a wait of %v", header, value, v.Wait)
 		}
@@ -150,7 +159,9 @@ func TestNoResetReachesBeyondWhatNanosecondsCanCount(t *testing.T) {
 	} {
 		h := http.Header{}
 		h.Set(header, value)
-		v := mustDriver(t, Settings{Driver: driverAnthropic}).Classify(tokenstore.Response{Status: 429, Header: h, BodyRead: true})
+		v := mustDriver(t, Settings{Driver: driverAnthropic}).Classify(tokenstore.Response{
+			Status: 429, Header: h, BodyRead: true,
+		})
 		now := time.Now()
 		if until := now.Add(v.Wait); v.Wait < 0 || until.UnixNano() < now.UnixNano() {
 			t.Errorf("%s: %s: a cooldown of %v would end at %d, before it begins", header, value, v.Wait, until.UnixNano())
@@ -191,7 +202,13 @@ func FuzzClassify(f *testing.F) {
 }
 
 func TestARefusalSpeaksTheProvidersFormat(t *testing.T) {
-	ref := tokenstore.Refusal{Status: 503, Reason: tokenstore.ReasonCredentialsRefused, Message: "tried all accounts", ProviderStatus: 401, ProviderMessage: `say "please"`}
+	ref := tokenstore.Refusal{
+		Status:          503,
+		Reason:          tokenstore.ReasonCredentialsRefused,
+		Message:         "tried all accounts",
+		ProviderStatus:  401,
+		ProviderMessage: `say "please"`,
+	}
 	type shaped struct {
 		Type  string
 		Error struct{ Type, Message, Code string }
@@ -206,17 +223,21 @@ func TestARefusalSpeaksTheProvidersFormat(t *testing.T) {
 		if err := json.Unmarshal(body, &got); err != nil || kind != "application/json" || !utf8.Valid(body) {
 			t.Fatalf("%s: %s %s: %v", name, kind, body, err)
 		}
-		if !strings.Contains(got.Error.Message, "tried all accounts") || !strings.Contains(got.Error.Message, `401: say "please"`) {
+		if !strings.Contains(got.Error.Message, "tried all accounts") ||
+			!strings.Contains(got.Error.Message, `401: say "please"`) {
 			t.Errorf("%s: the message lacks our words or the provider's: %q", name, got.Error.Message)
 		}
 		if got.Ours.Reason != "credentials_refused" || got.Ours.Status != 401 {
 			t.Errorf("%s: reason and status are missing: %s", name, body)
 		}
-		if isAnthropic := name == driverAnthropic; (got.Type == "error") != isAnthropic || (got.Error.Code == "") != isAnthropic {
+		if isAnthropic := name == driverAnthropic; (got.Type == "error") != isAnthropic ||
+			(got.Error.Code == "") != isAnthropic {
 			t.Errorf("%s: not the provider's error object: %s", name, body)
 		}
 	}
-	_, body := mustDriver(t, Settings{Driver: driverAnthropic}).Shape(tokenstore.Refusal{Status: 429, Reason: tokenstore.ReasonAllCooling, Message: "wait"})
+	_, body := mustDriver(t, Settings{Driver: driverAnthropic}).Shape(tokenstore.Refusal{
+		Status: 429, Reason: tokenstore.ReasonAllCooling, Message: "wait",
+	})
 	if !bytes.Contains(body, []byte("rate_limit_error")) || bytes.Contains(body, []byte("provider_status")) {
 		t.Errorf("all accounts cooling: %s", body)
 	}

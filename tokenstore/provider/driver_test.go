@@ -187,9 +187,12 @@ func TestATokenThatNoHeaderCarriesIsAConfigurationError(t *testing.T) {
 	} {
 		token := tokenstore.NewSecret(c.token)
 		for driver, records := range map[string][]tokenstore.Record{
-			driverAnthropic: {{Kind: tokenstore.KindAPIKey, APIKey: token}, {Kind: tokenstore.KindClaudeCode, AccessToken: token, RefreshToken: token, ClientID: "c"}},
-			driverOAuth2:    {{Kind: tokenstore.KindOAuthRefresh, AccessToken: token, RefreshToken: token}, {Kind: tokenstore.KindClientCredentials, AccessToken: token, ClientID: "c", ClientSecret: token}},
-			driverAPIKey:    {{Kind: tokenstore.KindAPIKey, APIKey: token}},
+			driverAnthropic: {
+				{Kind: tokenstore.KindAPIKey, APIKey: token},
+				{Kind: tokenstore.KindClaudeCode, AccessToken: token, RefreshToken: token, ClientID: "c"},
+			},
+			driverOAuth2: {{Kind: tokenstore.KindOAuthRefresh, AccessToken: token, RefreshToken: token}, {Kind: tokenstore.KindClientCredentials, AccessToken: token, ClientID: "c", ClientSecret: token}},
+			driverAPIKey: {{Kind: tokenstore.KindAPIKey, APIKey: token}},
 		} {
 			for _, r := range records {
 				err := mustDriver(t, Settings{Driver: driver}).Check(r)

@@ -20,8 +20,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// maxAnswer bounds what is read of a token endpoint's answer, in bytes: of its header fields, which take many times their
-// size in memory, and of its body.
+// maxAnswer bounds what is read of a token endpoint's answer, in bytes: of its header fields, which take many times
+// their size in memory, and of its body.
 const maxAnswer = 1 << 20
 
 // endpoint makes grant requests for one provider entry.
@@ -56,9 +56,15 @@ func newEndpoint(name string, s Settings) (*endpoint, error) {
 	return &endpoint{url: s.TokenURL, client: &http.Client{
 		Transport: tlsfile.NewTransport(roots, func(roots *x509.CertPool) *http.Transport {
 			return &http.Transport{
-				Proxy: proxy, TLSHandshakeTimeout: 10 * time.Second, DisableKeepAlives: true,
+				Proxy:                  proxy,
+				TLSHandshakeTimeout:    10 * time.Second,
+				DisableKeepAlives:      true,
 				MaxResponseHeaderBytes: maxAnswer,
-				TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, RootCAs: roots},
+				TLSClientConfig: &tls.Config{
+					MinVersion: tls.VersionTLS12,
+					NextProtos: []string{"h2", "http/1.1"},
+					RootCAs:    roots,
+				},
 				TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{
 					"h2": func(_ string, c *tls.Conn) http.RoundTripper { return oneShot{c} },
 				},

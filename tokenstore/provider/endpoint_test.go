@@ -106,7 +106,12 @@ func TestEachAuthStyleSendsTheClientOnce(t *testing.T) {
 
 func TestClientCredentialsAskForTheRecordsScope(t *testing.T) {
 	at, got := recorder(t)
-	r := tokenstore.Record{Kind: tokenstore.KindClientCredentials, ClientID: "c", ClientSecret: tokenstore.NewSecret("s"), Scope: "a b"}
+	r := tokenstore.Record{
+		Kind:         tokenstore.KindClientCredentials,
+		ClientID:     "c",
+		ClientSecret: tokenstore.NewSecret("s"),
+		Scope:        "a b",
+	}
 	if _, e := redeem(t, mustDriver(t, Settings{Driver: driverOAuth2, TokenURL: at}), r); e != nil {
 		t.Fatal(e)
 	}
@@ -117,7 +122,12 @@ func TestClientCredentialsAskForTheRecordsScope(t *testing.T) {
 
 func TestAnthropicRefreshesAsItsSDKDoes(t *testing.T) {
 	at, got := recorder(t)
-	r := tokenstore.Record{Kind: tokenstore.KindClaudeCode, ClientID: "c", RefreshToken: tokenstore.NewSecret("rt"), Scope: "user:inference"}
+	r := tokenstore.Record{
+		Kind:         tokenstore.KindClaudeCode,
+		ClientID:     "c",
+		RefreshToken: tokenstore.NewSecret("rt"),
+		Scope:        "user:inference",
+	}
 	if _, e := redeem(t, mustDriver(t, Settings{Driver: driverAnthropic, TokenURL: at}), r); e != nil {
 		t.Fatal(e)
 	}
@@ -180,13 +190,16 @@ func TestWhatNeverLeftIsNotSent(t *testing.T) {
 }
 
 func TestATrustAnchorOfOurOwnIsHonoured(t *testing.T) {
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, goodAnswer) }))
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, goodAnswer)
+	}))
 	defer s.Close()
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, e := redeem(t, mustDriver(t, Settings{Driver: driverOAuth2, TokenURL: s.URL, CAFile: file}), fullRecord()); e != nil {
+	d := mustDriver(t, Settings{Driver: driverOAuth2, TokenURL: s.URL, CAFile: file})
+	if _, e := redeem(t, d, fullRecord()); e != nil {
 		t.Error(e)
 	}
 }

@@ -59,7 +59,9 @@ func TestTheEndOfAJWTIsAHintAndNotALifetime(t *testing.T) {
 		t.Errorf("expires in %v, hint %v, %v", g.ExpiresIn, g.Hint, err)
 	}
 	d := mustDriver(t, Settings{Driver: driverOAuth2, TokenURL: "http://127.0.0.1:1"})
-	hint := d.(tokenstore.Estimator).Lifespan(tokenstore.Record{Kind: tokenstore.KindOAuthRefresh, AccessToken: tokenstore.NewSecret(token)})
+	hint := d.(tokenstore.Estimator).Lifespan(tokenstore.Record{
+		Kind: tokenstore.KindOAuthRefresh, AccessToken: tokenstore.NewSecret(token),
+	})
 	if hint < 59*time.Minute || hint > time.Hour {
 		t.Errorf("hint %v", hint)
 	}

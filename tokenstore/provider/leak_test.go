@@ -49,7 +49,8 @@ func TestNoErrorTextHoldsWhatWasPresented(t *testing.T) {
 			for _, kind := range []string{"form", "json"} {
 				t.Run(name+" "+style+" "+kind, func(t *testing.T) {
 					answer = echo
-					_, e := redeem(t, mustDriver(t, Settings{Driver: driverOAuth2, TokenURL: s.URL, AuthStyle: style, Body: kind}), fullRecord())
+					d := mustDriver(t, Settings{Driver: driverOAuth2, TokenURL: s.URL, AuthStyle: style, Body: kind})
+					_, e := redeem(t, d, fullRecord())
 					if e == nil {
 						t.Fatal("refreshed")
 					}
@@ -65,7 +66,11 @@ func TestNoErrorTextHoldsWhatWasPresented(t *testing.T) {
 }
 
 func TestEverySpellingOfASecretIsTakenOut(t *testing.T) {
-	r := tokenstore.Record{ClientID: "c", ClientSecret: tokenstore.NewSecret(`a"b&c`), RefreshToken: tokenstore.NewSecret(`a"b&c-and-more`)}
+	r := tokenstore.Record{
+		ClientID:     "c",
+		ClientSecret: tokenstore.NewSecret(`a"b&c`),
+		RefreshToken: tokenstore.NewSecret(`a"b&c-and-more`),
+	}
 	got := clean(`a"b&c-and-more a%22b%26c a\"b\u0026c-and-more YyVhOmE= `+base64.StdEncoding.EncodeToString([]byte("c:a%22b%26c")), r)
 	if want := "[redacted] [redacted] [redacted] YyVhOmE= [redacted]"; got != want {
 		t.Errorf("got %q, want %q", got, want)

@@ -26,7 +26,8 @@ type oneShot struct{ conn *tls.Conn }
 // RoundTrip implements http.RoundTripper.
 func (o oneShot) RoundTrip(req *http.Request) (*http.Response, error) {
 	frames := &frames{Conn: o.conn}
-	c, err := (&http2.Transport{MaxHeaderListSize: maxAnswer}).NewClientConn(frames) //nolint:staticcheck // its successor takes no connection of ours
+	//nolint:staticcheck // its successor takes no connection of ours
+	c, err := (&http2.Transport{MaxHeaderListSize: maxAnswer}).NewClientConn(frames)
 	if err != nil {
 		_ = o.conn.Close() // the first error tells more
 		return nil, err

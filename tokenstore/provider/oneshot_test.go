@@ -128,7 +128,8 @@ func TestWhatHTTP2SurelyDidNotProcessIsTriedAgainAtOnce(t *testing.T) {
 		t.Run(name+" again and again", func(t *testing.T) {
 			s := newH2Server(t, func(f *http2.Framer, _ int32, stream uint32) bool { return turnAway(f, stream) == nil })
 			_, e := redeem(t, s.driver(t), fullRecord())
-			if e == nil || e.Class != tokenstore.RefreshNotSent || !strings.Contains(e.Message, "turned the request away unread") {
+			if e == nil || e.Class != tokenstore.RefreshNotSent ||
+				!strings.Contains(e.Message, "turned the request away unread") {
 				t.Errorf("got %+v", e)
 			}
 			if n := s.connections.Load(); n != 2 {
@@ -162,7 +163,8 @@ func TestWhatHTTP2MayHaveProcessedIsOfUnknownOutcomeAndNotRepeated(t *testing.T)
 		t.Run(name, func(t *testing.T) {
 			s := newH2Server(t, func(f *http2.Framer, _ int32, stream uint32) bool { return end(f, stream) })
 			_, e := redeem(t, s.driver(t), fullRecord())
-			if e == nil || e.Class != tokenstore.RefreshUnknown || e.Message == "" || strings.Contains(e.Message, "http2:") || strings.Contains(e.Message, "EOF") {
+			if e == nil || e.Class != tokenstore.RefreshUnknown || e.Message == "" || strings.Contains(e.Message, "http2:") ||
+				strings.Contains(e.Message, "EOF") {
 				t.Errorf("got %+v", e)
 			}
 			if n := s.connections.Load(); n != 1 {
@@ -233,7 +235,8 @@ func TestAnEndpointOfEitherProtocolIsServedAndItsConnectionClosed(t *testing.T) 
 		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, e := redeem(t, mustDriver(t, Settings{Driver: driverOAuth2, TokenURL: s.URL, CAFile: file}), fullRecord()); e != nil {
+		d := mustDriver(t, Settings{Driver: driverOAuth2, TokenURL: s.URL, CAFile: file})
+		if _, e := redeem(t, d, fullRecord()); e != nil {
 			t.Error(e)
 		}
 		<-closed
@@ -248,7 +251,8 @@ func TestTheFrameWatchKeepsStepHoweverTheBytesArrive(t *testing.T) {
 	var wire bytes.Buffer
 	w := http2.NewFramer(&wire, nil)
 	_ = w.WriteSettings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: 1 << 14})
-	_ = w.WriteData(1, false, bytes.Repeat([]byte{0, 0, 4, frameReset, 0, 0, 0, 0, 1, 0, 0, 0, 7}, 100)) // looks like frames
+	// looks like frames
+	_ = w.WriteData(1, false, bytes.Repeat([]byte{0, 0, 4, frameReset, 0, 0, 0, 0, 1, 0, 0, 0, 7}, 100))
 	_ = w.WriteGoAway(1, http2.ErrCodeNo, bytes.Repeat([]byte("debug"), 100))
 	harmless := wire.Len()
 	_ = w.WriteGoAway(0, http2.ErrCodeNo, bytes.Repeat([]byte("debug"), 100))

@@ -42,7 +42,8 @@ func TestATokenEndpointIsKnownByAnyAnswerThatOneGives(t *testing.T) {
 			if len(got) != 1 || got[0].URL != s.URL || (got[0].Err == nil) != (c.says == "") {
 				t.Fatalf("got %+v", got)
 			}
-			if got[0].Err != nil && (!strings.Contains(got[0].Err.Error(), c.says) || !strings.Contains(got[0].Err.Error(), "my-idp")) {
+			if got[0].Err != nil &&
+				(!strings.Contains(got[0].Err.Error(), c.says) || !strings.Contains(got[0].Err.Error(), "my-idp")) {
 				t.Errorf("it says %v", got[0].Err)
 			}
 			if !slices.Equal(asked, c.asked) {
@@ -59,7 +60,8 @@ func TestATokenEndpointThatRefusesConnectionsIsNamedWithItsProvider(t *testing.T
 	if len(got) != 1 || got[0].Status != 0 {
 		t.Fatalf("got %+v", got)
 	}
-	if said := got[0].Err.Error(); !strings.Contains(said, "my-idp") || !strings.Contains(said, s.URL) || !strings.Contains(said, "check token_url") {
+	if said := got[0].Err.Error(); !strings.Contains(said, "my-idp") || !strings.Contains(said, s.URL) ||
+		!strings.Contains(said, "check token_url") {
 		t.Errorf("got %s", said)
 	}
 }

@@ -82,10 +82,13 @@ func TestADeadGrantIsRecognizedHoweverItIsWrittenAndWhereverItStands(t *testing.
 		`{"error":"Invalid Grant"}`: "",
 		`{"error":"InvalidGrant"}`:  "",
 		`{"code":"invalid_grant"}`:  "",
-		`{"status":"BAD_REFRESH_TOKEN","message":"missing or invalid refresh token"}`:       "missing or invalid refresh token", // HubSpot
-		`{"code":400,"error_code":"refresh_token_not_found","msg":"Invalid Refresh Token"}`: "Invalid Refresh Token",            // Supabase
+		// HubSpot
+		`{"status":"BAD_REFRESH_TOKEN","message":"missing or invalid refresh token"}`: "missing or invalid refresh token",
+		// Supabase
+		`{"code":400,"error_code":"refresh_token_not_found","msg":"Invalid Refresh Token"}`: "Invalid Refresh Token",
 		`{"code":400,"error_code":"refresh_token_already_used","msg":"Already Used"}`:       "Already Used",
-		`{"error":"unauthorized_client","error_description":"refresh_token is invalid"}`:    "refresh_token is invalid", // Atlassian
+		// Atlassian
+		`{"error":"unauthorized_client","error_description":"refresh_token is invalid"}`: "refresh_token is invalid",
 	} {
 		for _, status := range []int{400, 401, 403} {
 			_, e := parsed(status, nil, body, nil)
@@ -95,7 +98,8 @@ func TestADeadGrantIsRecognizedHoweverItIsWrittenAndWhereverItStands(t *testing.
 		}
 	}
 	for status, body := range map[int]string{202: `{"status":"pending"}`, 503: `{"code":"invalid_grant"}`} {
-		if _, e := parsed(status, nil, body, nil); e == nil || e.Class != tokenstore.RefreshUnknown || status < 300 && e.Code != "" {
+		if _, e := parsed(status, nil, body, nil); e == nil || e.Class != tokenstore.RefreshUnknown ||
+			status < 300 && e.Code != "" {
 			t.Errorf("%d %s: got %+v", status, body, e)
 		}
 	}

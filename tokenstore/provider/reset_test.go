@@ -57,7 +57,8 @@ func TestEverySignalOfALimitIsRead(t *testing.T) {
 			if (got - wait).Abs() > time.Microsecond {
 				t.Errorf("got %s, want %s", got, wait)
 			}
-			if _, sure := plainDialect.limits.resetIn(tokenstore.Response{Status: 429, Header: lines(headers)}, now); sure == unsure {
+			r := tokenstore.Response{Status: 429, Header: lines(headers)}
+			if _, sure := plainDialect.limits.resetIn(r, now); sure == unsure {
 				t.Errorf("settled by the headers: %v", sure)
 			}
 		})

@@ -20,13 +20,17 @@ func TestAnErrorIsUnderstoodWhateverIsAroundIt(t *testing.T) {
 		"a marked event": "\ufeffdata:" + object,
 	} {
 		for _, driver := range Names() {
-			v := mustDriver(t, Settings{Driver: driver}).Classify(tokenstore.Response{Status: 429, Header: http.Header{}, Body: []byte(body), BodyRead: true})
+			v := mustDriver(t, Settings{Driver: driver}).Classify(tokenstore.Response{
+				Status: 429, Header: http.Header{}, Body: []byte(body), BodyRead: true,
+			})
 			if v.Code != "billing_error" || v.Message != "no credit" {
 				t.Errorf("%s, %s: code %q, message %q", name, driver, v.Code, v.Message)
 			}
 		}
 	}
 	for _, body := range []string{"", "[", "[]", "data:", "event: x", "<html>", "null"} {
-		_ = mustDriver(t, Settings{Driver: driverAPIKey}).Classify(tokenstore.Response{Status: 429, Header: http.Header{}, Body: []byte(body), BodyRead: true})
+		_ = mustDriver(t, Settings{Driver: driverAPIKey}).Classify(tokenstore.Response{
+			Status: 429, Header: http.Header{}, Body: []byte(body), BodyRead: true,
+		})
 	}
 }

@@ -84,7 +84,9 @@ func TestWordsOfTheRequestNeitherRaiseAVerdictNorHideTheProviders(t *testing.T) 
 			if c.challenge != "" {
 				h.Set("www-authenticate", c.challenge)
 			}
-			v := mustDriver(t, Settings{Driver: name}).Classify(tokenstore.Response{Status: c.status, Header: h, Body: []byte(c.body), BodyRead: true})
+			v := mustDriver(t, Settings{Driver: name}).Classify(tokenstore.Response{
+				Status: c.status, Header: h, Body: []byte(c.body), BodyRead: true,
+			})
 			if v.Class != c.want {
 				t.Errorf("%s: %d %s %s: %s, want %s", name, c.status, c.challenge, c.body, v.Class, c.want)
 			}

@@ -57,7 +57,7 @@ func (w *wireFormer) read() *Former {
 	return &Former{w.Kind, w.ClientID, trimmed(w.ClientSecret), trimmed(w.RefreshToken), w.Scope, w.Since.Time, w.Claim}
 }
 
-// rotationFormat is the newest bookkeeping that this version reads, and the one it writes.
+// RotationFormat is the newest bookkeeping that this version reads, and the one it writes.
 const RotationFormat = 1
 
 // field is a key of the record and where its value goes.

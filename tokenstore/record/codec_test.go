@@ -245,8 +245,7 @@ func FuzzReadingARecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := record.Decode(data)
 		if err != nil {
-			var wrong *record.Error
-			if !errors.As(err, &wrong) {
+			if _, ok := errors.AsType[*record.Error](err); !ok {
 				t.Fatalf("%T is not a *Error", err)
 			}
 			if len(r.Slips) == 0 {

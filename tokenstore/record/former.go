@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// A credential that an operator gives to an account is a promise until it was exchanged once: it may be cut, another client's, dead.
-// Until then the one it replaces is kept in the record, and the access token serves on. If the token endpoint refuses the new
-// one, or it cannot be one at all, the former comes back. Like any credential it is never presented when it is known to be spent.
+// A credential that an operator gives to an account is a promise until it was exchanged once: it may be cut, another
+// client's, dead. Until then the one it replaces is kept in the record, and the access token serves on. If the token
+// endpoint refuses the new one, or it cannot be one at all, the former comes back. Like any credential it is never
+// presented when it is known to be spent.
 
 // Former is the credential in whose place an operator put another, until that has been exchanged once.
 type Former struct {
@@ -20,7 +21,8 @@ type Former struct {
 	Claim        *Claim    // of a refresh with it that was under way then, or that ended without a readable answer
 }
 
-// Rejection tells of a credential that was given to the account and did not work, so that the former one is in use again.
+// Rejection tells of a credential that was given to the account and did not work, so that the former one is in use
+// again.
 type Rejection struct {
 	At          time.Time `json:"at"`
 	Error       string    `json:"error"`                 // no secrets
@@ -29,7 +31,14 @@ type Rejection struct {
 
 // AsFormer is the record's credential as a former one.
 func (r Record) AsFormer(since time.Time) *Former {
-	f := &Former{Kind: r.Kind, ClientID: r.ClientID, ClientSecret: r.ClientSecret, RefreshToken: r.RefreshToken, Scope: r.Scope, Since: since.UTC()}
+	f := &Former{
+		Kind:         r.Kind,
+		ClientID:     r.ClientID,
+		ClientSecret: r.ClientSecret,
+		RefreshToken: r.RefreshToken,
+		Scope:        r.Scope,
+		Since:        since.UTC(),
+	}
 	if c := r.Rotation.Claim; c != nil {
 		claim := *c
 		f.Claim = &claim
@@ -52,7 +61,8 @@ func (f *Former) clone() *Former {
 // Reinstated is the record with the former credential in its place again.
 func (r Record) Reinstated(f *Former) Record {
 	next := r.Clone()
-	next.Kind, next.ClientID, next.ClientSecret, next.RefreshToken, next.Scope = f.Kind, f.ClientID, f.ClientSecret, f.RefreshToken, f.Scope
+	next.Kind, next.ClientID, next.ClientSecret = f.Kind, f.ClientID, f.ClientSecret
+	next.RefreshToken, next.Scope = f.RefreshToken, f.Scope
 	if !f.RefreshToken.Equal(r.RefreshToken) {
 		next.Rotation.Claim = f.clone().Claim
 	}
@@ -62,10 +72,12 @@ func (r Record) Reinstated(f *Former) Record {
 
 // SameCredential reports whether two records refresh with the same secrets, as the same client.
 func SameCredential(a, b Record) bool {
-	return a.Kind == b.Kind && a.ClientID == b.ClientID && a.ClientSecret.Equal(b.ClientSecret) && a.RefreshToken.Equal(b.RefreshToken)
+	return a.Kind == b.Kind && a.ClientID == b.ClientID && a.ClientSecret.Equal(b.ClientSecret) &&
+		a.RefreshToken.Equal(b.RefreshToken)
 }
 
-// Usable reports whether a credential may come back to an account: it is one, and is neither dead nor spent as far as the record tells.
+// Usable reports whether a credential may come back to an account: it is one, and is neither dead nor spent as far as
+// the record tells.
 func (f *Former) Usable(id ID, in Record) bool {
 	r := in.Reinstated(f)
 	fingerprint := Fingerprint(id, r.Credential())
@@ -75,8 +87,9 @@ func (f *Former) Usable(id ID, in Record) bool {
 	return !slices.Contains(in.Rotation.Spent, fingerprint)
 }
 
-// Replace returns next, the record of an account with what an operator changes in it, completed by what must outlive the change of
-// a credential: the bookkeeping if there is none, else the former credential and the access token, until the new one has been exchanged.
+// Replace returns next, the record of an account with what an operator changes in it, completed by what must outlive
+// the change of a credential: the bookkeeping if there is none, else the former credential and the access token, until
+// the new one has been exchanged.
 func Replace(id ID, old, next Record, now time.Time) Record {
 	next = next.Clone()
 	next.Rotation, next.Former = old.Clone().Rotation, old.Former.clone()
@@ -91,7 +104,12 @@ func Replace(id ID, old, next Record, now time.Time) Record {
 		next.Former = old.AsFormer(now)
 	}
 	if !next.Credential().Equal(old.Credential()) {
-		next.Rotation = Rotation{Incarnation: NewIncarnation(), Generation: old.Rotation.Generation, Spent: next.Rotation.Spent, Writer: "operator"}
+		next.Rotation = Rotation{
+			Incarnation: NewIncarnation(),
+			Generation:  old.Rotation.Generation,
+			Spent:       next.Rotation.Spent,
+			Writer:      "operator",
+		}
 	}
 	next.Rotation.Rejected = nil
 	next = GivenBack(id, next)
@@ -108,8 +126,8 @@ func (r Record) WithoutToken() Record {
 	return r
 }
 
-// OfItsKind is what counts of a record whose type is a key: not the access token that a former type has left in it, whose
-// end is not the key's, nor what became of that one's refreshes.
+// OfItsKind is what counts of a record whose type is a key: not the access token that a former type has left in it,
+// whose end is not the key's, nor what became of that one's refreshes.
 func (r Record) OfItsKind() Record {
 	if r.Kind != KindAPIKey {
 		return r
@@ -142,8 +160,8 @@ func FellBack(id ID, r Record, other string) bool {
 	return rejected != nil && rejected.Fingerprint == other && other != Fingerprint(id, r.Credential())
 }
 
-// Rejects reports whether a refusal says that the new credential is no good. That the client is unknown says so only if it is another
-// client than before.
+// Rejects reports whether a refusal says that the new credential is no good. That the client is unknown says so only if
+// it is another client than before.
 func Rejects(r Record, f *Former, class RefreshClass) bool {
 	switch class {
 	case RefreshPermanent:
@@ -155,9 +173,10 @@ func Rejects(r Record, f *Former, class RefreshClass) bool {
 	return false
 }
 
-// Outlives reports whether a rotation is still worth keeping in a record whose credential an operator replaced during the refresh: as
-// the former one, which the new one has yet to match.
+// Outlives reports whether a rotation is still worth keeping in a record whose credential an operator replaced during
+// the refresh: as the former one, which the new one has yet to match.
 func Outlives(cur, rotated Record) bool {
 	same := cur.Rotation.Incarnation == rotated.Rotation.Incarnation || cur.Former != nil
-	return same && cur.Rotation.Generation < rotated.Rotation.Generation && cur.Provider == rotated.Provider && !cur.Credential().IsZero()
+	return same && cur.Rotation.Generation < rotated.Rotation.Generation && cur.Provider == rotated.Provider &&
+		!cur.Credential().IsZero()
 }

@@ -75,7 +75,7 @@ func (l *wireLabels) UnmarshalJSON(data []byte) error {
 }
 
 func (l *wireLabels) readPairs(pairs string) error {
-	for _, pair := range strings.Split(pairs, ",") {
+	for pair := range strings.SplitSeq(pairs, ",") {
 		if pair = strings.TrimSpace(pair); pair == "" {
 			continue
 		}

@@ -7,8 +7,9 @@ import (
 
 // Limits are what each process may give to an account: replicas know nothing of each other's attempts.
 type Limits struct {
-	RPM         int                        // attempts begun in any 60 seconds, 1 to 100000; 0: any number
-	Concurrency int                        // attempts at once, until the provider's response headers are in, 1 to 100000; 0: any number
+	RPM int // attempts begun in any 60 seconds, 1 to 100000; 0: any number
+	// attempts at once, until the provider's response headers are in, 1 to 100000; 0: any number
+	Concurrency int
 	Extra       map[string]json.RawMessage // keys inside limits that this version does not know, kept like Record.Extra
 }
 
@@ -26,5 +27,8 @@ func (l Limits) Validate() error {
 }
 
 func limitError(key string) *Error {
-	return &Error{Key: "limits." + key, Rule: fmt.Sprintf("must be a whole number from 1 to %d; 0, null or no %s means no limit", limitMost, key)}
+	return &Error{
+		Key:  "limits." + key,
+		Rule: fmt.Sprintf("must be a whole number from 1 to %d; 0, null or no %s means no limit", limitMost, key),
+	}
 }

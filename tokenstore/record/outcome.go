@@ -36,13 +36,15 @@ const (
 
 // Outcome is the result of the latest refresh.
 type Outcome struct {
-	At          time.Time    `json:"at"`
-	Trigger     Trigger      `json:"trigger"`
-	Result      string       `json:"result"` // succeeded | failed
-	Class       RefreshClass `json:"class,omitempty"`
-	Status      int          `json:"upstream_status,omitempty"` // HTTP status of the token endpoint
-	Error       string       `json:"error,omitempty"`           // reduced to protocol fields, at most 256 characters, no secrets
-	Fingerprint string       `json:"fingerprint,omitempty"`     // of the credential that was used: a new credential makes it history
+	At      time.Time    `json:"at"`
+	Trigger Trigger      `json:"trigger"`
+	Result  string       `json:"result"` // succeeded | failed
+	Class   RefreshClass `json:"class,omitempty"`
+	Status  int          `json:"upstream_status,omitempty"` // HTTP status of the token endpoint
+	// reduced to protocol fields, at most 256 characters, no secrets
+	Error string `json:"error,omitempty"`
+	// of the credential that was used: a new credential makes it history
+	Fingerprint string `json:"fingerprint,omitempty"`
 
 	// Of the failures since the latest success with this credential: the first, and those that were refusals.
 	FailingSince time.Time `json:"failing_since,omitzero"`
@@ -50,6 +52,7 @@ type Outcome struct {
 	RefusedSince time.Time `json:"refused_since,omitzero"`
 }
 
+// What it takes to call a credential dead without a word that says so.
 const (
 	RefusalsToDeath = 3             // refusals in words that we do not know, and
 	refusedToDeath  = 2 * time.Hour // for how long, until a human is asked; whose clock wrote the first one matters little
@@ -164,6 +167,6 @@ func Failing(id ID, r Record) (since time.Time, why string) {
 	return last.FailingSince, last.Error
 }
 
-// condemnedByAnswers is what earlier versions wrote when answers of the provider, not of the token endpoint, spoke against a
-// credential. Such a word is not believed any more.
+// condemnedByAnswers is what earlier versions wrote when answers of the provider, not of the token endpoint, spoke
+// against a credential. Such a word is not believed any more.
 const condemnedByAnswers = "its tokens are refused right after a refresh"

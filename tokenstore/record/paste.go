@@ -12,8 +12,8 @@ import (
 // Grammar says what a kind of secret may be made of.
 type Grammar uint8
 
-// Grammars. All but client secrets exclude spaces: RFC 6749 A.17 would allow them in a refresh token, no server issues such a one,
-// and a copy that was wrapped or cut has them.
+// Grammars. All but client secrets exclude spaces: RFC 6749 A.17 would allow them in a refresh token, no server issues
+// such a one, and a copy that was wrapped or cut has them.
 const (
 	RefreshTokenText Grammar = iota + 1 // printable ASCII without spaces
 	AccessTokenText                     // the same: it goes into a request header
@@ -39,8 +39,9 @@ func (g Grammar) value() string {
 // longestSecret is in bytes; real ones have a few KiB at most.
 const longestSecret = 16 << 10
 
-// ReadSecret takes a secret from what somebody pasted, saved or exported: white space and byte order marks at its ends are no
-// part of it. flaw says what is wrong with it and what to do, to be put behind the secret's name; "": nothing. It never tells the value.
+// ReadSecret takes a secret from what somebody pasted, saved or exported: white space and byte order marks at its ends
+// are no part of it. flaw says what is wrong with it and what to do, to be put behind the secret's name; "": nothing.
+// It never tells the value.
 func ReadSecret(data []byte, g Grammar) (s Secret, flaw string) {
 	text := trimSecret(string(data))
 	return NewSecret(text), flawOf(text, g)
@@ -53,8 +54,10 @@ func trimSecret(s string) string {
 
 var (
 	scheme     = regexp.MustCompile(`^(?i)(authorization\s*:|(bearer|basic|token)[\s\pZ])`)
-	assignment = regexp.MustCompile(`^(?i)(export\s+)?[a-z0-9_.-]*(refresh_?token|access_?token|client_?secret|api_?key)\s*[=:]`)
-	masked     = regexp.MustCompile(`^(\*+|•+|\[?redacted\]?|<[^<>]*>)$`)
+	assignment = regexp.MustCompile(
+		`^(?i)(export\s+)?[a-z0-9_.-]*(refresh_?token|access_?token|client_?secret|api_?key)\s*[=:]`,
+	)
+	masked = regexp.MustCompile(`^(\*+|•+|\[?redacted\]?|<[^<>]*>)$`)
 )
 
 // flawOf says what is wrong with a secret, the most telling first; "": nothing. Pure.
@@ -69,7 +72,8 @@ func flawOf(t string, g Grammar) string {
 	case wide(t):
 		return "is UTF-16, as some Windows programs save text: save it as UTF-8"
 	case isJSON && strings.Contains(t, "claudeAiOauth"):
-		return "is a JSON document, Claude Code's credentials: use tokenward accounts import --from claude, or give only the value of " + g.value()
+		return "is a JSON document, Claude Code's credentials: use tokenward accounts import --from claude, or give only " +
+			"the value of " + g.value()
 	case isJSON:
 		return "is a JSON document: give only the value of " + g.value() + " in it, without quotes"
 	case strings.Contains(t, "-----BEGIN"):
@@ -80,11 +84,13 @@ func flawOf(t string, g Grammar) string {
 		return "is a mask or a placeholder, not the value: copy it from where it was issued"
 	case quoted(t, g):
 		return "has quotes around it: give the value without them"
-	case scheme.MatchString(t) && g != ClientSecretText, g == ClientSecretText && strings.HasPrefix(strings.ToLower(t), "bearer "):
+	case scheme.MatchString(t) && g != ClientSecretText,
+		g == ClientSecretText && strings.HasPrefix(strings.ToLower(t), "bearer "):
 		return "begins with the name of a header or an authentication scheme, such as Bearer: give only what follows it"
 	case assignment.MatchString(t):
 		return "is a line with a name and a value: give only the value"
-	case len(t) > longestSecret && (g == RefreshTokenText || g == ClientSecretText): // for the others a driver's Check knows
+	case len(t) > longestSecret && (g == RefreshTokenText || g == ClientSecretText):
+		// for the others a driver's Check knows
 		return fmt.Sprintf("is longer than %d KiB: this is no such secret", longestSecret>>10)
 	case !utf8.ValidString(t) || strings.ContainsRune(t, utf8.RuneError):
 		return "holds bytes that are no text: copy it again from where it was issued"
@@ -105,10 +111,12 @@ func flawOf(t string, g Grammar) string {
 	return ""
 }
 
-// wide reports text of two or four bytes a character. A byte order mark in it may have become replacement characters on the way.
+// wide reports text of two or four bytes a character. A byte order mark in it may have become replacement characters on
+// the way.
 func wide(t string) bool {
 	zeros := strings.Count(t, "\x00")
-	return strings.HasPrefix(t, "\xff\xfe") || strings.HasPrefix(t, "\xfe\xff") || zeros > 1 && zeros*3 >= utf8.RuneCountInString(t)
+	return strings.HasPrefix(t, "\xff\xfe") || strings.HasPrefix(t, "\xfe\xff") ||
+		zeros > 1 && zeros*3 >= utf8.RuneCountInString(t)
 }
 
 // quoted reports quotes around a secret, or the rest of some. A client secret may have one at either end.

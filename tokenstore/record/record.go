@@ -82,23 +82,28 @@ type Record struct {
 	// Slips are the keys whose values cannot be used. They are kept as they were written until somebody mends them.
 	Slips []Slip
 
-	// Ends is when the backend will take this version of the record for deleted; zero: never. It is no part of what is stored.
+	// Ends is when the backend will take this version of the record for deleted; zero: never. It is no part of what is
+	// stored.
 	Ends time.Time
 }
 
 // Rotation is the service's bookkeeping in the record.
 type Rotation struct {
-	Format      int        `json:"format,omitempty"`      // of the bookkeeping: 1; absent means 1
-	Incarnation string     `json:"incarnation,omitempty"` // random, set when the record is created: guards against delete-and-recreate
+	Format int `json:"format,omitempty"` // of the bookkeeping: 1; absent means 1
+	// random, set when the record is created: guards against delete-and-recreate
+	Incarnation string     `json:"incarnation,omitempty"`
 	Generation  Generation `json:"generation,omitempty"`
 	WriteID     string     `json:"write_id,omitempty"` // random per write: recognises our own write after a lost answer
 	Writer      string     `json:"writer,omitempty"`   // the process that wrote last
 	Claim       *Claim     `json:"claim,omitempty"`
-	Last        *Outcome   `json:"last,omitempty"`    // the latest refresh
-	Dead        *Dead      `json:"dead,omitempty"`    // outlives later outcomes: only a success or another credential ends it
-	Resumed     string     `json:"resumed,omitempty"` // changes when an operator resumes the account: what made it wait ends
+	Last        *Outcome   `json:"last,omitempty"` // the latest refresh
+	// outlives later outcomes: only a success or another credential ends it
+	Dead *Dead `json:"dead,omitempty"`
+	// changes when an operator resumes the account: what made it wait ends
+	Resumed string `json:"resumed,omitempty"`
 
-	// Spent are fingerprints of the credentials that were exchanged for others, the latest last: how other processes learn of it.
+	// Spent are fingerprints of the credentials that were exchanged for others, the latest last: how other processes learn
+	// of it.
 	Spent []string `json:"spent,omitempty"`
 
 	Rejected *Rejection `json:"rejected,omitempty"` // the latest credential that was given to the account and did not work
@@ -120,12 +125,7 @@ type Claim struct {
 func (r Record) Clone() Record {
 	c := r
 	c.Pools = append([]string(nil), r.Pools...)
-	if r.Labels != nil {
-		c.Labels = make(map[string]string, len(r.Labels))
-		for k, v := range r.Labels {
-			c.Labels[k] = v
-		}
-	}
+	c.Labels = maps.Clone(r.Labels)
 	c.Extra, c.Limits.Extra = cloneExtra(r.Extra), cloneExtra(r.Limits.Extra)
 	c.Rotation.Spent, c.Slips = slices.Clone(r.Rotation.Spent), slices.Clone(r.Slips)
 	if r.Rotation.Claim != nil {
@@ -174,10 +174,11 @@ func (r Record) Credential() Secret {
 	return Secret{}
 }
 
-// GrantsDifferently reports whether a refresh with next could end otherwise than one with r: an operator changed what a grant
-// request is made of.
+// GrantsDifferently reports whether a refresh with next could end otherwise than one with r: an operator changed what a
+// grant request is made of.
 func (r Record) GrantsDifferently(next Record) bool {
-	return r.Provider != next.Provider || r.Kind != next.Kind || r.ClientID != next.ClientID || !r.ClientSecret.Equal(next.ClientSecret)
+	return r.Provider != next.Provider || r.Kind != next.Kind || r.ClientID != next.ClientID ||
+		!r.ClientSecret.Equal(next.ClientSecret)
 }
 
 // ErrUnreadable is matched by every error about a record that cannot be decoded or used.
@@ -199,11 +200,13 @@ func (e *Error) Error() string {
 // Is makes errors.Is(err, ErrUnreadable) true.
 func (e *Error) Is(target error) bool { return target == ErrUnreadable }
 
+// NewID returns a random id of 16 characters: for an incarnation, a claim, a write.
 func NewID() string { return rand.Text()[:16] }
 
 // NewIncarnation returns the random mark of a record whose credential an operator has just written.
 func NewIncarnation() string { return NewID() }
 
+// Clip returns s, cut to its first 256 bytes: what is stored of an answer is bounded.
 func Clip(s string) string {
 	const most = 256
 	if len(s) > most {
@@ -215,11 +218,12 @@ func Clip(s string) string {
 // Version is a backend's version of a record, used for compare-and-set. 0 means: the record does not exist.
 type Version uint64
 
-// OnHold reports whether the account must neither serve nor refresh: an operator paused it, or its live copy is in another
-// store. The label wins over a state that somebody patches: a refresh token must not have two owners.
+// OnHold reports whether the account must neither serve nor refresh: an operator paused it, or its live copy is in
+// another store. The label wins over a state that somebody patches: a refresh token must not have two owners.
 func (r Record) OnHold() bool { return r.State == Paused || r.Labels[LabelCopiedTo] != "" }
 
-// Labels of a record that `tokenward accounts copy` moved to another store: where its live copy is, and the state it had.
+// Labels of a record that `tokenward accounts copy` moved to another store: where its live copy is, and the state it
+// had.
 const (
 	LabelCopiedTo    = "copied-to"
 	LabelCopiedState = "copied-state"

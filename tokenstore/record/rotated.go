@@ -5,7 +5,8 @@ import "slices"
 // Graft puts a rotation's tokens onto a record that somebody edited meanwhile.
 func Graft(onto, rotated Record) Record {
 	next := onto.Clone()
-	next.AccessToken, next.TokenType, next.ObtainedAt, next.ExpiresAt = rotated.AccessToken, rotated.TokenType, rotated.ObtainedAt, rotated.ExpiresAt
+	next.AccessToken, next.TokenType = rotated.AccessToken, rotated.TokenType
+	next.ObtainedAt, next.ExpiresAt = rotated.ObtainedAt, rotated.ExpiresAt
 	next.Mend("access_token", "token_type", "obtained_at", "expires_at", "former")
 	next.RefreshToken, next.Former = rotated.RefreshToken, rotated.Former.clone()
 	if !next.Slipped("scope") {

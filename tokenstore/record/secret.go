@@ -67,8 +67,8 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.mask()), nil }
 // shortestEcho is how many characters of a token count as an echo of it.
 const shortestEcho = 8
 
-// RedactCut takes a secret out of a text that may echo it, also where the text was cut within it. Secrets of fewer than 8
-// characters are left: they are part of everything.
+// RedactCut takes a secret out of a text that may echo it, also where the text was cut within it. Secrets of fewer than
+// 8 characters are left: they are part of everything.
 func RedactCut(text, secret string) string {
 	if text == "" || len(secret) < shortestEcho {
 		return text
@@ -83,8 +83,8 @@ func RedactCut(text, secret string) string {
 	return text
 }
 
-// Redact takes a secret out of a text that may echo it; one of fewer than 8 characters only where it stands as a word of its
-// own, since a letter or two are part of everything.
+// Redact takes a secret out of a text that may echo it; one of fewer than 8 characters only where it stands as a word
+// of its own, since a letter or two are part of everything.
 func Redact(text, secret string) string {
 	switch {
 	case secret == "":

@@ -35,9 +35,11 @@ func TestNoFormatterPrintsASecret(t *testing.T) {
 		}
 		out.Write(data)
 	}
-	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(&out), zap.DebugLevel))
+	log := zap.New(zapcore.NewCore(
+		zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(&out), zap.DebugLevel))
 	log.Info("x", zap.Any("secret", s), zap.Any("nested", nested), zap.Stringer("string", s), zap.Reflect("r", nested.Record))
-	if text := out.String(); strings.Contains(text, value) || strings.Contains(text, fmt.Sprintf("%x", value)) || !strings.Contains(text, "[redacted]") {
+	if text := out.String(); strings.Contains(text, value) || strings.Contains(text, fmt.Sprintf("%x", value)) ||
+		!strings.Contains(text, "[redacted]") {
 		t.Errorf("printed:\n%s", text)
 	}
 }
@@ -45,7 +47,8 @@ func TestNoFormatterPrintsASecret(t *testing.T) {
 func TestAFingerprintIsStableAndDiffersBetweenAccounts(t *testing.T) {
 	s := record.NewSecret("value")
 	a := record.Fingerprint("a", s)
-	if len(a) != 16 || a != record.Fingerprint("a", record.NewSecret("value")) || a == record.Fingerprint("b", s) || record.Fingerprint("a", record.Secret{}) != "" {
+	if len(a) != 16 || a != record.Fingerprint("a", record.NewSecret("value")) || a == record.Fingerprint("b", s) ||
+		record.Fingerprint("a", record.Secret{}) != "" {
 		t.Errorf("fingerprint %q", a)
 	}
 }

@@ -13,9 +13,10 @@ import (
 // Slip is a key of a record whose value breaks its rule. What counts instead is in the record's field: the key's last
 // good value where one is known, else its default, or what could be read of it.
 type Slip struct {
-	Key      string          // as the record has it, e.g. labels or limits.rpm
-	Rule     string          //
-	Raw      json.RawMessage // what stands there, kept on every write; nil: nothing does. Never shown, since it may be secret
+	Key  string // as the record has it, e.g. labels or limits.rpm
+	Rule string //
+	// what stands there, kept on every write; nil: nothing does. Never shown, since it may be secret
+	Raw      json.RawMessage
 	InForce  json.RawMessage // how the record's field would be written: while it is that, Raw stays
 	LastGood bool            // the field holds the key's last good value
 }
@@ -106,6 +107,7 @@ func (r Record) Faultless() error {
 	return r.FirstSlip(func(Slip) bool { return true })
 }
 
+// FirstSlip reports the first slip for which is holds, as a *Error; nil: there is none.
 func (r Record) FirstSlip(is func(Slip) bool) error {
 	if i := slices.IndexFunc(r.Slips, is); i >= 0 {
 		s := r.Slips[i]

@@ -48,8 +48,8 @@ const (
 	RoundRobin
 )
 
-// Board is the configured routes and the seats of their pools. Immutable but for the seats and what is known of upstreams.
-// Safe for concurrent use.
+// Board is the configured routes and the seats of their pools. Immutable but for the seats and what is known of
+// upstreams. Safe for concurrent use.
 type Board struct {
 	routes map[string]*Route
 	pools  map[string]*Pool
@@ -87,9 +87,11 @@ type segment struct {
 	next    atomic.Uint64
 }
 
-// NewBoard resolves the names of a configuration. random draws from [0,1) and is safe for concurrent use. The error names
-// what is not configured.
-func NewBoard(routes map[string]RouteConfig, upstreams map[string]UpstreamConfig, pools map[string]PoolConfig, random func() float64) (*Board, error) {
+// NewBoard resolves the names of a configuration. random draws from [0,1) and is safe for concurrent use. The error
+// names what is not configured.
+func NewBoard(
+	routes map[string]RouteConfig, upstreams map[string]UpstreamConfig, pools map[string]PoolConfig, random func() float64,
+) (*Board, error) {
 	b := &Board{routes: map[string]*Route{}, pools: map[string]*Pool{}}
 	for name, c := range pools {
 		p := &Pool{PoolConfig: c, Name: name, random: random}
@@ -191,8 +193,8 @@ func (r *Route) Members(tenant string) []*Seat {
 	return all
 }
 
-// Full says how many seats could serve an attempt but for their limits, and when the first of them may have room again. One
-// that has room again by now is counted too: it had none when the attempt asked.
+// Full says how many seats could serve an attempt but for their limits, and when the first of them may have room again.
+// One that has room again by now is counted too: it had none when the attempt asked.
 func (r *Route) Full(tenant string, trail *Trail, at time.Time) (n int, wait time.Duration) {
 	now := at.UnixNano()
 	for _, u := range r.Upstreams {
@@ -213,10 +215,11 @@ func (r *Route) Full(tenant string, trail *Trail, at time.Time) (n int, wait tim
 	return n, wait
 }
 
-// Choose walks the upstreams in order of preference, those that were unreachable lately last, and at each one prefers an
-// account with a living token to one that needs a refresh first, and that to a suspect token. A benched account comes after
-// all upstreams, and one whose credential is dead, too, after waiting for a limit's end. own, if any, serves an attempt that
-// ends before the chosen one begins. living: the token can be used at once. nil: there is nobody.
+// Choose walks the upstreams in order of preference, those that were unreachable lately last, and at each one prefers
+// an account with a living token to one that needs a refresh first, and that to a suspect token. A benched account
+// comes after all upstreams, and one whose credential is dead, too, after waiting for a limit's end. own, if any,
+// serves an attempt that ends before the chosen one begins. living: the token can be used at once. nil: there is
+// nobody.
 func (r *Route) Choose(now int64, tenant string, trail *Trail, own *Seat) (u *Upstream, s *Seat, living bool) {
 	for rank := range ranks {
 		if rank == rankDead && r.cooling(now, tenant) {
@@ -292,7 +295,8 @@ func (p *Pool) choose(now int64, tenant string, trail *Trail, own *Seat, rank in
 		case asleep == nil && refreshable && a.askable(now) && trail.fresh(a.ID) && a.fits(now, a == own):
 			asleep = a
 		case spare == nil:
-			if d := a.suspicion.Load(); d != nil && a.spare(now, d, rank) && trail.admits(a.ID, a.Generation()) && a.fits(now, a == own) {
+			if d := a.suspicion.Load(); d != nil && a.spare(now, d, rank) && trail.admits(a.ID, a.Generation()) &&
+				a.fits(now, a == own) {
 				spare = a
 			}
 		}

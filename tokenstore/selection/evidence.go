@@ -48,9 +48,10 @@ type Suspicion struct {
 	Ask   bool  // a refresh is wanted: whoever can wait for it does
 	Bench bool  // corroborated: other upstreams come first
 
-	tired bool  // somebody waited for that refresh in vain: nobody waits any more
-	dead  bool  // several requests were refused with a dead credential's token: the last resort, for they may all be guilty
-	rest  int64 // serves nobody before, Unix nanoseconds: such a token was never accepted
+	tired bool // somebody waited for that refresh in vain: nobody waits any more
+	// several requests were refused with a dead credential's token: the last resort, for they may all be guilty
+	dead bool
+	rest int64 // serves nobody before, Unix nanoseconds: such a token was never accepted
 }
 
 // ranks of suspicion: the higher serve after the lower.

@@ -19,8 +19,8 @@ type Guilt struct {
 	remembered bool // within ten
 }
 
-// Guilty remembers which requests, by their shape, were found guilty, and when. The zero value is ready. Safe for concurrent
-// use.
+// Guilty remembers which requests, by their shape, were found guilty, and when. The zero value is ready. Safe for
+// concurrent use.
 type Guilty struct {
 	any atomic.Bool // there is one: accepted attempts look
 

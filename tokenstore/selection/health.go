@@ -68,8 +68,8 @@ type Refused struct {
 	Known      Guilt // of requests like it
 }
 
-// Judge takes a refusal as evidence, unless the request is guilty, and says what is known of the account. It also returns
-// the bench that the refusal begins; nil: none.
+// Judge takes a refusal as evidence, unless the request is guilty, and says what is known of the account. It also
+// returns the bench that the refusal begins; nil: none.
 func (s *Seat) Judge(r Refused, now time.Time) (sit Situation, bench *Suspicion) {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
@@ -107,13 +107,13 @@ func (s *Seat) judge(r Refused, now time.Time) Situation {
 	h.evidence.add(class, r.Shape, now)
 	s.troubled.Store(true)
 	if !healthy {
-		s.suspect(s.suspicionOf(class, sit, t, now), now)
+		s.suspect(s.suspicionOf(class, sit, now), now)
 	}
 	return sit
 }
 
 // suspicionOf is what a refusal makes of a token that is not known to be healthy.
-func (s *Seat) suspicionOf(class verdict.Class, sit Situation, t *Token, now time.Time) Suspicion {
+func (s *Seat) suspicionOf(class verdict.Class, sit Situation, now time.Time) Suspicion {
 	h := &s.health
 	d := Suspicion{Class: class, Until: now.Add(suspectFor).UnixNano(), Bench: len(h.evidence.shapes) >= shapesToConvict}
 	if class != verdict.ClassTokenRejected {
@@ -157,7 +157,13 @@ func (s *Seat) convict(now time.Time) {
 	if t == nil || d == nil || d.Class != verdict.ClassTokenRejected || !h.view.Dead {
 		return
 	}
-	convicted := Suspicion{Class: d.Class, Until: Never, Bench: true, dead: len(h.evidence.shapes) >= shapesToConvict, rest: d.rest}
+	convicted := Suspicion{
+		Class: d.Class,
+		Until: Never,
+		Bench: true,
+		dead:  len(h.evidence.shapes) >= shapesToConvict,
+		rest:  d.rest,
+	}
 	if !t.accepted.Load() {
 		convicted.dead = true
 		if convicted.rest == 0 {
@@ -179,8 +185,8 @@ func (s *Seat) remind(now time.Time) {
 	}
 }
 
-// Forget ends a suspicion whose time is up. What it rests on stays until a token is accepted or replaced: the next refusal
-// may corroborate it.
+// Forget ends a suspicion whose time is up. What it rests on stays until a token is accepted or replaced: the next
+// refusal may corroborate it.
 func (s *Seat) Forget(now time.Time) {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
@@ -205,7 +211,8 @@ func (s *Seat) unsuspect() {
 	}
 }
 
-// Tire has nobody wait any more for the refresh that a suspect token asks for: it takes long, and the token may be fine.
+// Tire has nobody wait any more for the refresh that a suspect token asks for: it takes long, and the token may be
+// fine.
 func (s *Seat) Tire() {
 	if d := s.suspicion.Load(); d != nil && d.Ask {
 		tired := *d
@@ -214,8 +221,8 @@ func (s *Seat) Tire() {
 	}
 }
 
-// Implicate puts the account behind others, healthy or not: it refused what another accepted. That alone benches nobody,
-// unless the provider said that the account itself is blocked.
+// Implicate puts the account behind others, healthy or not: it refused what another accepted. That alone benches
+// nobody, unless the provider said that the account itself is blocked.
 func (s *Seat) Implicate(e Attempt, now time.Time) {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
@@ -224,7 +231,7 @@ func (s *Seat) Implicate(e Attempt, now time.Time) {
 		return // replaced or accepted since
 	}
 	h.evidence.proven = true
-	d := s.suspicionOf(e.Class, Situation{Refreshed: t.unproven(now), Static: h.view.Static}, t, now)
+	d := s.suspicionOf(e.Class, Situation{Refreshed: t.unproven(now), Static: h.view.Static}, now)
 	if d.Bench = e.Class == verdict.ClassAccountBlocked || s.Benched(now) != nil; e.Class == verdict.ClassAccountBlocked {
 		d.Until = now.Add(benchFor).UnixNano()
 	}
@@ -232,8 +239,8 @@ func (s *Seat) Implicate(e Attempt, now time.Time) {
 }
 
 // Accepted takes an accepted attempt as evidence, and reports whether it ended a cooldown. at is when it was picked, in
-// Unix nanoseconds; room says whether its answer shows that no limit is used up. Cheap when nothing is on file. News: the
-// account is to be planned anew.
+// Unix nanoseconds; room says whether its answer shows that no limit is used up. Cheap when nothing is on file. News:
+// the account is to be planned anew.
 func (s *Seat) Accepted(gen record.Generation, at int64, room func() bool) (news, released bool) {
 	t := s.token.Load()
 	current := t != nil && t.Generation == gen
@@ -267,11 +274,13 @@ func (s *Seat) succeeded(at int64, room func() bool) (released bool) {
 	return released
 }
 
-// Limited keeps a rate limited account from attempts for a while, and reports whether for longer than it was. asked is the
-// provider's word; 0: it gave none, and the pause grows. A cooldown is only ever extended: a precise long one is not cut by a
-// vague short one. However long the provider says, one attempt looks now and then whether it is over.
-// What was picked before an operator ended the limits, at, is void.
-func (s *Seat) Limited(at int64, asked time.Duration, scope verdict.Scope, now time.Time) (pause time.Duration, extended bool) {
+// Limited keeps a rate limited account from attempts for a while, and reports whether for longer than it was. asked is
+// the provider's word; 0: it gave none, and the pause grows. A cooldown is only ever extended: a precise long one is
+// not cut by a vague short one. However long the provider says, one attempt looks now and then whether it is over. What
+// was picked before an operator ended the limits, at, is void.
+func (s *Seat) Limited(
+	at int64, asked time.Duration, scope verdict.Scope, now time.Time,
+) (pause time.Duration, extended bool) {
 	h := &s.health
 	h.mu.Lock()
 	defer h.mu.Unlock()

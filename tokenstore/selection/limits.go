@@ -109,7 +109,8 @@ func (s *Seat) Full(at time.Time) *Full {
 	return nil
 }
 
-// left is the time until then. More than a minute can only come from a clock that was set back, and nobody waits for it.
+// left is the time until then. More than a minute can only come from a clock that was set back, and nobody waits for
+// it.
 func left(then, now int64) int64 {
 	if d := then - now; d > 0 && d <= minute {
 		return d

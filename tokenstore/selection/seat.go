@@ -67,25 +67,30 @@ type Seat struct {
 
 	expired func() // called when a suspicion's time is up
 
-	token           atomic.Pointer[Token]     // nil: none yet; set by install
-	liveUntil       atomic.Int64              // the token can serve before, Unix nanoseconds; 0: there is none, or it is suspect
-	refreshableFrom atomic.Int64              // earliest refresh for a pick that finds no living token; Never: not refreshable
-	coolUntil       atomic.Int64              // not selectable before, Unix nanoseconds; then one attempt probes; 0: no cooldown
-	resetAt         atomic.Int64              // when the cooldown ends by the provider's word, Unix nanoseconds
-	inflight        atomic.Int64              // attempts between pick and release
-	limits          atomic.Pointer[limiter]   // nil: none
-	suspicion       atomic.Pointer[Suspicion] // why the token serves only when no better one can; nil: no reason
-	pardonedAt      atomic.Int64              // older evidence of a limit is void; Unix nanoseconds
-	troubled        atomic.Bool               // strikes, evidence or a cooldown are on file: the next success looks at them
-	acceptedAt      atomic.Int64              // when the latest accepted attempt was picked, to about a second; Unix nanoseconds
-	requests        atomic.Uint64
-	failovers       atomic.Uint64
+	token atomic.Pointer[Token] // nil: none yet; set by install
+	// the token can serve before, Unix nanoseconds; 0: there is none, or it is suspect
+	liveUntil atomic.Int64
+	// earliest refresh for a pick that finds no living token; Never: not refreshable
+	refreshableFrom atomic.Int64
+	// not selectable before, Unix nanoseconds; then one attempt probes; 0: no cooldown
+	coolUntil  atomic.Int64
+	resetAt    atomic.Int64              // when the cooldown ends by the provider's word, Unix nanoseconds
+	inflight   atomic.Int64              // attempts between pick and release
+	limits     atomic.Pointer[limiter]   // nil: none
+	suspicion  atomic.Pointer[Suspicion] // why the token serves only when no better one can; nil: no reason
+	pardonedAt atomic.Int64              // older evidence of a limit is void; Unix nanoseconds
+	// strikes, evidence or a cooldown are on file: the next success looks at them
+	troubled atomic.Bool
+	// when the latest accepted attempt was picked, to about a second; Unix nanoseconds
+	acceptedAt atomic.Int64
+	requests   atomic.Uint64
+	failovers  atomic.Uint64
 
 	health health
 }
 
-// NewSeat returns an empty seat. expired is called, on a goroutine of its own, when a suspicion's time may be up: it must
-// lead to [Seat.Forget].
+// NewSeat returns an empty seat. expired is called, on a goroutine of its own, when a suspicion's time may be up: it
+// must lead to [Seat.Forget].
 func NewSeat(id record.ID, expired func()) *Seat {
 	s := &Seat{ID: id, expired: expired}
 	s.refreshableFrom.Store(Never)
@@ -147,7 +152,8 @@ func (s *Seat) NoteFailover() { s.failovers.Add(1) }
 // InheritLimits takes over what another seat's limits counted. s is not in use yet.
 func (s *Seat) InheritLimits(old *Seat) { s.limits.Store(old.limits.Load()) }
 
-// admit lets an attempt through a cooldown whose time is up: any, if the provider said so; one, if it is only time to look.
+// admit lets an attempt through a cooldown whose time is up: any, if the provider said so; one, if it is only time to
+// look.
 func (s *Seat) admit(now int64) bool {
 	c := s.coolUntil.Load()
 	if c == 0 || s.resetAt.Load() <= now {
@@ -176,8 +182,8 @@ func (s *Seat) eligible(now int64, trail *Trail) bool {
 	return usable && trail.admits(s.ID, s.Generation()) || s.Refreshable(now) && trail.fresh(s.ID)
 }
 
-// Publish takes over what follows from the credential's life. A pick that runs meanwhile reads refreshableFrom first and
-// liveUntil then, so the one is written last: otherwise it would take the account for dead.
+// Publish takes over what follows from the credential's life. A pick that runs meanwhile reads refreshableFrom first
+// and liveUntil then, so the one is written last: otherwise it would take the account for dead.
 func (s *Seat) Publish(v View, now time.Time) {
 	h := &s.health
 	h.mu.Lock()

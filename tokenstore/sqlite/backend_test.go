@@ -52,7 +52,9 @@ func sample(token string) tokenstore.Record {
 	return tokenstore.Record{Provider: "p", Kind: tokenstore.KindOAuthRefresh, RefreshToken: tokenstore.NewSecret(token)}
 }
 
-func put(t *testing.T, b tokenstore.Backend, id tokenstore.AccountID, token string, expect tokenstore.Version) tokenstore.Version {
+func put(
+	t *testing.T, b tokenstore.Backend, id tokenstore.AccountID, token string, expect tokenstore.Version,
+) tokenstore.Version {
 	t.Helper()
 	v, err := b.CompareAndSwap(t.Context(), id, sample(token), expect)
 	if err != nil {
@@ -284,7 +286,8 @@ func TestAnOldPayloadUnderTheCurrentVersionIsDetected(t *testing.T) {
 func TestAnInvalidAccountIDIsRefused(t *testing.T) {
 	b := open(t, configIn(t.TempDir()))
 	for _, id := range []tokenstore.AccountID{"", ".a", "a/b", "a b", tokenstore.AccountID(strings.Repeat("a", 129))} {
-		if _, err := b.CompareAndSwap(t.Context(), id, sample("rt"), 0); err == nil || errors.Is(err, tokenstore.ErrConflict) {
+		if _, err := b.CompareAndSwap(t.Context(), id, sample("rt"), 0); err == nil ||
+			errors.Is(err, tokenstore.ErrConflict) {
 			t.Errorf("id %q: %v", id, err)
 		}
 	}

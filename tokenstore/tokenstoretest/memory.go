@@ -1,5 +1,6 @@
-// Package tokenstoretest ships what tests of the domain and of backends need: a plain backend in memory, a model of Vault's
-// KV v2 with its faults and its operators, a scripted driver, and the conformance suite that every backend passes.
+// Package tokenstoretest ships what tests of the domain and of backends need: a plain backend in memory, a model of
+// Vault's KV v2 with its faults and its operators, a scripted driver, and the conformance suite that every backend
+// passes.
 package tokenstoretest
 
 import (

@@ -131,7 +131,8 @@ func TestALostAnswerOfAWriteIsAnErrorAndTheWriteIsStored(t *testing.T) {
 	wantToken(t, b, "a", "rt2")
 }
 
-// lossy is a proxy that takes a request to Vault and, while losing, drops the connection instead of the answer to a PUT.
+// lossy is a proxy that takes a request to Vault and, while losing, drops the connection instead of the answer to a
+// PUT.
 type lossy struct {
 	url    string
 	losing atomic.Bool

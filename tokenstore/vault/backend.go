@@ -25,9 +25,10 @@ type Backend struct {
 	stopped chan struct{} // closed when the session's goroutine has ended
 }
 
-// Open makes a backend and logs in. It fails at once for what only another configuration can mend: impossible values, bad
-// files, and, if Vault answers within 5 s, a mount that is not KV v2 or a namespace on the community edition. While Vault is
-// away or refuses the login it returns a backend whose calls fail until that is over; nobody needs to open it again.
+// Open makes a backend and logs in. It fails at once for what only another configuration can mend: impossible values,
+// bad files, and, if Vault answers within 5 s, a mount that is not KV v2 or a namespace on the community edition. While
+// Vault is away or refuses the login it returns a backend whose calls fail until that is over; nobody needs to open it
+// again.
 func Open(ctx context.Context, cfg Config, log *zap.Logger) (*Backend, error) {
 	const tried = "opening the store in Vault"
 	cfg, err := cfg.checked()
@@ -52,7 +53,7 @@ func Open(ctx context.Context, cfg Config, log *zap.Logger) (*Backend, error) {
 	wait, cancel := context.WithTimeout(ctx, openWait)
 	defer cancel()
 	if _, err = link.session.use(wait); isKind(err, wrong) || err != nil && ctx.Err() != nil {
-		return nil, errors.Join(err, b.Close())
+		return nil, errors.Join(err, b.Close()) //nolint:contextcheck // ctx may have ended
 	}
 	return b, nil
 }

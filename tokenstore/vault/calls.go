@@ -23,7 +23,12 @@ type call struct {
 
 // notVaults is the failure of a call that somebody else answered.
 func (c call) notVaults() error {
-	return &failure{kind: away, tried: c.tried, wrong: "the answer is not Vault's", remedy: "check what is between us and Vault"}
+	return &failure{
+		kind:   away,
+		tried:  c.tried,
+		wrong:  "the answer is not Vault's",
+		remedy: "check what is between us and Vault",
+	}
 }
 
 func (k *carrier) dataPath(id tokenstore.AccountID) string {
@@ -34,8 +39,8 @@ func (k *carrier) metadataPath(id tokenstore.AccountID) string {
 	return k.cfg.Mount + "/metadata/" + k.cfg.Prefix + "/" + string(id)
 }
 
-// do makes a call with the current grant, and once more with the next one if Vault called the grant's token dead: then it has
-// done nothing.
+// do makes a call with the current grant, and once more with the next one if Vault called the grant's token dead: then
+// it has done nothing.
 func (k *carrier) do(ctx context.Context, f func(*grant) error) error {
 	g, err := k.session.use(ctx)
 	if err != nil {
@@ -50,8 +55,8 @@ func (k *carrier) do(ctx context.Context, f func(*grant) error) error {
 	return f(g)
 }
 
-// get reads c.path into the value that into points to; found is false when nothing is there. KV answers 404 for a deleted
-// version too, with a body that into gets.
+// get reads c.path into the value that into points to; found is false when nothing is there. KV answers 404 for a
+// deleted version too, with a body that into gets.
 func (k *carrier) get(ctx context.Context, c call, query map[string][]string, into any) (found bool, err error) {
 	err = k.do(ctx, func(g *grant) error {
 		found, err = readWith(ctx, g.reader, c, query, into)
@@ -64,7 +69,9 @@ func read(ctx context.Context, client *api.Client, c call, into any) (bool, erro
 	return readWith(ctx, client, c, nil, into)
 }
 
-func readWith(ctx context.Context, client *api.Client, c call, query map[string][]string, into any) (found bool, err error) {
+func readWith(
+	ctx context.Context, client *api.Client, c call, query map[string][]string, into any,
+) (found bool, err error) {
 	limited, cancel := context.WithTimeout(ctx, kv.ReadTimeout)
 	defer cancel()
 	resp, err := client.Logical().ReadRawWithDataWithContext(limited, c.path, query)
@@ -72,7 +79,8 @@ func readWith(ctx context.Context, client *api.Client, c call, query map[string]
 		defer func() { _ = resp.Body.Close() }()
 	}
 	var answer *api.ResponseError
-	absent := errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound && len(answer.Errors) == 0 // with errors: no such mount
+	// with errors: no such mount
+	absent := errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound && len(answer.Errors) == 0
 	if err != nil && !absent {
 		return false, explain(ctx, err, c.tried, c.need)
 	}
@@ -86,14 +94,17 @@ func readWith(ctx context.Context, client *api.Client, c call, query map[string]
 		}
 		return false, &failure{kind: away, tried: c.tried, wrong: "the answer was cut off or is not Vault's"}
 	}
-	if absent && body.Errors == nil && reflect.ValueOf(into).Elem().IsZero() { // a gateway's: an account must not be taken for gone
+	// a gateway's: an account must not be taken for gone
+	if absent && body.Errors == nil && reflect.ValueOf(into).Elem().IsZero() {
 		return false, c.notVaults()
 	}
 	return !absent, nil
 }
 
 // put writes a version of a secret on top of expect, 0: where there is none, and returns its number.
-func (k *carrier) put(ctx context.Context, c call, data json.RawMessage, expect tokenstore.Version) (tokenstore.Version, error) {
+func (k *carrier) put(
+	ctx context.Context, c call, data json.RawMessage, expect tokenstore.Version,
+) (tokenstore.Version, error) {
 	body, err := json.Marshal(map[string]any{"options": map[string]any{"cas": expect}, "data": data})
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", c.tried, err)

@@ -46,7 +46,9 @@ func (c *checker) namespace(ctx context.Context) error {
 	}
 	if !health.Enterprise {
 		return &failure{
-			kind: wrong, tried: tried, wrong: fmt.Sprintf("this is the community edition, which has no namespaces and would ignore %q", c.cfg.Namespace),
+			kind:   wrong,
+			tried:  tried,
+			wrong:  fmt.Sprintf("this is the community edition, which has no namespaces and would ignore %q", c.cfg.Namespace),
 			remedy: "remove store.vault.namespace",
 		}
 	}
@@ -72,7 +74,12 @@ func (c *checker) mount(ctx context.Context, client *api.Client) error {
 	case err != nil:
 		return err
 	case found.Type != "kv":
-		return &failure{kind: wrong, tried: tried, wrong: fmt.Sprintf("it is of type %q, not kv", found.Type), remedy: "check store.vault.mount"}
+		return &failure{
+			kind:   wrong,
+			tried:  tried,
+			wrong:  fmt.Sprintf("it is of type %q, not kv", found.Type),
+			remedy: "check store.vault.mount",
+		}
 	case found.Options["version"] != "2":
 		return &failure{
 			kind: wrong, tried: tried, wrong: "it is KV version 1, which has no compare-and-set",

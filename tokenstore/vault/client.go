@@ -16,8 +16,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/vault/kv"
 )
 
-// readRetries is how often a read is repeated when Vault is busy. A write is never repeated: if the first one was applied and
-// its answer lost, the second would meet its own success as a conflict.
+// readRetries is how often a read is repeated when Vault is busy. A write is never repeated: if the first one was
+// applied and its answer lost, the second would meet its own success as a conflict.
 const readRetries = 1
 
 // dialer makes clients: one per token and purpose, on shared connections.
@@ -43,7 +43,9 @@ func newDialer(cfg Config) (*dialer, error) {
 		if err != nil {
 			return nil, err
 		}
-		own = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair.Get(), nil }
+		own = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { //nolint:unparam // crypto/tls wants it
+			return pair.Get(), nil
+		}
 	}
 	via := func(keep bool) *http.Client {
 		return noRedirects(tlsfile.NewTransport(roots, func(roots *x509.CertPool) *http.Transport {
@@ -63,7 +65,10 @@ func newDialer(cfg Config) (*dialer, error) {
 
 // noRedirects leaves redirects to the Vault client, which follows one, and never from https to http.
 func noRedirects(transport http.RoundTripper) *http.Client {
-	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 func (d *dialer) reader(token string) (*api.Client, error) {

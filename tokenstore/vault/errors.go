@@ -18,11 +18,12 @@ import (
 type kind int
 
 const (
-	away    kind = iota + 1 // Vault cannot be used now: sealed, unreachable, too busy; nothing needs to change for the next try
-	denied                  // the policy lacks a capability
-	dead                    // our token is no longer known
-	refused                 // the login was refused
-	wrong                   // the configuration does not fit this Vault
+	// Vault cannot be used now: sealed, unreachable, too busy; nothing needs to change for the next try
+	away    kind = iota + 1
+	denied       // the policy lacks a capability
+	dead         // our token is no longer known
+	refused      // the login was refused
+	wrong        // the configuration does not fit this Vault
 	other
 )
 
@@ -46,8 +47,8 @@ func (f *failure) Error() string {
 
 func (f *failure) Unwrap() error { return f.cause }
 
-// Own reports whether the failure may be one account's own: the policy denies its path, or its entry is broken, which Vault
-// answers with status 500.
+// Own reports whether the failure may be one account's own: the policy denies its path, or its entry is broken, which
+// Vault answers with status 500.
 func (f *failure) Own() bool {
 	return f.kind == denied || f.kind == other || f.status == http.StatusInternalServerError
 }
@@ -76,18 +77,24 @@ func explain(ctx context.Context, err error, tried string, n need) error {
 	}
 	switch s := answer.StatusCode; {
 	case s == http.StatusBadRequest && answer.RawError: // no JSON: Go's server says so to http where it wants https
-		f.kind, f.wrong, f.remedy = away, "what answered with status 400 is no Vault, or wants https", "check scheme and port of store.vault.address"
-	case s == http.StatusBadRequest && strings.Contains(text, "check-and-set parameter did not match"): // no status of its own
+		f.kind = away
+		f.wrong = "what answered with status 400 is no Vault, or wants https"
+		f.remedy = "check scheme and port of store.vault.address"
+	case s == http.StatusBadRequest && strings.Contains(text, "check-and-set parameter did not match"):
+		// no status of its own
 		f.wrong, f.cause = "somebody else changed it", tokenstore.ErrConflict
-	case s == http.StatusBadRequest && strings.Contains(text, "pgrading"): // "Upgrading from non-versioned to versioned data"
+	case s == http.StatusBadRequest && strings.Contains(text, "pgrading"):
+		// "Upgrading from non-versioned to versioned data"
 		f.kind, f.wrong = away, "the secrets engine is still being prepared"
-	case s == http.StatusForbidden && strings.Contains(text, "invalid token"): // beside "permission denied", which stands alone for policies
+	case s == http.StatusForbidden && strings.Contains(text, "invalid token"):
+		// beside "permission denied", which stands alone for policies
 		f.kind, f.wrong = dead, "Vault does not know our token any more"
 	case s == http.StatusForbidden:
 		f.kind, f.wrong = denied, fmt.Sprintf("the policy of our token lacks %q on %s", n.capability, n.path)
 		f.remedy = "add it if this is meant to be possible; deploy/vault has the policies"
 	case s == http.StatusNotFound:
-		f.kind, f.wrong, f.remedy = wrong, "Vault has nothing at this path", "check store.vault.mount and store.vault.namespace"
+		f.kind, f.wrong, f.remedy = wrong, "Vault has nothing at this path", "check store.vault.mount and "+
+			"store.vault.namespace"
 	case s == http.StatusTooManyRequests:
 		f.kind, f.wrong = away, "Vault's rate limit is reached"
 	case s == http.StatusServiceUnavailable:
@@ -120,11 +127,13 @@ func (f *failure) connection(ctx context.Context, err error) {
 	case errors.As(err, &name):
 		f.wrong, f.remedy = name.Error(), "check store.vault.address"
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &noTLS):
-		f.wrong, f.remedy = "what listens there does not speak https", "check scheme and port of store.vault.address; http is taken on loopback only"
+		f.wrong, f.remedy = "what listens there does not speak https", "check scheme and port of store.vault.address; http "+
+			"is taken on loopback only"
 	case errors.As(err, &network):
 		f.wrong, f.remedy = network.Error(), "check store.vault.address and that Vault runs"
 	default:
 		// the text may quote what came
-		f.wrong, f.remedy = "the connection broke before Vault's answer", "check store.vault.address and what is between us and Vault"
+		f.wrong, f.remedy = "the connection broke before Vault's answer", "check store.vault.address and what is between "+
+			"us and Vault"
 	}
 }

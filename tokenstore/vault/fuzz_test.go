@@ -21,11 +21,12 @@ type said struct {
 	body   string
 }
 
-// FuzzAnswers: whatever answers in Vault's place, no call ends in a panic, no id is listed that is none, no record is read
-// without a version, and no error shows our token.
+// FuzzAnswers: whatever answers in Vault's place, no call ends in a panic, no id is listed that is none, no record is
+// read without a version, and no error shows our token.
 func FuzzAnswers(f *testing.F) {
-	const token = "planted-token-of-ours" //nolint:gosec // of nothing
-	// Not among them: 403, after which a login is due a second later, and 412 and 5xx, which are asked again after a pause.
+	const token = "planted-token-of-ours"
+	// Not among them: 403, after which a login is due a second later, and 412 and 5xx, which are asked again after a
+	// pause.
 	statuses := []int{200, 204, 400, 404, 405, 302}
 	for _, body := range []string{
 		`{"data":{"keys":["a","b/","../c",".d","","\u001b[31m"]}}`, `{"data":{"keys":null}}`, `{"data":{"keys":[1]}}`,

@@ -72,7 +72,11 @@ var mounts atomic.Int64
 func newMount(t *testing.T, s *vaultserver.Server) string {
 	t.Helper()
 	name := fmt.Sprintf("kv%d", mounts.Add(1))
-	must(t, s.Root.Sys().MountWithContext(t.Context(), name, &api.MountInput{Type: "kv", Options: map[string]string{"version": "2"}}))
+	must(
+		t,
+		s.Root.Sys().
+			MountWithContext(t.Context(), name, &api.MountInput{Type: "kv", Options: map[string]string{"version": "2"}}),
+	)
 	eventually(t, "the mount is ready", func() error {
 		_, err := s.Root.Logical().WriteWithContext(t.Context(), name+"/config", map[string]any{"max_versions": 30})
 		return err
@@ -171,7 +175,9 @@ func sample(token string) tokenstore.Record {
 	return tokenstore.Record{Provider: "p", Kind: tokenstore.KindOAuthRefresh, RefreshToken: tokenstore.NewSecret(token)}
 }
 
-func put(t *testing.T, b tokenstore.Backend, id tokenstore.AccountID, token string, expect tokenstore.Version) tokenstore.Version {
+func put(
+	t *testing.T, b tokenstore.Backend, id tokenstore.AccountID, token string, expect tokenstore.Version,
+) tokenstore.Version {
 	t.Helper()
 	v, err := b.CompareAndSwap(t.Context(), id, sample(token), expect)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/vault/access"
 )
 
-// Whatever stands between us and Vault may quote our requests in what it answers: none of it may come out in an error or in
-// the log.
+// Whatever stands between us and Vault may quote our requests in what it answers: none of it may come out in an error
+// or in the log.
 func TestNoErrorHoldsWhatWasSentOrAnswered(t *testing.T) {
 	const token, credential = "planted-token", "planted-credential"
 	for name, answer := range map[string]func(w http.ResponseWriter, sent string){

@@ -49,7 +49,11 @@ func (c Config) method() method {
 		if a.Cert.Role != "" {
 			body["name"] = a.Cert.Role
 		}
-		return method{name: "TLS certificate", path: "auth/" + a.Cert.Mount + "/login", body: func() (map[string]any, error) { return body, nil }}
+		return method{
+			name: "TLS certificate",
+			path: "auth/" + a.Cert.Mount + "/login",
+			body: func() (map[string]any, error) { return body, nil },
+		}
 	}
 	return method{name: "token file", file: a.TokenFile}
 }
@@ -105,10 +109,20 @@ func (d *dialer) login(ctx context.Context, m method) (token, error) {
 		return token{}, explainLogin(ctx, err, tried, m.path, body)
 	}
 	if secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "" {
-		return token{}, &failure{kind: refused, tried: tried, wrong: "the answer of " + m.path + " has no token", remedy: "check auth's mount"}
+		return token{}, &failure{
+			kind:   refused,
+			tried:  tried,
+			wrong:  "the answer of " + m.path + " has no token",
+			remedy: "check auth's mount",
+		}
 	}
 	a := secret.Auth
-	return token{value: a.ClientToken, ttl: time.Duration(a.LeaseDuration) * time.Second, renewable: a.Renewable, owned: true}, nil
+	return token{
+		value:     a.ClientToken,
+		ttl:       time.Duration(a.LeaseDuration) * time.Second,
+		renewable: a.Renewable,
+		owned:     true,
+	}, nil
 }
 
 // tokenOfOthers looks at a token that is not ours to end.
@@ -140,7 +154,8 @@ func (d *dialer) tokenOfOthers(ctx context.Context, m method) (token, error) {
 	return token{value: value, ttl: ttl, renewable: renewable}, nil
 }
 
-// explainLogin is explain for a login, where Vault's own words help and hold nothing but what was sent, which is taken out.
+// explainLogin is explain for a login, where Vault's own words help and hold nothing but what was sent, which is taken
+// out.
 func explainLogin(ctx context.Context, err error, tried, path string, sent map[string]any) error {
 	f := &failure{}
 	if !errors.As(explain(ctx, err, tried, need{}), &f) || f.kind == away {

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -62,9 +63,7 @@ func (f *fixture) appRole(t *testing.T, settings map[string]any) {
 	t.Helper()
 	mount := enable(t, f.Server, "approle")
 	role := map[string]any{"token_policies": f.grantAll(t), "token_ttl": "1h"}
-	for k, v := range settings {
-		role[k] = v
-	}
+	maps.Copy(role, settings)
 	write(t, f.Server, "auth/"+mount+"/role/tw", role)
 	id, err := f.Root.Logical().ReadWithContext(t.Context(), "auth/"+mount+"/role/tw/role-id")
 	must(t, err)
@@ -106,7 +105,11 @@ func TestAJWTServes(t *testing.T) {
 	key := newKey(t)
 	write(t, f.Server, "auth/"+mount+"/config", map[string]any{"jwt_validation_pubkeys": []string{publicPEM(t, key)}})
 	write(t, f.Server, "auth/"+mount+"/role/tw", map[string]any{
-		"role_type": "jwt", "user_claim": "sub", "bound_subject": "svc", "bound_audiences": "vault", "token_policies": f.grantAll(t),
+		"role_type":       "jwt",
+		"user_claim":      "sub",
+		"bound_subject":   "svc",
+		"bound_audiences": "vault",
+		"token_policies":  f.grantAll(t),
 	})
 	f.cfg.Auth = access.Auth{JWT: &access.Workload{Mount: mount, Role: "tw", TokenFile: file(t, "jwt", signJWT(t, key))}}
 	b, _ := open(t, f.cfg)
@@ -122,7 +125,9 @@ func TestACertificateServesOverTLS(t *testing.T) {
 	der, err := x509.MarshalECPrivateKey(key)
 	must(t, err)
 	keyPEM := string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}))
-	f.cfg.Auth = access.Auth{Cert: &access.Cert{Mount: mount, Role: "tw", CertFile: file(t, "cert", cert), KeyFile: file(t, "key", keyPEM)}}
+	f.cfg.Auth = access.Auth{
+		Cert: &access.Cert{Mount: mount, Role: "tw", CertFile: file(t, "cert", cert), KeyFile: file(t, "key", keyPEM)},
+	}
 	b, _ := open(t, f.cfg)
 	wantWorks(t, b)
 	first := b.LoginExpires()
@@ -150,10 +155,10 @@ func TestAKubernetesServiceAccountServes(t *testing.T) {
 	target, err := url.Parse(f.Address)
 	must(t, err)
 	token := newToken(t, f.Server, &api.TokenCreateRequest{Policies: []string{f.grantAll(t)}, TTL: "1h"})
-	real := httputil.NewSingleHostReverseProxy(target)
+	genuine := httputil.NewSingleHostReverseProxy(target)
 	stub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v1/auth/k8s/login" {
-			real.ServeHTTP(w, r)
+			genuine.ServeHTTP(w, r)
 			return
 		}
 		var got struct{ Role, JWT string }
@@ -166,7 +171,9 @@ func TestAKubernetesServiceAccountServes(t *testing.T) {
 	}))
 	t.Cleanup(stub.Close)
 	f.cfg.Address = stub.URL
-	f.cfg.Auth = access.Auth{Kubernetes: &access.Workload{Mount: "k8s", Role: "tw", TokenFile: file(t, "jwt", "pod-token")}}
+	f.cfg.Auth = access.Auth{
+		Kubernetes: &access.Workload{Mount: "k8s", Role: "tw", TokenFile: file(t, "jwt", "pod-token")},
+	}
 	b, _ := open(t, f.cfg)
 	wantWorks(t, b)
 	must(t, b.Close())
@@ -256,7 +263,8 @@ func TestAnEchoedSecretIsTakenOut(t *testing.T) {
 		calls.Add(1)
 		body, _ := io.ReadAll(r.Body)
 		w.WriteHeader(http.StatusBadRequest)
-		_ = json.NewEncoder(w).Encode(map[string]any{"errors": []string{"you sent " + string(body) + r.Header.Get("X-Vault-Token")}})
+		_ = json.NewEncoder(w).
+			Encode(map[string]any{"errors": []string{"you sent " + string(body) + r.Header.Get("X-Vault-Token")}})
 	}))
 	defer echo.Close()
 	for name, auth := range map[string]access.Auth{
@@ -297,7 +305,10 @@ func signJWT(t *testing.T, key *ecdsa.PrivateKey) string {
 	t.Helper()
 	part := base64.RawURLEncoding.EncodeToString
 	signed := part([]byte(`{"alg":"ES256","typ":"JWT"}`)) + "." +
-		part(fmt.Appendf(nil, `{"sub":"svc","aud":"vault","iat":%d,"exp":%d}`, time.Now().Unix(), time.Now().Add(time.Hour).Unix()))
+		part(
+			fmt.Appendf(nil, `{"sub":"svc","aud":"vault","iat":%d,"exp":%d}`, time.Now().Unix(),
+				time.Now().Add(time.Hour).Unix()),
+		)
 	digest := sha256.Sum256([]byte(signed))
 	r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
 	must(t, err)
@@ -307,8 +318,14 @@ func signJWT(t *testing.T, key *ecdsa.PrivateKey) string {
 func certificate(t *testing.T, key *ecdsa.PrivateKey) string {
 	t.Helper()
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "tokenward"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true, IsCA: true,
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "tokenward"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(time.Hour),
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		BasicConstraintsValid: true,
+		IsCA:                  true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	must(t, err)

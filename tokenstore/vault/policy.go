@@ -12,8 +12,8 @@ type rule struct {
 	capabilities []string
 }
 
-// ServicePolicy returns the Vault policy (HCL) of the service: it reads and updates the accounts that exist. It creates and
-// deletes none. mount and prefix as in [Config].
+// ServicePolicy returns the Vault policy (HCL) of the service: it reads and updates the accounts that exist. It creates
+// and deletes none. mount and prefix as in [Config].
 func ServicePolicy(mount, prefix string) string {
 	return render("What the tokenward service may do, and no more.", []rule{
 		{"the accounts: read them, save renewed tokens", mount + "/data/" + prefix + "/*", []string{"read", "update"}},
@@ -30,10 +30,22 @@ func ServicePolicy(mount, prefix string) string {
 // `tokenward accounts`: also create, patch, delete, undelete, roll back.
 func OperatorPolicy(mount, prefix string) string {
 	return render("What operators of tokenward's accounts may do, with vault kv or tokenward accounts.", []rule{
-		{"the accounts: kv put, patch, get, delete, rollback", mount + "/data/" + prefix + "/*", []string{"create", "read", "update", "patch", "delete"}},
-		{"their history and settings: kv metadata", mount + "/metadata/" + prefix + "/*", []string{"create", "read", "update", "patch", "delete", "list"}},
+		{
+			"the accounts: kv put, patch, get, delete, rollback",
+			mount + "/data/" + prefix + "/*",
+			[]string{"create", "read", "update", "patch", "delete"},
+		},
+		{
+			"their history and settings: kv metadata",
+			mount + "/metadata/" + prefix + "/*",
+			[]string{"create", "read", "update", "patch", "delete", "list"},
+		},
 		{"their names", mount + "/metadata/" + prefix, []string{"list"}},
-		{"single versions: kv delete -versions, kv undelete, kv destroy", mount + "/delete/" + prefix + "/*", []string{"update"}},
+		{
+			"single versions: kv delete -versions, kv undelete, kv destroy",
+			mount + "/delete/" + prefix + "/*",
+			[]string{"update"},
+		},
 		{"", mount + "/undelete/" + prefix + "/*", []string{"update"}},
 		{"", mount + "/destroy/" + prefix + "/*", []string{"update"}},
 		{"asked before a deletion (also in the default policy)", "sys/capabilities-self", []string{"update"}},

@@ -56,8 +56,8 @@ func at(now time.Time, s kv.Sight) kv.Sight {
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// glance reads metadata with as little work as possible, since a poll does it for every account. Only a good answer counts:
-// everything else is asked again through Vault's client, which knows retries, redirects and errors.
+// glance reads metadata with as little work as possible, since a poll does it for every account. Only a good answer
+// counts: everything else is asked again through Vault's client, which knows retries, redirects and errors.
 func (d *dialer) glance(ctx context.Context, token, path string, before kv.Sight) (kv.Sight, bool) {
 	ctx, cancel := context.WithTimeout(ctx, kv.ReadTimeout)
 	defer cancel()
@@ -67,7 +67,9 @@ func (d *dialer) glance(ctx context.Context, token, path string, before kv.Sight
 	if d.cfg.Namespace != "" {
 		header["X-Vault-Namespace"] = []string{d.cfg.Namespace}
 	}
-	resp, err := d.shared.Transport.RoundTrip((&http.Request{Method: http.MethodGet, URL: &u, Host: u.Host, Header: header}).WithContext(ctx))
+	resp, err := d.shared.Transport.RoundTrip(
+		(&http.Request{Method: http.MethodGet, URL: &u, Host: u.Host, Header: header}).WithContext(ctx),
+	)
 	if err != nil {
 		return kv.Sight{}, false
 	}

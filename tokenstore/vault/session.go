@@ -27,8 +27,8 @@ type grant struct {
 	writer *api.Client
 }
 
-// session keeps the service logged in. One goroutine, run, logs in, renews and replaces; callers take the current grant, and
-// tell when Vault called it dead.
+// session keeps the service logged in. One goroutine, run, logs in, renews and replaces; callers take the current
+// grant, and tell when Vault called it dead.
 type session struct {
 	dialer *dialer
 	method method
@@ -52,7 +52,8 @@ func newSession(d *dialer, check func(context.Context, *grant) error, log *zap.L
 	}
 }
 
-// use returns the current grant. It waits for an attempt to log in that is awaited, and fails at once when the latest failed.
+// use returns the current grant. It waits for an attempt to log in that is awaited, and fails at once when the latest
+// failed.
 func (s *session) use(ctx context.Context) (*grant, error) {
 	for {
 		s.mu.Lock()
@@ -73,8 +74,8 @@ func (s *session) use(ctx context.Context) (*grant, error) {
 	}
 }
 
-// replace says that Vault called g dead and returns the grant that comes after it. However many callers met the same dead
-// token, there is one login.
+// replace says that Vault called g dead and returns the grant that comes after it. However many callers met the same
+// dead token, there is one login.
 func (s *session) replace(ctx context.Context, g *grant) (*grant, error) {
 	s.mu.Lock()
 	if s.current == g {
@@ -101,8 +102,8 @@ func (s *session) held() *grant {
 	return s.current
 }
 
-// settle ends an attempt: with a grant, or with the reason why there is none. A grant that still works is not given up for
-// the failure to replace it.
+// settle ends an attempt: with a grant, or with the reason why there is none. A grant that still works is not given up
+// for the failure to replace it.
 func (s *session) settle(g *grant, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +120,12 @@ func (s *session) settle(g *grant, err error) {
 
 // run keeps the session until ctx ends.
 func (s *session) run(ctx context.Context) {
-	pauses := backoff.ExponentialBackOff{InitialInterval: time.Second, Multiplier: 2, RandomizationFactor: 0.3, MaxInterval: 30 * time.Second}
+	pauses := backoff.ExponentialBackOff{
+		InitialInterval:     time.Second,
+		Multiplier:          2,
+		RandomizationFactor: 0.3,
+		MaxInterval:         30 * time.Second,
+	}
 	pauses.Reset()
 	for failing := false; ctx.Err() == nil; {
 		if !failing {
@@ -163,7 +169,8 @@ func (s *session) next(ctx context.Context) (*grant, error) {
 	return s.logIn(ctx)
 }
 
-// rest waits for d, 0 or less: not at all. It reports whether d is over; false: the context ended, or somebody asked and may.
+// rest waits for d, 0 or less: not at all. It reports whether d is over; false: the context ended, or somebody asked
+// and may.
 func (s *session) rest(ctx context.Context, d time.Duration, askable bool) bool {
 	demand := s.demand
 	if !askable {
@@ -201,7 +208,7 @@ func (s *session) logIn(ctx context.Context) (*grant, error) {
 		err = s.check(ctx, g)
 	}
 	if err != nil {
-		g.revoke()
+		g.revoke() //nolint:contextcheck // ctx may have ended
 		return nil, err
 	}
 	return g, nil
@@ -225,15 +232,15 @@ func (s *session) renew(ctx context.Context, g *grant) (*grant, error) {
 func (s *session) grant(t token) (*grant, error) {
 	reader, err := s.dialer.reader(t.value)
 	writer, err2 := s.dialer.writer(t.value)
-	g := &grant{token: t, jitter: rand.Float64(), reader: reader, writer: writer}
+	g := &grant{token: t, jitter: rand.Float64(), reader: reader, writer: writer} //nolint:gosec // no secret
 	if t.ttl > 0 {
 		g.until = time.Now().Add(t.ttl)
 	}
 	return g, errors.Join(err, err2)
 }
 
-// renewIn is when a grant wants to be renewed or replaced: at two thirds of its life, a tenth of that sooner at most, so that
-// replicas that started together spread.
+// renewIn is when a grant wants to be renewed or replaced: at two thirds of its life, a tenth of that sooner at most,
+// so that replicas that started together spread.
 func (g *grant) renewIn(now time.Time) time.Duration {
 	if g.until.IsZero() {
 		return 1<<63 - 1

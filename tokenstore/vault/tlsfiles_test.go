@@ -34,9 +34,9 @@ func newFront(t *testing.T, f fixture) *front {
 	target, err := url.Parse(f.Address)
 	must(t, err)
 	token := newToken(t, f.Server, &api.TokenCreateRequest{Policies: []string{f.grantAll(t)}, TTL: "1h"})
-	p, real := &front{}, httputil.NewSingleHostReverseProxy(target)
+	p, genuine := &front{}, httputil.NewSingleHostReverseProxy(target)
 	idle := &http.Transport{DisableKeepAlives: true}
-	real.Transport = idle
+	genuine.Transport = idle
 	p.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c := r.TLS.PeerCertificates; len(c) > 0 {
 			serial := c[0].SerialNumber.String()
@@ -46,7 +46,7 @@ func newFront(t *testing.T, f fixture) *front {
 			_, _ = fmt.Fprintf(w, `{"auth":{"client_token":%q,"lease_duration":3600,"renewable":true}}`, token)
 			return
 		}
-		real.ServeHTTP(w, r)
+		genuine.ServeHTTP(w, r)
 	}))
 	p.Config.ErrorLog = log.New(io.Discard, "", 0) // it would print who does not trust it
 	p.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -104,7 +104,7 @@ func TestTheLoginShowsVaultTheCertificateThatTheFilesHold(t *testing.T) {
 		cfg := f.cfg
 		cfg.Address, cfg.CAFile, cfg.Files = p.URL, file(t, "ca", string(own.PEM())), files
 		crt, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-		cfg.Auth = access.Auth{Cert: &access.Cert{CertFile: crt, KeyFile: key}}
+		cfg.Auth = access.Auth{Cert: &access.Cert{Mount: "cert", CertFile: crt, KeyFile: key}}
 		b, _ := open(t, cfg)
 		return func() string {
 			p.CloseClientConnections()

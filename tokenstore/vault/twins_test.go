@@ -55,7 +55,7 @@ type twin struct {
 }
 
 // newTwins returns the real one and the model, both with the same calm account.
-func newTwins(t *testing.T, s *real) (inVault, inMemory twin) {
+func newTwins(t *testing.T, s *realVault) (inVault, inMemory twin) {
 	t.Helper()
 	engine := tokenstoretest.NewKV(tokenstoretest.KVConfig{MaxVersions: keeps})
 	inMemory = twin{
@@ -158,23 +158,23 @@ func inWords(err error) string {
 	return words
 }
 
-// real is a mount of a real Vault.
-type real struct {
+// realVault is a mount of a real Vault.
+type realVault struct {
 	fixture
 	t      *testing.T
 	denied map[tokenstore.AccountID]bool
 	made   int
 }
 
-func newReal(t *testing.T, s *vaultserver.Server) *real {
+func newReal(t *testing.T, s *vaultserver.Server) *realVault {
 	t.Helper()
-	r := &real{fixture: prepare(t, s), t: t}
+	r := &realVault{fixture: prepare(t, s), t: t}
 	write(t, r.Server, r.cfg.Mount+"/config", map[string]any{"max_versions": keeps})
 	return r
 }
 
 // fresh returns an empty store: another prefix in the same mount.
-func (r *real) fresh(t *testing.T) twin {
+func (r *realVault) fresh(t *testing.T) twin {
 	t.Helper()
 	r.made++
 	r.cfg.Prefix, r.denied = fmt.Sprintf("accounts%d", r.made), map[tokenstore.AccountID]bool{}
@@ -192,9 +192,9 @@ func (r *real) fresh(t *testing.T) twin {
 	return twin{r, connect("service-" + r.cfg.Mount), connect("tool-" + r.cfg.Mount)}
 }
 
-func (r *real) data(id tokenstore.AccountID) string { return r.path("data", id) }
+func (r *realVault) data(id tokenstore.AccountID) string { return r.path("data", id) }
 
-func (r *real) version(secret *api.Secret, err error) (tokenstore.Version, error) {
+func (r *realVault) version(secret *api.Secret, err error) (tokenstore.Version, error) {
 	switch {
 	case err != nil && strings.Contains(err.Error(), "check-and-set parameter did not match"):
 		return 0, tokenstore.ErrConflict
@@ -204,7 +204,7 @@ func (r *real) version(secret *api.Secret, err error) (tokenstore.Version, error
 		return 0, errors.New("no answer")
 	}
 	n, err := secret.Data["version"].(json.Number).Int64()
-	return tokenstore.Version(n), err //nolint:gosec // Vault's versions are small
+	return tokenstore.Version(n), err
 }
 
 func payload(doc map[string]any, cas []tokenstore.Version) map[string]any {
@@ -215,18 +215,20 @@ func payload(doc map[string]any, cas []tokenstore.Version) map[string]any {
 	return map[string]any{"data": doc, "options": options}
 }
 
-func (r *real) Put(id tokenstore.AccountID, doc map[string]any, cas ...tokenstore.Version) (tokenstore.Version, error) {
+func (r *realVault) Put(
+	id tokenstore.AccountID, doc map[string]any, cas ...tokenstore.Version,
+) (tokenstore.Version, error) {
 	return r.version(r.Root.Logical().WriteWithContext(r.t.Context(), r.data(id), payload(doc, cas)))
 }
 
-func (r *real) Patch(
+func (r *realVault) Patch(
 	id tokenstore.AccountID, keys map[string]any, cas ...tokenstore.Version,
 ) (tokenstore.Version, error) {
 	return r.version(r.Root.Logical().JSONMergePatch(r.t.Context(), r.data(id), payload(keys, cas)))
 }
 
 // Rollback runs the command: what it refuses is its own, not Vault's.
-func (r *real) Rollback(id tokenstore.AccountID, to tokenstore.Version) (tokenstore.Version, error) {
+func (r *realVault) Rollback(id tokenstore.AccountID, to tokenstore.Version) (tokenstore.Version, error) {
 	out, err := r.CLI(r.t.Context(), "kv", "rollback", "-format=json",
 		fmt.Sprintf("-version=%d", to), "-mount="+r.cfg.Mount, r.cfg.Prefix+"/"+string(id))
 	var answer struct {
@@ -240,40 +242,40 @@ func (r *real) Rollback(id tokenstore.AccountID, to tokenstore.Version) (tokenst
 	return answer.Data.Version, err
 }
 
-func (r *real) SoftDelete(id tokenstore.AccountID) error {
+func (r *realVault) SoftDelete(id tokenstore.AccountID) error {
 	_, err := r.Root.Logical().DeleteWithContext(r.t.Context(), r.data(id))
 	return err
 }
 
-func (r *real) Undelete(id tokenstore.AccountID, versions ...tokenstore.Version) error {
+func (r *realVault) Undelete(id tokenstore.AccountID, versions ...tokenstore.Version) error {
 	return r.onVersions("undelete", id, versions)
 }
 
-func (r *real) Destroy(id tokenstore.AccountID, versions ...tokenstore.Version) error {
+func (r *realVault) Destroy(id tokenstore.AccountID, versions ...tokenstore.Version) error {
 	return r.onVersions("destroy", id, versions)
 }
 
-func (r *real) onVersions(verb string, id tokenstore.AccountID, versions []tokenstore.Version) error {
+func (r *realVault) onVersions(verb string, id tokenstore.AccountID, versions []tokenstore.Version) error {
 	_, err := r.Root.Logical().WriteWithContext(r.t.Context(), r.path(verb, id), map[string]any{"versions": versions})
 	return err
 }
 
-func (r *real) DestroyMetadata(id tokenstore.AccountID) error {
+func (r *realVault) DestroyMetadata(id tokenstore.AccountID) error {
 	_, err := r.Root.Logical().DeleteWithContext(r.t.Context(), r.path("metadata", id))
 	return err
 }
 
-func (r *real) DeleteVersionsAfter(id tokenstore.AccountID, after time.Duration) error {
+func (r *realVault) DeleteVersionsAfter(id tokenstore.AccountID, after time.Duration) error {
 	settings := map[string]any{"delete_version_after": after.String()}
 	_, err := r.Root.Logical().WriteWithContext(r.t.Context(), r.path("metadata", id), settings)
 	return err
 }
 
-func (r *real) Deny(ids ...tokenstore.AccountID) { r.deny(true, ids) }
+func (r *realVault) Deny(ids ...tokenstore.AccountID) { r.deny(true, ids) }
 
-func (r *real) Allow(ids ...tokenstore.AccountID) { r.deny(false, ids) }
+func (r *realVault) Allow(ids ...tokenstore.AccountID) { r.deny(false, ids) }
 
-func (r *real) deny(denied bool, ids []tokenstore.AccountID) {
+func (r *realVault) deny(denied bool, ids []tokenstore.AccountID) {
 	for _, id := range ids {
 		r.denied[id] = denied
 	}
@@ -292,7 +294,7 @@ func (r *real) deny(denied bool, ids []tokenstore.AccountID) {
 }
 
 // Versions reads the metadata and then each version's data.
-func (r *real) Versions(id tokenstore.AccountID) []tokenstoretest.KVVersion {
+func (r *realVault) Versions(id tokenstore.AccountID) []tokenstoretest.KVVersion {
 	var metadata struct {
 		Data struct {
 			Versions map[tokenstore.Version]struct {
@@ -320,7 +322,7 @@ func (r *real) Versions(id tokenstore.AccountID) []tokenstoretest.KVVersion {
 	return versions
 }
 
-func (r *real) read(path string, query map[string][]string, into any) {
+func (r *realVault) read(path string, query map[string][]string, into any) {
 	resp, err := r.Root.Logical().ReadRawWithDataWithContext(r.t.Context(), path, query)
 	if resp == nil {
 		must(r.t, err)

@@ -14,7 +14,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore"
 )
 
-// deny writes a policy that allows everything in the fixture's mount, save reading the given accounts, and returns its name.
+// deny writes a policy that allows everything in the fixture's mount, save reading the given accounts, and returns its
+// name.
 func (f fixture) deny(t *testing.T, accounts ...tokenstore.AccountID) string {
 	t.Helper()
 	name := "some-" + f.cfg.Mount
@@ -114,7 +115,8 @@ func TestABrokenEntryStopsNoOtherAndABrokenVaultFailsTheListing(t *testing.T) {
 	var suffix atomic.Value
 	vault := httputil.NewSingleHostReverseProxy(target)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s := int(status.Load()); s != 0 && r.URL.Query().Get("list") == "" && strings.HasSuffix(r.URL.Path, suffix.Load().(string)) {
+		if s := int(status.Load()); s != 0 && r.URL.Query().Get("list") == "" &&
+			strings.HasSuffix(r.URL.Path, suffix.Load().(string)) {
 			http.Error(w, `{"errors":["1 error occurred"]}`, s)
 			return
 		}

@@ -48,9 +48,18 @@ const (
 )
 
 var classNames = map[Class]string{
-	ClassOK: "ok", ClassTokenRejected: "token_rejected", ClassForbidden: "forbidden", ClassAccountBlocked: "account_blocked",
-	ClassBilling: "billing", ClassRateLimited: "rate_limited", ClassOverloaded: "overloaded", ClassProviderFault: "provider_fault",
-	ClassRequestFault: "request_fault", ClassMisconfigured: "misconfigured", ClassEgress: "egress", ClassUnreachable: "unreachable",
+	ClassOK:             "ok",
+	ClassTokenRejected:  "token_rejected",
+	ClassForbidden:      "forbidden",
+	ClassAccountBlocked: "account_blocked",
+	ClassBilling:        "billing",
+	ClassRateLimited:    "rate_limited",
+	ClassOverloaded:     "overloaded",
+	ClassProviderFault:  "provider_fault",
+	ClassRequestFault:   "request_fault",
+	ClassMisconfigured:  "misconfigured",
+	ClassEgress:         "egress",
+	ClassUnreachable:    "unreachable",
 }
 
 // Classes are all classes of answers.
@@ -121,7 +130,8 @@ const (
 	ReasonUpstreamUnreachable Reason = "upstream_unreachable" // the proxy could not connect, and nobody else is left
 )
 
-// Refusal is an answer of our own to the client: 503, or 429 with RetryAfter. Never a 401: the client's own key is fine.
+// Refusal is an answer of our own to the client: 503, or 429 with RetryAfter. Never a 401: the client's own key is
+// fine.
 type Refusal struct {
 	Status     int
 	Reason     Reason
@@ -147,15 +157,15 @@ type Header struct {
 }
 
 // RetryAfterSeconds is the Retry-After header's value, at least 1; 0: no header (RFC 9110 section 10.2.3).
-func (ref *Refusal) RetryAfterSeconds() int {
-	if ref.RetryAfter <= 0 {
+func (r *Refusal) RetryAfterSeconds() int {
+	if r.RetryAfter <= 0 {
 		return 0
 	}
-	return int((ref.RetryAfter + time.Second - 1) / time.Second)
+	return int((r.RetryAfter + time.Second - 1) / time.Second)
 }
 
-// Ours reports whether a final answer of this class would make the client blame its own key, so that it gets a refusal of
-// ours instead.
+// Ours reports whether a final answer of this class would make the client blame its own key, so that it gets a refusal
+// of ours instead.
 func (c Class) Ours() bool {
 	return c == ClassTokenRejected || c == ClassAccountBlocked || c == ClassMisconfigured
 }
