@@ -220,7 +220,7 @@ func (s *Seat) Implicate(e Attempt, now time.Time) {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
 	h, t := &s.health, s.token.Load()
-	if t == nil || t.Generation != e.Generation || h.evidence.class != e.Class || h.evidence.since.IsZero() {
+	if t == nil || t.Generation != e.Generation || h.evidence.class != e.Class {
 		return // replaced or accepted since
 	}
 	h.evidence.proven = true
