@@ -89,7 +89,9 @@ type segment struct {
 
 // NewBoard resolves the names of a configuration. random draws from [0,1) and is safe for concurrent use. The error names
 // what is not configured.
-func NewBoard(routes map[string]RouteConfig, upstreams map[string]UpstreamConfig, pools map[string]PoolConfig, random func() float64) (*Board, error) {
+func NewBoard(
+	routes map[string]RouteConfig, upstreams map[string]UpstreamConfig, pools map[string]PoolConfig, random func() float64,
+) (*Board, error) {
 	b := &Board{routes: map[string]*Route{}, pools: map[string]*Pool{}}
 	for name, c := range pools {
 		p := &Pool{PoolConfig: c, Name: name, random: random}
@@ -172,7 +174,8 @@ func (b *Board) Capacity(at time.Time) (c Capacity) {
 					serves := living && s.coolUntil.Load() <= now
 					c.Living = c.Living || living
 					c.Able = c.Able || serves || s.Refreshable(now)
-					if c.Serves = serves; serves {
+					if serves {
+						c.Serves = true
 						return c
 					}
 				}
@@ -215,8 +218,9 @@ func (r *Route) Full(tenant string, trail *Trail, at time.Time) (n int, wait tim
 
 // Choose walks the upstreams in order of preference, those that were unreachable lately last, and at each one prefers an
 // account with a living token to one that needs a refresh first, and that to a suspect token. A benched account comes after
-// all upstreams, and one whose credential is dead, too, after waiting for a limit's end. own, if any, serves an attempt that
-// ends before the chosen one begins. living: the token can be used at once. nil: there is nobody.
+// all upstreams. One whose credential is dead, too, comes last, and not while an account waits for a limit's end. own,
+// if any, serves an attempt that ends before the chosen one begins. living: the token can be used at once. nil: there is
+// nobody. now is in Unix nanoseconds.
 func (r *Route) Choose(now int64, tenant string, trail *Trail, own *Seat) (u *Upstream, s *Seat, living bool) {
 	for rank := range ranks {
 		if rank == rankDead && r.cooling(now, tenant) {
@@ -250,7 +254,8 @@ func (p *Pool) members(tenant string) []*Seat {
 	return nil
 }
 
-// choose chooses among the pool's accounts. living: its token can be used at once.
+// choose chooses among the pool's seats: those with a living token, then one that needs a refresh, then one whose suspicion
+// is of the rank. living: its token can be used at once.
 func (p *Pool) choose(now int64, tenant string, trail *Trail, own *Seat, rank int) (chosen *Seat, living bool) {
 	seg := (*p.tenants.Load())[tenant]
 	if seg == nil {
@@ -272,28 +277,29 @@ func (p *Pool) choose(now int64, tenant string, trail *Trail, own *Seat, rank in
 		if at >= n {
 			at -= n
 		}
-		a := seg.members[at]
-		refreshable := a.Refreshable(now) // read before living: a refresh that ends meanwhile sets what living reads first
+		s := seg.members[at]
+		refreshable := s.Refreshable(now) // read before living: a refresh that ends meanwhile sets what living reads first
 		switch {
-		case a.Living(now):
-			if !trail.admits(a.ID, a.Generation()) || !a.fits(now, a == own) {
+		case s.Living(now):
+			if !trail.admits(s.ID, s.Generation()) || !s.fits(now, s == own) {
 				continue
 			}
-			if a.ID == prefer {
-				return a, true
+			if s.ID == prefer {
+				return s, true
 			}
-			load := a.inflight.Load()
+			load := s.inflight.Load()
 			if chosen == nil || load < least {
-				chosen, least = a, load
+				chosen, least = s, load
 			}
 			if compare--; prefer == "" && (compare <= 0 || load == 0) { // nothing beats an idle account
 				return chosen, true
 			}
-		case asleep == nil && refreshable && a.askable(now) && trail.fresh(a.ID) && a.fits(now, a == own):
-			asleep = a
+		case asleep == nil && refreshable && s.askable(now) && trail.fresh(s.ID) && s.fits(now, s == own):
+			asleep = s
 		case spare == nil:
-			if d := a.suspicion.Load(); d != nil && a.spare(now, d, rank) && trail.admits(a.ID, a.Generation()) && a.fits(now, a == own) {
-				spare = a
+			d := s.suspicion.Load()
+			if d != nil && s.spare(now, d, rank) && trail.admits(s.ID, s.Generation()) && s.fits(now, s == own) {
+				spare = s
 			}
 		}
 	}

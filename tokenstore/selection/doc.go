@@ -16,10 +16,12 @@
 //
 //   - A refused token is refreshed once, for the request that met it; other requests may wait for that refresh.
 //   - Until it is accepted or replaced, the refused token is used after better ones, and for a minute only (it is suspect).
-//   - Refusals of requests of two shapes (client and path), with no acceptance between, bench the account: other upstreams
-//     come first then. Even so it serves when nobody else can.
+//   - Refusals of requests of two shapes (client and path), with no acceptance between, bench the account where a refresh
+//     has not helped, or cannot: other upstreams come first then. Even so it serves when nobody else can.
 //   - A token that was accepted within the last minute is healthy, however many requests it is refused with, unless another
 //     account accepts such a request.
 //   - A request is guilty when a second account refuses it, too, a fresh token among them, and one of the accounts is healthy.
+//   - A refused token of a dead credential stays benched until a new one comes. It is the last resort if two shapes were
+//     refused, or if it was never accepted. One that was never accepted serves one attempt a minute.
 //   - Only the token endpoint's word makes an account need a human.
 package selection

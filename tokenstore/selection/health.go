@@ -20,14 +20,14 @@ type Cooldown struct {
 	Scope  verdict.Scope
 	Until  time.Time
 	Probe  time.Time // when one attempt looks whether it is over; at most half an hour after the latest refusal
-	Reason string
+	Reason string    // the class of the answer
 }
 
 // Situation is what is known of an account that refused a token, besides the answer.
 type Situation struct {
 	Newer       bool // a newer, unrefused generation of the picked account is installed
 	Guilty      bool // another account refused the request, too, and this one is healthy or just refreshed
-	Twice       bool // the account is healthy and refused the request before its refresh, too: guilty, if nobody else can be asked
+	Twice       bool // the healthy account refused the request before its refresh, too: guilty, if nobody else can be asked
 	Refreshed   bool // the refused token is the fruit of a refresh: this request's, or one just made and never accepted yet
 	Refreshable bool // now
 	Static      bool // there is nothing to refresh with: a key, or a token that somebody else rotates
@@ -157,7 +157,8 @@ func (s *Seat) convict(now time.Time) {
 	if t == nil || d == nil || d.Class != verdict.ClassTokenRejected || !h.view.Dead {
 		return
 	}
-	convicted := Suspicion{Class: d.Class, Until: Never, Bench: true, dead: len(h.evidence.shapes) >= shapesToConvict, rest: d.rest}
+	convicted := Suspicion{Class: d.Class, Until: Never, Bench: true, rest: d.rest}
+	convicted.dead = len(h.evidence.shapes) >= shapesToConvict
 	if !t.accepted.Load() {
 		convicted.dead = true
 		if convicted.rest == 0 {
@@ -231,9 +232,9 @@ func (s *Seat) Implicate(e Attempt, now time.Time) {
 	s.suspect(d, now)
 }
 
-// Accepted takes an accepted attempt as evidence, and reports whether it ended a cooldown. at is when it was picked, in
-// Unix nanoseconds; room says whether its answer shows that no limit is used up. Cheap when nothing is on file. News: the
-// account is to be planned anew.
+// Accepted takes an accepted attempt as evidence, and says what follows. at is when it was picked, in
+// Unix nanoseconds; room says whether its answer shows that no limit is used up. Cheap when nothing is on file. news: the
+// account is to be planned anew. released: a cooldown has ended.
 func (s *Seat) Accepted(gen record.Generation, at int64, room func() bool) (news, released bool) {
 	t := s.token.Load()
 	current := t != nil && t.Generation == gen
@@ -270,8 +271,10 @@ func (s *Seat) succeeded(at int64, room func() bool) (released bool) {
 // Limited keeps a rate limited account from attempts for a while, and reports whether for longer than it was. asked is the
 // provider's word; 0: it gave none, and the pause grows. A cooldown is only ever extended: a precise long one is not cut by a
 // vague short one. However long the provider says, one attempt looks now and then whether it is over.
-// What was picked before an operator ended the limits, at, is void.
-func (s *Seat) Limited(at int64, asked time.Duration, scope verdict.Scope, now time.Time) (pause time.Duration, extended bool) {
+// at is when the attempt was picked, in Unix nanoseconds: one picked before an operator ended the limits says nothing.
+func (s *Seat) Limited(
+	at int64, asked time.Duration, scope verdict.Scope, now time.Time,
+) (pause time.Duration, extended bool) {
 	h := &s.health
 	h.mu.Lock()
 	defer h.mu.Unlock()
