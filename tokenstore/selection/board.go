@@ -48,8 +48,8 @@ const (
 	RoundRobin
 )
 
-// Board is the configured routes and the seats of their pools. Immutable but for the seats and what is known of
-// upstreams. Safe for concurrent use.
+// Board is the configured routes and the seats of their pools. Immutable but for the seats and what is known of upstreams.
+// Safe for concurrent use.
 type Board struct {
 	routes map[string]*Route
 	pools  map[string]*Pool
@@ -87,8 +87,8 @@ type segment struct {
 	next    atomic.Uint64
 }
 
-// NewBoard resolves the names of a configuration. random draws from [0,1) and is safe for concurrent use. The error
-// names what is not configured.
+// NewBoard resolves the names of a configuration. random draws from [0,1) and is safe for concurrent use. The error names
+// what is not configured.
 func NewBoard(
 	routes map[string]RouteConfig, upstreams map[string]UpstreamConfig, pools map[string]PoolConfig, random func() float64,
 ) (*Board, error) {
@@ -174,7 +174,8 @@ func (b *Board) Capacity(at time.Time) (c Capacity) {
 					serves := living && s.coolUntil.Load() <= now
 					c.Living = c.Living || living
 					c.Able = c.Able || serves || s.Refreshable(now)
-					if c.Serves = serves; serves {
+					if serves {
+						c.Serves = true
 						return c
 					}
 				}
@@ -193,8 +194,8 @@ func (r *Route) Members(tenant string) []*Seat {
 	return all
 }
 
-// Full says how many seats could serve an attempt but for their limits, and when the first of them may have room again.
-// One that has room again by now is counted too: it had none when the attempt asked.
+// Full says how many seats could serve an attempt but for their limits, and when the first of them may have room again. One
+// that has room again by now is counted too: it had none when the attempt asked.
 func (r *Route) Full(tenant string, trail *Trail, at time.Time) (n int, wait time.Duration) {
 	now := at.UnixNano()
 	for _, u := range r.Upstreams {
@@ -215,11 +216,11 @@ func (r *Route) Full(tenant string, trail *Trail, at time.Time) (n int, wait tim
 	return n, wait
 }
 
-// Choose walks the upstreams in order of preference, those that were unreachable lately last, and at each one prefers
-// an account with a living token to one that needs a refresh first, and that to a suspect token. A benched account
-// comes after all upstreams, and one whose credential is dead, too, after waiting for a limit's end. own, if any,
-// serves an attempt that ends before the chosen one begins. living: the token can be used at once. nil: there is
-// nobody.
+// Choose walks the upstreams in order of preference, those that were unreachable lately last, and at each one prefers an
+// account with a living token to one that needs a refresh first, and that to a suspect token. A benched account comes after
+// all upstreams. One whose credential is dead, too, comes last, and not while an account waits for a limit's end. own,
+// if any, serves an attempt that ends before the chosen one begins. living: the token can be used at once. nil: there is
+// nobody. now is in Unix nanoseconds.
 func (r *Route) Choose(now int64, tenant string, trail *Trail, own *Seat) (u *Upstream, s *Seat, living bool) {
 	for rank := range ranks {
 		if rank == rankDead && r.cooling(now, tenant) {
@@ -253,7 +254,8 @@ func (p *Pool) members(tenant string) []*Seat {
 	return nil
 }
 
-// choose chooses among the pool's accounts. living: its token can be used at once.
+// choose chooses among the pool's seats: those with a living token, then one that needs a refresh, then one whose suspicion
+// is of the rank. living: its token can be used at once.
 func (p *Pool) choose(now int64, tenant string, trail *Trail, own *Seat, rank int) (chosen *Seat, living bool) {
 	seg := (*p.tenants.Load())[tenant]
 	if seg == nil {
@@ -275,29 +277,29 @@ func (p *Pool) choose(now int64, tenant string, trail *Trail, own *Seat, rank in
 		if at >= n {
 			at -= n
 		}
-		a := seg.members[at]
-		refreshable := a.Refreshable(now) // read before living: a refresh that ends meanwhile sets what living reads first
+		s := seg.members[at]
+		refreshable := s.Refreshable(now) // read before living: a refresh that ends meanwhile sets what living reads first
 		switch {
-		case a.Living(now):
-			if !trail.admits(a.ID, a.Generation()) || !a.fits(now, a == own) {
+		case s.Living(now):
+			if !trail.admits(s.ID, s.Generation()) || !s.fits(now, s == own) {
 				continue
 			}
-			if a.ID == prefer {
-				return a, true
+			if s.ID == prefer {
+				return s, true
 			}
-			load := a.inflight.Load()
+			load := s.inflight.Load()
 			if chosen == nil || load < least {
-				chosen, least = a, load
+				chosen, least = s, load
 			}
 			if compare--; prefer == "" && (compare <= 0 || load == 0) { // nothing beats an idle account
 				return chosen, true
 			}
-		case asleep == nil && refreshable && a.askable(now) && trail.fresh(a.ID) && a.fits(now, a == own):
-			asleep = a
+		case asleep == nil && refreshable && s.askable(now) && trail.fresh(s.ID) && s.fits(now, s == own):
+			asleep = s
 		case spare == nil:
-			if d := a.suspicion.Load(); d != nil && a.spare(now, d, rank) && trail.admits(a.ID, a.Generation()) &&
-				a.fits(now, a == own) {
-				spare = a
+			d := s.suspicion.Load()
+			if d != nil && s.spare(now, d, rank) && trail.admits(s.ID, s.Generation()) && s.fits(now, s == own) {
+				spare = s
 			}
 		}
 	}

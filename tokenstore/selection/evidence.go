@@ -48,10 +48,9 @@ type Suspicion struct {
 	Ask   bool  // a refresh is wanted: whoever can wait for it does
 	Bench bool  // corroborated: other upstreams come first
 
-	tired bool // somebody waited for that refresh in vain: nobody waits any more
-	// several requests were refused with a dead credential's token: the last resort, for they may all be guilty
-	dead bool
-	rest int64 // serves nobody before, Unix nanoseconds: such a token was never accepted
+	tired bool  // somebody waited for that refresh in vain: nobody waits any more
+	dead  bool  // the last resort: the credential is dead, and two shapes were refused or the token was never accepted
+	rest  int64 // the token serves nobody before, Unix nanoseconds: it was never accepted; 0: no rest
 }
 
 // ranks of suspicion: the higher serve after the lower.

@@ -73,8 +73,11 @@ func TestANewTokenClearsWhatWasHeldAgainstTheOldOne(t *testing.T) {
 			[]func(*Seat){refuseTwice}, next, true, Suspicion{}, Objections{Generation: 3}, false,
 		},
 		"no credit: the account's own": {
-			[]func(*Seat){refusedBefore(red, billing, 0)}, next, false,
-			Suspicion{Class: billing, Until: in(time.Minute)}, Objections{Generation: 3}, false,
+			[]func(*Seat){refusedBefore(red, billing, 0)},
+			next, false,
+			Suspicion{Class: billing, Until: in(time.Minute)},
+			Objections{Generation: 3},
+			false,
 		},
 		"accepted: so is what a refresh brought": {
 			[]func(*Seat){acceptedBefore(time.Second)}, next, true, Suspicion{}, Objections{Generation: 3}, true,
@@ -85,18 +88,25 @@ func TestANewTokenClearsWhatWasHeldAgainstTheOldOne(t *testing.T) {
 		"refused, now none is left": {[]func(*Seat){refuse}, without, false, Suspicion{}, Objections{}, false},
 		"refused, now a dead one's": {[]func(*Seat){refuse}, dead, true, Suspicion{}, Objections{Generation: 3}, false},
 		"refused, and the same stands": {
-			[]func(*Seat){refuse}, func(*View) {}, false, Suspicion{Class: tokenRejected, Until: in(time.Minute), Ask: true},
-			Objections{Generation: 2, Refused: true, Since: start, Latest: start}, false,
+			[]func(*Seat){refuse},
+			func(*View) {}, false,
+			Suspicion{Class: tokenRejected, Until: in(time.Minute), Ask: true},
+			Objections{Generation: 2, Refused: true, Since: start, Latest: start},
+			false,
 		},
 		"refused, and its credential dies": {
-			[]func(*Seat){acceptedBefore(long), refuse}, deadCredential, false,
+			[]func(*Seat){acceptedBefore(long), refuse},
+			deadCredential, false,
 			Suspicion{Class: tokenRejected, Until: Never, Bench: true},
-			Objections{Generation: 2, Refused: true, Since: start, Latest: start}, false,
+			Objections{Generation: 2, Refused: true, Since: start, Latest: start},
+			false,
 		},
 		"refused in two shapes, never accepted, and its credential dies": {
-			[]func(*Seat){refuseTwice}, deadCredential, false,
+			[]func(*Seat){refuseTwice},
+			deadCredential, false,
 			Suspicion{Class: tokenRejected, Until: Never, Bench: true, dead: true, rest: in(time.Minute)},
-			Objections{Generation: 2, Refused: true, Since: start, Latest: start}, false,
+			Objections{Generation: 2, Refused: true, Since: start, Latest: start},
+			false,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -119,6 +129,15 @@ func TestANewTokenClearsWhatWasHeldAgainstTheOldOne(t *testing.T) {
 				t.Errorf("living %t, healthy %t; want %t, %t", s.Living(in(0)), s.healthy(start), c.living, c.healthy)
 			}
 		})
+	}
+}
+
+func TestANewTokenDoesNotMakeUpForWhatTheAccountLacks(t *testing.T) {
+	s := newSeat("a")
+	refusedBefore(red, billing, time.Minute)(s)
+	s.Publish(s.changed(func(v *View) { v.Token = &Token{Generation: 3, UsableUntil: Never} }), start)
+	if _, bench := s.Judge(Refused{Class: billing, Generation: 3, Shape: blue}, start); bench == nil {
+		t.Error("without credit before and after the refresh, it is not benched")
 	}
 }
 
@@ -260,8 +279,13 @@ func TestARateLimitIsOnlyEverExtended(t *testing.T) {
 	for name, steps := range map[string][]limited{
 		"the provider's word": {{0, 7 * s, 7 * s, 7 * s, 7 * s}},
 		"no word: it doubles": {
-			{0, 0, s, s, s}, {0, 0, 2 * s, 2 * s, 2 * s}, {0, 0, 4 * s, 4 * s, 4 * s}, {0, 0, 8 * s, 8 * s, 8 * s},
-			{0, 0, 16 * s, 16 * s, 16 * s}, {0, 0, 32 * s, 32 * s, 32 * s}, {0, 0, 60 * s, 60 * s, 60 * s},
+			{0, 0, s, s, s},
+			{0, 0, 2 * s, 2 * s, 2 * s},
+			{0, 0, 4 * s, 4 * s, 4 * s},
+			{0, 0, 8 * s, 8 * s, 8 * s},
+			{0, 0, 16 * s, 16 * s, 16 * s},
+			{0, 0, 32 * s, 32 * s, 32 * s},
+			{0, 0, 60 * s, 60 * s, 60 * s},
 			{5 * s, 0, 60 * s, 65 * s, 65 * s},
 		},
 		"a word between does not count as a strike": {{0, 0, s, s, s}, {0, s, s, s, s}, {0, 0, 2 * s, 2 * s, 2 * s}},
@@ -304,6 +328,19 @@ func TestAnAcceptedAttemptEndsTheGrowthOfPauses(t *testing.T) {
 	s.Accepted(2, in(-time.Second), func() bool { return false })
 	if pause, _ := s.Limited(in(0), 0, verdict.ScopeAccount, start); pause != time.Second {
 		t.Errorf("the next pause is %v, want 1s", pause)
+	}
+}
+
+func TestACooldownThatAProbeFoundStandingBeginsAnew(t *testing.T) {
+	s, probed := newSeat("a"), start.Add(30*time.Minute)
+	s.Limited(in(0), long, verdict.ScopeAccount, start)
+	s.Limited(probed.UnixNano(), time.Second, verdict.ScopeAccount, probed)
+	no := func() bool { return false }
+	if _, released := s.Accepted(2, probed.UnixNano(), no); released {
+		t.Error("an attempt picked no later than the probe's refusal ended the cooldown")
+	}
+	if _, released := s.Accepted(2, probed.UnixNano()+1, no); !released {
+		t.Error("an attempt picked after it did not")
 	}
 }
 
@@ -528,12 +565,19 @@ func TestASuspicionRemindsWhenItsTimeIsUp(t *testing.T) {
 		if len(reminded) != 2 || s.Suspicion() != nil {
 			t.Errorf("reminded after %v; then suspected: %v", reminded, s.Suspicion())
 		}
+		refuseAt(s, red, time.Now().Add(10*time.Minute)) // then the clock is set back
+		again := time.Now()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(reminded) != 4 || reminded[3]-again.Sub(begin) != 11*time.Minute || s.Suspicion() != nil {
+			t.Errorf("with the clock set back: reminded after %v; then suspected: %v", reminded, s.Suspicion())
+		}
 		refuseAt(s, red, time.Now())
 		s.Publish(s.changed(deadCredential), time.Now())
 		refuseAt(s, red, time.Now())
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if len(reminded) != 2 {
+		if len(reminded) != 4 {
 			t.Error("time is up for what only a new token ends")
 		}
 	})

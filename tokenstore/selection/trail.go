@@ -95,8 +95,9 @@ func (t *Trail) refusedHealthy() bool {
 
 // refusedFresh reports whether a token was refused that was the fruit of a refresh.
 func (t *Trail) refusedFresh() bool {
-	return t != nil &&
-		slices.ContainsFunc(t.tried, func(e Attempt) bool { return e.Class == verdict.ClassTokenRejected && e.fresh })
+	return t != nil && slices.ContainsFunc(t.tried, func(e Attempt) bool {
+		return e.Class == verdict.ClassTokenRejected && e.fresh
+	})
 }
 
 func (t *Trail) unreachable(upstream string) bool {
