@@ -125,6 +125,7 @@ func dialled(t *testing.T, f func(l *line)) {
 			t.Fatal(err)
 		}
 		memory := bufconn.Listen(1 << 16)
+		l.server.open()
 		l.server.serve(memory)
 		defer l.server.serving.Wait()
 		defer l.server.grpc.Stop()
