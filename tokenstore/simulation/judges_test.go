@@ -321,7 +321,7 @@ func standings(l *ledger) (wrong []string) {
 				bad("its record is not there")
 			}
 		case st.living:
-			if !serves {
+			if !serves && !(st.endless && st.state == tokenstore.StateAmbiguous && st.routable) {
 				bad("its refresh token " + t.value + " is good")
 			}
 		case st.endless && (st.family || serves): // nobody has asked for it, or will before its end is guessed
