@@ -90,6 +90,12 @@ func TestEveryJudgeCanFail(t *testing.T) {
 			s.first.answered, s.first.ended = 0, 0
 			s.again(62 * time.Second)
 		}},
+		{"a lost answer that proved to be none", "redemptions", "", func(s *scene) {
+			s.first.answered, s.first.class, s.first.next = 0, tokenstore.RefreshUnknown, nil
+			good := s.again(10*time.Minute + 40*time.Second)
+			good.granted, good.answered, good.ended = true, good.at, good.at
+			s.again(11 * time.Minute).ends = 20 * time.Minute
+		}},
 		{"a crash before the fsync", "redemptions", "", func(s *scene) {
 			s.lost()
 			s.holder.dies(time.Minute + time.Millisecond)

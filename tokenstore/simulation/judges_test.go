@@ -126,6 +126,11 @@ func early(l *ledger, e, again *presentation, policy tokenstore.ReplayPolicy) st
 	if over && !lost && !unsaved {
 		return "" // it ended, and all know how
 	}
+	for _, u := range again.token.uses {
+		if u.at > e.at && u.at < again.at && u.answered != 0 && u.granted && u.next == nil {
+			return "" // it has proved to be good since
+		}
+	}
 	if l.overwritten(e, again) != 0 {
 		return "" // the claim was wiped out: nobody could see it
 	}
@@ -316,7 +321,7 @@ func standings(l *ledger) (wrong []string) {
 				bad("its record is not there")
 			}
 		case st.living:
-			if !serves {
+			if !serves && !(st.endless && st.state == tokenstore.StateAmbiguous && st.routable) {
 				bad("its refresh token " + t.value + " is good")
 			}
 		case st.endless && (st.family || serves): // nobody has asked for it, or will before its end is guessed

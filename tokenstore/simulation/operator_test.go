@@ -160,14 +160,16 @@ func (w *world) edit(f *fault, account int) {
 			continue
 		}
 		key := accountID(account) + o.name
-		if w.held[key] != nil { // it is being made
-			return
-		}
-		if o.credential {
-			if w.now() < w.busy[account] && os.Getenv("HASTY") == "" {
-				return
+		concerned := []int{account}
+		if o.name == "snapshot" { // which is of all
+			concerned = concerned[:0]
+			for i := range w.plan.policies {
+				concerned = append(concerned, i)
 			}
-			w.busy[account] = w.now() + f.length + pace
+		}
+		if w.held[key] != nil || o.credential && !w.undertake(concerned, f.length) {
+			w.struck, w.missed = w.struck-1, w.missed+1
+			return
 		}
 		w.say("an operator makes the edit %q of %s", o.name, id)
 		if end := o.begin(w, account, id); end != nil {
@@ -196,6 +198,20 @@ func (w *world) put(id tokenstore.AccountID, doc map[string]any) {
 
 func (w *world) noteEdit(id tokenstore.AccountID) {
 	w.ledger.edits[indexOf(id)] = append(w.ledger.edits[indexOf(id)], w.now())
+}
+
+// undertake reports whether an operator may edit what these accounts are now, and has the next such edit wait.
+func (w *world) undertake(accounts []int, length time.Duration) bool {
+	hasty := os.Getenv("HASTY") != ""
+	for _, i := range accounts {
+		if w.now() < w.busy[i] && !hasty {
+			return false
+		}
+	}
+	for _, i := range accounts {
+		w.busy[i] = w.now() + length + pace
+	}
+	return true
 }
 
 // tidy is an operator who puts right what edits have left: a record that somebody wrote back may be paused, or have a
@@ -274,7 +290,7 @@ func (w *world) operator() {
 		for i := range w.plan.policies {
 			id := tokenstore.AccountID(accountID(i))
 			t := w.as.refresh[token(w.shelf.document(id))]
-			if t != nil && !t.family.living() && w.now()-t.family.ended > 2*time.Minute {
+			if t != nil && !t.family.living() && w.now()-t.family.ended > 2*time.Minute && w.undertake([]int{i}, 0) {
 				w.say("an operator signs in anew for %s", id)
 				w.patch(id, map[string]any{"refresh_token": w.as.signIn(i).value})
 			}

@@ -221,6 +221,12 @@ var menu = []weighted{
 	{6, func(r *rand.Rand) fault {
 		return fault{act: loseAnswer, kinds: anyOf(r, opClaim, opSave, opWrite, opGrant, opAppend)}
 	}},
+	{4, func(r *rand.Rand) fault {
+		return fault{
+			act: loseAnswer, kinds: anyOf(r, opClaim, opClaim, opSave, opWrite), what: edits[r.IntN(len(edits))],
+			length: between(r, time.Second, 90*time.Second),
+		}
+	}},
 	{5, func(r *rand.Rand) fault {
 		return fault{act: slowBefore, kinds: anyOf(r, opLoad, opClaim, opSave, opWrite, opGrant, opAppend), length: slow(r)}
 	}},

@@ -390,6 +390,9 @@ func (l *life) after(ctx context.Context, f *fault, k kind, account int) error {
 			})
 		}
 	case loseAnswer:
+		if f.what != "" { // and an edit comes on top, before anybody looks
+			w.edit(f, account)
+		}
 		if k == opGrant {
 			return &tokenstore.RefreshError{Class: tokenstore.RefreshUnknown, Message: "simulated: the answer was lost"}
 		}

@@ -20,6 +20,7 @@ type world struct {
 	counts   [][]int    // of operations, by service and account
 	pending  [][][]*fault
 	struck   int
+	missed   int // edits that came too soon after another
 	calm     bool
 	over     bool
 	sealed   time.Time // until then
@@ -170,7 +171,7 @@ func (w *world) storm() {
 	for idle < 4 {
 		time.Sleep(time.Minute)
 		w.mu.Lock()
-		struck := w.struck
+		struck := w.struck + w.missed
 		w.mu.Unlock()
 		if struck == len(w.plan.faults) {
 			return
