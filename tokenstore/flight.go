@@ -17,7 +17,7 @@ type flight struct {
 	once    sync.Once
 	trigger record.Trigger // of who started it
 	wanted  string         // fingerprint of the credential that memory had when it was asked for
-	force   bool           // an operator insists: a credential that may be spent, or was refused for good, is presented all the same
+	force   bool           // an operator insists: present a credential that may be spent, or was refused for good, too
 	done    chan struct{}  // closed when the result is known; saving it may still go on
 	result  RefreshResult  // valid after done
 	landed  chan struct{}  // closed when all is saved and the account may fly again
@@ -96,24 +96,27 @@ func (l *lifecycle) newFlight(trigger record.Trigger, force bool) *flight {
 }
 
 // joined is the flight of somebody who found a generation wanting: the running one, the one that follows it, or one that
-// has ended already; nil: a new one is due.
+// has ended already, with the reason in its result; nil: a new one has to begin.
 func (l *lifecycle) joined(gen record.Generation, trigger record.Trigger, force bool, now time.Time) *flight {
 	ended := func(r RefreshResult) *flight {
 		f := newFlight(trigger)
-		f.force = force // it never lands: nobody is to wait for that
+		f.force = force // whoever forces waits for others to land and tries again; this one never lands
 		f.finish(r)
 		return f
 	}
 	t, cur := l.token, l.flight
 	switch {
 	case t != nil && t.generation > gen && !l.refused() && !force:
-		return ended(RefreshResult{ID: l.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.generation, ExpiresAt: t.expires})
-	case cur == nil && trigger == record.TriggerSchedule && !l.refused() && !l.isDue(now): // what made it due is over
+		return ended(RefreshResult{
+			ID: l.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.generation, ExpiresAt: t.expires,
+		})
+	case cur == nil && trigger == record.TriggerSchedule && !l.refused() && !l.isDue(now): // no longer due
 		return ended(RefreshResult{ID: l.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: gen})
 	case cur == nil:
 		return nil
 	case l.stuck && trigger == record.TriggerOperator:
-		return ended(l.failed(&RefreshError{Class: record.RefreshNotSent, Message: "the store has not taken the latest rotation yet"}))
+		why := "the store has not taken the latest rotation yet"
+		return ended(l.failed(&RefreshError{Class: record.RefreshNotSent, Message: why}))
 	case !cur.ended() || l.stuck:
 		return cur
 	}

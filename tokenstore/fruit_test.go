@@ -76,6 +76,9 @@ func TestWhatAGrantMakesOfAnAccount(t *testing.T) {
 			if l.memory.isSpent(fp("rt-1")) != c.spent {
 				t.Errorf("spent: %v", !c.spent)
 			}
+			if got := l.lives.expect("p", now); c.life > 0 && got != c.life {
+				t.Errorf("tokens are expected to live %v", got)
+			}
 			saves := e.Record.Rotation
 			if e.Attempt != "ours" || e.Spent != fp("rt-1") || e.Account != "a" || saves.Generation != c.want.Generation {
 				t.Errorf("to be saved: attempt %s of %s, generation %d", e.Attempt, e.Account, saves.Generation)

@@ -444,6 +444,7 @@ func TestAnAccountThatIsGoneHasNoToken(t *testing.T) {
 
 func TestAnAccountThatComesBackInheritsWhatIsSpentAndNoMore(t *testing.T) {
 	old := living(func(r *record.Record) { r.Rotation.Spent = []string{fp("rt-0")} })
+	old.memory.spent = slices.Grow(old.memory.spent, 8) // room in which the two could meet
 	old.retry.failures, old.doubt.attempt, old.verdict.quarantine, old.highest = 3, "in doubt", "dead", 9
 	old.memory.orphans, old.memory.lost = []string{"attempt"}, &lost{}
 	old.gone()
@@ -456,8 +457,9 @@ func TestAnAccountThatComesBackInheritsWhatIsSpentAndNoMore(t *testing.T) {
 	if !l.memory.isSpent(fp("rt-0")) || !slices.Equal(l.memory.orphans, []string{"attempt"}) {
 		t.Errorf("memory %+v", l.memory)
 	}
-	l.memory.spend("another")
-	if old.memory.isSpent("another") {
+	l.memory.spend("the new one's")
+	old.memory.spend("the old one's")
+	if !l.memory.isSpent("the new one's") {
 		t.Error("the two share what is spent")
 	}
 }
