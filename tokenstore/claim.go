@@ -60,8 +60,8 @@ func (s *Store) claim(a *account, f *flight) (*claimed, RefreshResult) {
 		}
 		s.change(a, func(l *lifecycle, _ time.Time) { l.memory.lost = nil }) // the claim has written memory's record
 		s.take(a, c.stored)
-		if record.Fingerprint(a.id, c.record.Credential()) != c.fingerprint { // the write's answer was lost, and another credential came on top
-			continue
+		if record.Fingerprint(a.id, c.record.Credential()) != c.fingerprint {
+			continue // the write's answer was lost, and another credential came on top
 		}
 		return c, RefreshResult{}
 	}
@@ -113,8 +113,8 @@ func (s *Store) foreign(a *account, c *record.Claim) (wait time.Duration) {
 }
 
 // sees notes the record's claim and returns what is left of another process's lease; 0: there is none, or it is dead. A
-// claim is dead when this process has itself seen it unchanged for the lease: clocks of two machines are never compared.
-// One that its holder marked as ambiguous has ended.
+// claim is dead when this process has itself seen it unchanged for the lease: clocks of two machines are never
+// compared. One that its holder marked as ambiguous has ended.
 func (l *lifecycle) sees(c *record.Claim, now time.Time) time.Duration {
 	lease := l.cfg.Renewal.ClaimLease
 	if c == nil || c.Holder == l.cfg.Holder || c.Ambiguous {
@@ -173,7 +173,8 @@ func (l *lifecycle) heedMark(now time.Time) {
 	}
 }
 
-// disbelief is how long a refusal of a token that nothing else speaks against is not believed: the request may be guilty.
+// disbelief is how long a refusal of a token that nothing else speaks against is not believed: the request may be
+// guilty.
 const disbelief = 5 * time.Second
 
 // doubtful tells the operator why a credential is left alone, and until when.

@@ -95,8 +95,8 @@ func (l *lifecycle) newFlight(trigger record.Trigger, force bool) *flight {
 	return f
 }
 
-// joined is the flight of somebody who found a generation wanting: the running one, the one that follows it, or one that
-// has ended already, with the reason in its result; nil: a new one has to begin.
+// joined is the flight of somebody who found a generation wanting: the running one, the one that follows it, or one
+// that has ended already, with the reason in its result; nil: a new one has to begin.
 func (l *lifecycle) joined(gen record.Generation, trigger record.Trigger, force bool, now time.Time) *flight {
 	ended := func(r RefreshResult) *flight {
 		f := newFlight(trigger)

@@ -172,7 +172,8 @@ func (l *lifecycle) adopted(r stored, now time.Time) *lost {
 	case !known:
 	case replaced:
 		l.replaced(before, now)
-	case before.Rotation.Resumed != next.Rotation.Resumed, before.OnHold() && !next.OnHold(), before.GrantsDifferently(next):
+	case before.Rotation.Resumed != next.Rotation.Resumed, before.OnHold() && !next.OnHold(),
+		before.GrantsDifferently(next):
 		l.retry = retry{} // the reason to wait may be over
 		l.verdict.mended = true
 		l.pardon, l.respondedAt = selection.PardonAll, time.Time{}
@@ -218,8 +219,9 @@ func (l *lifecycle) install(now time.Time) {
 	}
 }
 
-// unreadable notes that the record is there but cannot be used, so that nobody knows whom it may serve. The token is kept
-// for when the record comes back. A record that is deleted for now counts as paused; news: it was not deleted before.
+// unreadable notes that the record is there but cannot be used, so that nobody knows whom it may serve. The token is
+// kept for when the record comes back. A record that is deleted for now counts as paused; news: it was not deleted
+// before.
 func (l *lifecycle) unreadable(err error, deletion bool, r stored) (news bool) {
 	if l.overtaken(r) && !deletion { // a deletion does not change the version
 		return false
@@ -359,8 +361,8 @@ func (l *lifecycle) landed() (next *flight) {
 	return l.flight
 }
 
-// inherits takes over from an account that is gone what it knew of spent credentials, and its living one. In all else an
-// account that comes back is a new one.
+// inherits takes over from an account that is gone what it knew of spent credentials, and its living one. In all else
+// an account that comes back is a new one.
 func (l *lifecycle) inherits(gone *lifecycle) {
 	l.record, l.highest, l.verdict.quarantine = gone.record, gone.highest, gone.verdict.quarantine
 	l.memory = memory{spent: slices.Clone(gone.memory.spent), orphans: gone.memory.orphans}

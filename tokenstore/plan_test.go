@@ -98,7 +98,7 @@ func TestWhenARefreshMayHappenAndWhenItIsDue(t *testing.T) {
 		"a doubt, strict": {all{doubts}, time.Hour - 30*time.Second, time.Hour - 30*time.Second},
 		"a doubt, strict, and the token was refused": {all{doubts, refused}, atOnce, now},
 		"a doubt, strict, and refusals not believed": {
-			all{doubts, func(l *lifecycle) { l.doubt.refused = noon.Add(late) }}, late + disbelief, late + disbelief,
+			all{doubts, func(l *lifecycle) { l.doubt.refused = noon.Add(now) }}, now + disbelief, now + disbelief,
 		},
 		"a doubt, and the grace is open": {all{doubts, grace}, atOnce, now},
 		"a doubt, and the grace is over": {
