@@ -100,7 +100,8 @@ func (l *lifecycle) newFlight(trigger record.Trigger, force bool) *flight {
 func (l *lifecycle) joined(gen record.Generation, trigger record.Trigger, force bool, now time.Time) *flight {
 	ended := func(r RefreshResult) *flight {
 		f := newFlight(trigger)
-		f.force = force // whoever forces waits for others to land and tries again; this one never lands
+		// An operator who forces waits for the flight of one who did not to land, and tries again.
+		f.force = force // it never lands: nobody is to wait for that
 		f.finish(r)
 		return f
 	}
