@@ -60,8 +60,8 @@ func (k *Keeper) claim(a *Account, f *Flight) (*claimed, RefreshResult) {
 		}
 		k.change(a, func(l *lifecycle, _ time.Time) { l.memory.lost = nil }) // the claim has written memory's record
 		k.take(a, c.stored)
-		if record.Fingerprint(a.id, c.record.Credential()) != c.fingerprint { // the write's answer was lost, and another credential came on top
-			continue
+		if record.Fingerprint(a.id, c.record.Credential()) != c.fingerprint {
+			continue // the write's answer was lost, and another credential came on top
 		}
 		return c, RefreshResult{}
 	}
@@ -113,12 +113,12 @@ func (k *Keeper) foreign(a *Account, c *record.Claim) (wait time.Duration) {
 }
 
 // sees notes the record's claim and returns what is left of another process's lease; 0: there is none, or it is dead. A
-// claim is dead when this process has itself seen it unchanged for the lease: clocks of two machines are never compared. One
-// that its holder marked as ambiguous has ended.
+// claim is dead when this process has itself seen it unchanged for the lease: clocks of two machines are never
+// compared. One that its holder marked as ambiguous has ended.
 func (l *lifecycle) sees(c *record.Claim, now time.Time) time.Duration {
 	lease := l.cfg.Renewal.ClaimLease
 	if c == nil || c.Holder == l.cfg.Holder || c.Ambiguous {
-		l.peer = peerClaim{since: now.Add(-lease)} // at the least
+		l.peer = peerClaim{since: now.Add(-lease)} // if it comes to a doubt: for how long is not known, a lease at least
 		return 0
 	}
 	if l.peer.attempt != c.AttemptID {
@@ -147,7 +147,7 @@ func (l *lifecycle) doubts(r record.Record, force bool, now time.Time) time.Time
 	}
 	ours := c.Holder == l.cfg.Holder
 	switch {
-	case force && (ours || c.Ambiguous): // nobody has the answer; without the mark another process may only be cut off from the store
+	case force && (ours || c.Ambiguous): // nobody has the answer. Without the mark another process may still save it
 		return time.Time{}
 	case ours && c.AttemptID != l.doubt.attempt && !c.Ambiguous: // it could not be cleared, but nothing was spent
 		return time.Time{}
@@ -164,15 +164,20 @@ func (l *lifecycle) doubts(r record.Record, force bool, now time.Time) time.Time
 // heedMark learns from the record that another process, or this one before a restart, got no readable answer.
 func (l *lifecycle) heedMark(now time.Time) {
 	c := l.record.Rotation.Claim
-	if c != nil && c.Ambiguous && c.AttemptID != l.doubt.attempt && c.Fingerprint == record.Fingerprint(l.id, l.record.Credential()) {
-		l.doubt = doubt{attempt: c.AttemptID, since: now.Add(-l.cfg.Renewal.ClaimLease), refused: l.doubt.refused} // at the least
+	if c == nil || !c.Ambiguous || c.AttemptID == l.doubt.attempt {
+		return
+	}
+	if c.Fingerprint == record.Fingerprint(l.id, l.record.Credential()) {
+		since := now.Add(-l.cfg.Renewal.ClaimLease) // for how long is not known: a lease at least
+		l.doubt = doubt{attempt: c.AttemptID, since: since, refused: l.doubt.refused}
 	}
 }
 
-// disbelief is how long the refusal of a healthy token is not believed if nothing else speaks against it.
+// disbelief is how long a refusal of a token that nothing else speaks against is not believed: the request may be
+// guilty.
 const disbelief = 5 * time.Second
 
-// InDoubt says why a credential is left alone, and until when.
+// InDoubt tells the operator why a credential is left alone, and until when.
 func InDoubt(at time.Time) string {
 	return "an earlier refresh ended without a readable answer, or was not saved yet by the process that made it: " +
 		"its refresh token may be spent, and is tried again shortly before the access token ends, at " + at.UTC().Format(time.RFC3339)
@@ -182,17 +187,18 @@ func InDoubt(at time.Time) string {
 func (l *lifecycle) replayAt(t *Token, now time.Time) time.Time {
 	policy, _ := l.driver.Replay()
 	if policy == ReplayGrace && !l.graceOpen(now) {
-		policy = ReplayStrict // the predecessor is not accepted any more
+		policy = ReplayStrict // if it is spent, it is not accepted any more
 	}
 	end, life := l.end(t, now)
 	at := replayAt(policy, !l.refused(), end, life)
-	if !at.IsZero() && !l.doubt.refused.IsZero() { // refused while healthy, and not accepted since
+	if !at.IsZero() && !l.doubt.refused.IsZero() { // refused, if not believed, and not accepted since
 		at = earlier(at, l.doubt.refused.Add(disbelief))
 	}
 	return at
 }
 
-// graceOpen reports whether a doubtful credential had better be tried again now than later.
+// graceOpen reports whether a doubtful credential had better be tried again now than later: the provider still accepts
+// one that is spent, for all we know.
 func (l *lifecycle) graceOpen(now time.Time) bool {
 	policy, grace := l.driver.Replay()
 	return policy == ReplayGrace && l.doubt.attempt != "" && (grace <= 0 || now.Sub(l.doubt.since) <= grace)

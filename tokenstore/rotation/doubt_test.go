@@ -28,10 +28,14 @@ func TestHowLongAnotherProcesssClaimIsRespected(t *testing.T) {
 		"it is seen unchanged for a while":   {foreign(nil), foreign(nil), 10 * time.Second, 20 * time.Second},
 		"it is seen unchanged for its lease": {foreign(nil), foreign(nil), 30 * time.Second, 0},
 		"it is seen unchanged for longer":    {foreign(nil), foreign(nil), time.Hour, 0},
-		"it has taken the place of another":  {foreign(func(c *record.Claim) { c.AttemptID = "before" }), foreign(nil), time.Minute, 30 * time.Second},
-		"its holder's lease is longer":       {nil, foreign(func(c *record.Claim) { c.LeaseSeconds = 60 }), 0, time.Minute},
-		"its holder's lease is shorter":      {nil, foreign(func(c *record.Claim) { c.LeaseSeconds = 5 }), 0, 30 * time.Second},
-		"its holder's lease is absurd":       {nil, foreign(func(c *record.Claim) { c.LeaseSeconds = 1e6 }), 0, longestLease},
+		"it has taken the place of another": {
+			foreign(func(c *record.Claim) { c.AttemptID = "before" }), foreign(nil), time.Minute, 30 * time.Second,
+		},
+		"its holder's lease is longer": {nil, foreign(func(c *record.Claim) { c.LeaseSeconds = 60 }), 0, time.Minute},
+		"its holder's lease is shorter": {
+			nil, foreign(func(c *record.Claim) { c.LeaseSeconds = 5 }), 0, 30 * time.Second,
+		},
+		"its holder's lease is absurd": {nil, foreign(func(c *record.Claim) { c.LeaseSeconds = 1e6 }), 0, longestLease},
 		"its holder's clock is a year off": {nil, foreign(func(c *record.Claim) {
 			c.StartedAt = noon.AddDate(-1, 0, 0)
 		}), 0, 30 * time.Second},
@@ -50,9 +54,11 @@ func TestHowLongAnotherProcesssClaimIsRespected(t *testing.T) {
 
 func TestALeaseBeginsAnewWhenNobodyCouldSave(t *testing.T) {
 	for name, away := range map[string]func(*lifecycle){
-		"the store was away":       (*lifecycle).storeBack,
-		"the record was deleted":   func(l *lifecycle) { l.unreadable(ErrDeleted, true, stored{}) },
-		"the record was illegible": func(l *lifecycle) { l.unreadable(record.ErrUnreadable, false, stored{version: 2, known: 1}) },
+		"the store was away":     (*lifecycle).storeBack,
+		"the record was deleted": func(l *lifecycle) { l.unreadable(ErrDeleted, true, stored{}) },
+		"the record was illegible": func(l *lifecycle) {
+			l.unreadable(record.ErrUnreadable, false, stored{version: 2, known: 1})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := living()
@@ -84,19 +90,43 @@ func TestWhenADoubtfulCredentialMayBePresented(t *testing.T) {
 		at     time.Duration // after noon
 		doubt  string        // whose, afterwards
 	}{
-		"nobody has claimed it":                                 {ReplayStrict, nil, nil, false, now, noDoubt},
-		"another credential was claimed":                        {ReplayStrict, &record.Claim{Holder: "them", AttemptID: "x", Fingerprint: fp("rt-0")}, nil, false, now, noDoubt},
-		"there is no token to use up first":                     {ReplayStrict, claimBy("them", "theirs"), func(l *lifecycle) { l.token = nil }, false, now, noDoubt},
-		"our claim could not be cleared, but nothing was spent": {ReplayStrict, claimBy("us", "ours"), nil, false, now, noDoubt},
-		"we got no readable answer":                             {ReplayStrict, claimBy("us", "ours"), ours, false, atEnd, "ours"},
-		"we got none before a restart under the same name":      {ReplayStrict, marked(claimBy("us", "ours")), nil, false, atEnd, "ours"},
-		"another process left its claim":                        {ReplayStrict, claimBy("them", "theirs"), nil, false, atEnd, "theirs"},
-		"another process got no readable answer":                {ReplayStrict, marked(claimBy("them", "theirs")), nil, false, atEnd, "theirs"},
-		"an operator insists, and we got no answer":             {ReplayStrict, claimBy("us", "ours"), ours, true, now, "ours"},
-		"an operator insists, and another process got none":     {ReplayStrict, marked(claimBy("them", "theirs")), nil, true, now, noDoubt},
-		"an operator insists, and another may only be slow":     {ReplayStrict, claimBy("them", "theirs"), nil, true, atEnd, "theirs"},
-		"the provider does not rotate":                          {ReplayNoRotation, claimBy("them", "theirs"), nil, false, now, "theirs"},
-		"the provider's grace is open":                          {ReplayGrace, claimBy("us", "ours"), ours, false, now, "ours"},
+		"nobody has claimed it": {ReplayStrict, nil, nil, false, now, noDoubt},
+		"another credential was claimed": {
+			ReplayStrict, &record.Claim{Holder: "them", AttemptID: "x", Fingerprint: fp("rt-0")}, nil, false, now, noDoubt,
+		},
+		"there is no token to use up first": {
+			ReplayStrict, claimBy("them", "theirs"), func(l *lifecycle) { l.token = nil }, false, now, noDoubt,
+		},
+		"our claim could not be cleared, but nothing was spent": {
+			ReplayStrict, claimBy("us", "ours"), nil, false, now, noDoubt,
+		},
+		"we got no readable answer": {
+			ReplayStrict, claimBy("us", "ours"), ours, false, atEnd, "ours",
+		},
+		"we got none before a restart under the same name": {
+			ReplayStrict, marked(claimBy("us", "ours")), nil, false, atEnd, "ours",
+		},
+		"another process left its claim": {
+			ReplayStrict, claimBy("them", "theirs"), nil, false, atEnd, "theirs",
+		},
+		"another process got no readable answer": {
+			ReplayStrict, marked(claimBy("them", "theirs")), nil, false, atEnd, "theirs",
+		},
+		"an operator insists, and we got no answer": {
+			ReplayStrict, claimBy("us", "ours"), ours, true, now, "ours",
+		},
+		"an operator insists, and another process got none": {
+			ReplayStrict, marked(claimBy("them", "theirs")), nil, true, now, noDoubt,
+		},
+		"an operator insists, and another may only be slow": {
+			ReplayStrict, claimBy("them", "theirs"), nil, true, atEnd, "theirs",
+		},
+		"the provider does not rotate": {
+			ReplayNoRotation, claimBy("them", "theirs"), nil, false, now, "theirs",
+		},
+		"the provider's grace is open": {
+			ReplayGrace, claimBy("us", "ours"), ours, false, now, "ours",
+		},
 		"the provider's grace is over": {ReplayGrace, claimBy("us", "ours"), func(l *lifecycle) {
 			ours(l)
 			l.doubt.since = noon.Add(-2 * time.Minute)
@@ -104,8 +134,12 @@ func TestWhenADoubtfulCredentialMayBePresented(t *testing.T) {
 		"the grace counts from when another's claim was seen": {ReplayGrace, claimBy("them", "theirs"), func(l *lifecycle) {
 			l.peer = peerClaim{"theirs", noon.Add(-2 * time.Minute)}
 		}, false, atEnd, "theirs"},
-		"the token is refused":                  {ReplayStrict, claimBy("them", "theirs"), func(l *lifecycle) { l.isRefused(noon) }, false, now, "theirs"},
-		"the refusals were not believed as yet": {ReplayStrict, claimBy("them", "theirs"), suspected, false, disbelief, "theirs"},
+		"the token is refused": {
+			ReplayStrict, claimBy("them", "theirs"), func(l *lifecycle) { l.isRefused(noon) }, false, now, "theirs",
+		},
+		"the refusals were not believed as yet": {
+			ReplayStrict, claimBy("them", "theirs"), suspected, false, disbelief, "theirs",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := living().withPolicy(c.policy, time.Minute)
@@ -146,12 +180,16 @@ func TestWhatMayBeSpentByAnEarlierClaim(t *testing.T) {
 		doubt string
 		want  bool
 	}{
-		"there was none":                        {nil, "", false},
-		"it was of another credential":          {&record.Claim{Holder: "them", AttemptID: "x", Fingerprint: fp("rt-0")}, "", false},
-		"it is another process's":               {claimBy("them", "theirs"), "", true},
-		"it is ours, and ended well":            {claimBy("us", "ours"), "", false},
-		"it is ours, and ended without answer":  {claimBy("us", "ours"), "ours", true},
-		"it is ours, from before a restart":     {func() *record.Claim { c := claimBy("us", "ours"); c.Ambiguous = true; return c }(), "", true},
+		"there was none": {nil, "", false},
+		"it was of another credential": {
+			&record.Claim{Holder: "them", AttemptID: "x", Fingerprint: fp("rt-0")}, "", false,
+		},
+		"it is another process's":              {claimBy("them", "theirs"), "", true},
+		"it is ours, and ended well":           {claimBy("us", "ours"), "", false},
+		"it is ours, and ended without answer": {claimBy("us", "ours"), "ours", true},
+		"it is ours, from before a restart": {
+			func() *record.Claim { c := claimBy("us", "ours"); c.Ambiguous = true; return c }(), "", true,
+		},
 		"another of ours ended without answer":  {claimBy("us", "ours"), "another", false},
 		"we doubt a claim of another's as well": {claimBy("them", "theirs"), "theirs", true},
 	} {
@@ -251,7 +289,9 @@ func TestADoubtIsAsOldAsTheFirstUseThatMayHaveSpentTheCredential(t *testing.T) {
 // claimOf is our confirmed claim on the account's record, as version 2.
 func claimOf(l *lifecycle, doubtful bool) *claimed {
 	r := l.record.Clone()
-	r.Rotation.Claim = &record.Claim{AttemptID: "ours", Holder: "us", Fingerprint: record.Fingerprint(l.id, r.Credential())}
+	r.Rotation.Claim = &record.Claim{
+		AttemptID: "ours", Holder: "us", Fingerprint: record.Fingerprint(l.id, r.Credential()),
+	}
 	return &claimed{
 		stored: stored{r, 2, 1}, driver: l.driver, fingerprint: r.Rotation.Claim.Fingerprint,
 		doubtful: doubtful, trigger: record.TriggerRequest,

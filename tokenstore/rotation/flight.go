@@ -17,7 +17,7 @@ type Flight struct {
 	once    sync.Once
 	trigger record.Trigger // of who started it
 	wanted  string         // fingerprint of the credential that memory had when it was asked for
-	force   bool           // an operator insists: a credential that may be spent, or was refused for good, is presented all the same
+	force   bool           // an operator insists: present a credential that may be spent, or was refused for good, too
 	done    chan struct{}  // closed when the result is known; saving it may still go on
 	result  RefreshResult  // valid after done
 	landed  chan struct{}  // closed when all is saved and the account may fly again
@@ -95,11 +95,12 @@ func (l *lifecycle) newFlight(trigger record.Trigger, force bool) *Flight {
 	return f
 }
 
-// joined is the flight of somebody who found a generation wanting: the running one, the one that follows it, or one that
-// has ended already; nil: a new one is due.
+// joined is the flight of somebody who found a generation wanting: the running one, the one that follows it, or one
+// that has ended already, with the reason in its result; nil: a new one has to begin.
 func (l *lifecycle) joined(gen record.Generation, trigger record.Trigger, force bool, now time.Time) *Flight {
 	ended := func(r RefreshResult) *Flight {
 		f := newFlight(trigger)
+		// An operator who forces waits for the flight of one who did not to land, and tries again.
 		f.force = force // it never lands: nobody is to wait for that
 		f.finish(r)
 		return f
@@ -107,13 +108,16 @@ func (l *lifecycle) joined(gen record.Generation, trigger record.Trigger, force 
 	t, cur := l.token, l.flight
 	switch {
 	case t != nil && t.Generation > gen && !l.refused() && !force:
-		return ended(RefreshResult{ID: l.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.Generation, ExpiresAt: t.Expires})
-	case cur == nil && trigger == record.TriggerSchedule && !l.refused() && !l.isDue(now): // what made it due is over
+		return ended(RefreshResult{
+			ID: l.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.Generation, ExpiresAt: t.Expires,
+		})
+	case cur == nil && trigger == record.TriggerSchedule && !l.refused() && !l.isDue(now): // no longer due
 		return ended(RefreshResult{ID: l.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: gen})
 	case cur == nil:
 		return nil
 	case l.stuck && trigger == record.TriggerOperator:
-		return ended(l.failed(&RefreshError{Class: record.RefreshNotSent, Message: "the store has not taken the latest rotation yet"}))
+		why := "the store has not taken the latest rotation yet"
+		return ended(l.failed(&RefreshError{Class: record.RefreshNotSent, Message: why}))
 	case !cur.ended() || l.stuck:
 		return cur
 	}

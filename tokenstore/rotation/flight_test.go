@@ -29,32 +29,35 @@ func TestWhichFlightSomebodyJoins(t *testing.T) {
 	refused := func(l *lifecycle) { l.isRefused(noon) }
 	fails := func(l *lifecycle) { l.retry.at = noon.Add(time.Hour) }
 	noToken := func(l *lifecycle) { l.token = nil }
+	type all []func(*lifecycle)
 	for name, c := range map[string]struct {
-		is      []func(*lifecycle)
+		is      all
 		found   record.Generation // wanting; the account has generation 1
 		trigger record.Trigger
 		force   bool
 		want    string
 	}{
 		"nobody flies, and the token is the one found wanting": {nil, 1, record.TriggerRequest, false, aNew},
-		"nobody flies, and there is no token":                  {[]func(*lifecycle){noToken}, 0, record.TriggerRequest, false, aNew},
+		"nobody flies, and there is no token":                  {all{noToken}, 0, record.TriggerRequest, false, aNew},
 		"the token is newer than the one found wanting":        {nil, 0, record.TriggerRequest, false, fresh},
-		"the newer token is refused, too":                      {[]func(*lifecycle){refused}, 0, record.TriggerResponse, false, aNew},
+		"the newer token is refused, too":                      {all{refused}, 0, record.TriggerResponse, false, aNew},
 		"the token is newer, and an operator forces":           {nil, 0, record.TriggerOperator, true, aNew},
-		"the token is newer while its refresh is saved":        {[]func(*lifecycle){landing}, 0, record.TriggerRequest, false, fresh},
-		"the schedule comes when it is due":                    {[]func(*lifecycle){noToken}, 0, record.TriggerSchedule, false, aNew},
+		"the token is newer while its refresh is saved":        {all{landing}, 0, record.TriggerRequest, false, fresh},
+		"the schedule comes when it is due":                    {all{noToken}, 0, record.TriggerSchedule, false, aNew},
 		"the schedule comes, and it is due no more":            {nil, 1, record.TriggerSchedule, false, needed},
-		"the schedule comes for a refused token in its pause":  {[]func(*lifecycle){refused, fails}, 1, record.TriggerSchedule, false, aNew},
-		"a request comes during the pause after a failure":     {[]func(*lifecycle){fails}, 1, record.TriggerRequest, false, aNew},
-		"somebody flies":                                        {[]func(*lifecycle){flies}, 1, record.TriggerRequest, false, running},
-		"somebody flies, and the schedule comes":                {[]func(*lifecycle){flies}, 1, record.TriggerSchedule, false, running},
-		"somebody flies, and an operator forces":                {[]func(*lifecycle){flies}, 1, record.TriggerOperator, true, running},
-		"the new token is found wanting while it is saved":      {[]func(*lifecycle){landing}, 1, record.TriggerResponse, false, aNew},
-		"another has found it wanting already":                  {[]func(*lifecycle){landing, follows}, 1, record.TriggerResponse, false, next},
-		"it cannot be saved":                                    {[]func(*lifecycle){stuck}, 1, record.TriggerResponse, false, running},
-		"it cannot be saved, and an operator comes":             {[]func(*lifecycle){stuck}, 1, record.TriggerOperator, false, failed},
-		"it cannot be saved, and an operator forces":            {[]func(*lifecycle){stuck}, 1, record.TriggerOperator, true, failed},
-		"it cannot be saved, and its token is newer than found": {[]func(*lifecycle){stuck}, 0, record.TriggerOperator, false, fresh},
+		"the schedule comes for a refused token in its pause":  {all{refused, fails}, 1, record.TriggerSchedule, false, aNew},
+		"a request comes during the pause after a failure":     {all{fails}, 1, record.TriggerRequest, false, aNew},
+		"somebody flies":                                   {all{flies}, 1, record.TriggerRequest, false, running},
+		"somebody flies, and the schedule comes":           {all{flies}, 1, record.TriggerSchedule, false, running},
+		"somebody flies, and an operator forces":           {all{flies}, 1, record.TriggerOperator, true, running},
+		"the new token is found wanting while it is saved": {all{landing}, 1, record.TriggerResponse, false, aNew},
+		"another has found it wanting already": {
+			all{landing, follows}, 1, record.TriggerResponse, false, next,
+		},
+		"it cannot be saved":                                    {all{stuck}, 1, record.TriggerResponse, false, running},
+		"it cannot be saved, and an operator comes":             {all{stuck}, 1, record.TriggerOperator, false, failed},
+		"it cannot be saved, and an operator forces":            {all{stuck}, 1, record.TriggerOperator, true, failed},
+		"it cannot be saved, and its token is newer than found": {all{stuck}, 0, record.TriggerOperator, false, fresh},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := living()

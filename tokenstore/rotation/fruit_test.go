@@ -76,10 +76,15 @@ func TestWhatAGrantMakesOfAnAccount(t *testing.T) {
 			if l.memory.isSpent(fp("rt-1")) != c.spent {
 				t.Errorf("spent: %v", !c.spent)
 			}
-			if e.Attempt != "ours" || e.Spent != fp("rt-1") || e.Account != "a" || e.Record.Rotation.Generation != c.want.Generation {
-				t.Errorf("to be saved: attempt %s of %s, generation %d", e.Attempt, e.Account, e.Record.Rotation.Generation)
+			if got := l.lives.expect("p", now); c.life > 0 && got != c.life {
+				t.Errorf("tokens are expected to live %v", got)
 			}
-			if last := e.Record.Rotation.Last; last.Result != "succeeded" || last.Trigger != record.TriggerRequest || !last.At.Equal(now) {
+			saves := e.Record.Rotation
+			if e.Attempt != "ours" || e.Spent != fp("rt-1") || e.Account != "a" || saves.Generation != c.want.Generation {
+				t.Errorf("to be saved: attempt %s of %s, generation %d", e.Attempt, e.Account, saves.Generation)
+			}
+			by := record.TriggerRequest
+			if last := saves.Last; last.Result != "succeeded" || last.Trigger != by || !last.At.Equal(now) {
 				t.Errorf("outcome %+v", last)
 			}
 		})
@@ -152,8 +157,8 @@ func TestAnAnswerWithAnUnusableAccessTokenSavesItsRefreshToken(t *testing.T) {
 			l.doubt.attempt, l.retry.unwritten.FailingSince = "before", noon
 			e := l.rescued(claimOf(l, true), record.NewSecret(c.fresh), bad, now)
 			l.want(t, picture{Token: "at-1", Generation: 1, Credential: c.fresh, Version: 2})
-			if l.highest != 2 || l.record.Rotation.Generation != 2 || !l.saving || l.unproven() || !l.retry.unwritten.FailingSince.IsZero() {
-				t.Errorf("highest %d, saving %v, unproven %v, unwritten %+v", l.highest, l.saving, l.unproven(), l.retry.unwritten)
+			if l.highest != 2 || l.record.Rotation.Generation != 2 || !l.saving || l.unproven() {
+				t.Errorf("highest %d, saving %v, unproven %v", l.highest, l.saving, l.unproven())
 			}
 			if l.memory.isSpent(fp("rt-1")) != c.spent {
 				t.Errorf("spent: %v", !c.spent)
@@ -182,17 +187,21 @@ func TestWhenAFailedRefreshIsTriedAgain(t *testing.T) {
 		after    time.Duration
 		mended   bool // a mended configuration is still to be put to the test
 	}{
-		"nothing was sent":                       {0, 0, 0, failure(record.RefreshNotSent, 0), time.Second, true},
-		"it was refused for now":                 {0, 0, 0, failure(record.RefreshTransient, 503), time.Second, false},
-		"no readable answer came":                {0, 0, 0, failure(record.RefreshUnknown, 0), time.Second, false},
-		"it was refused for good":                {0, 0, 0, failure(record.RefreshPermanent, 400), time.Second, false},
-		"our configuration is wrong":             {0, 0, 0, failure(record.RefreshMisconfigured, 401), most, false},
-		"strange refusals, some":                 {0, 2, 0, failure(record.RefreshTransient, 400), time.Second, false},
-		"strange refusals, enough for a death":   {0, 3, 0, failure(record.RefreshTransient, 400), most, false},
-		"a failure after those, but no refusal":  {0, 3, 0, failure(record.RefreshTransient, 503), time.Second, false},
-		"the endpoint asks for more":             {0, 0, 0, asks, time.Hour, false},
-		"the first, with jitter":                 {0, 0, 0.5, failure(record.RefreshNotSent, 0), 1250 * time.Millisecond, true},
-		"the third, with jitter":                 {2, 0, 0.5, failure(record.RefreshNotSent, 0), 2500 * time.Millisecond, true},
+		"nothing was sent":                      {0, 0, 0, failure(record.RefreshNotSent, 0), time.Second, true},
+		"it was refused for now":                {0, 0, 0, failure(record.RefreshTransient, 503), time.Second, false},
+		"no readable answer came":               {0, 0, 0, failure(record.RefreshUnknown, 0), time.Second, false},
+		"it was refused for good":               {0, 0, 0, failure(record.RefreshPermanent, 400), time.Second, false},
+		"our configuration is wrong":            {0, 0, 0, failure(record.RefreshMisconfigured, 401), most, false},
+		"strange refusals, some":                {0, 2, 0, failure(record.RefreshTransient, 400), time.Second, false},
+		"strange refusals, enough for a death":  {0, 3, 0, failure(record.RefreshTransient, 400), most, false},
+		"a failure after those, but no refusal": {0, 3, 0, failure(record.RefreshTransient, 503), time.Second, false},
+		"the endpoint asks for more":            {0, 0, 0, asks, time.Hour, false},
+		"the first, with jitter": {
+			0, 0, 0.5, failure(record.RefreshNotSent, 0), 1250 * time.Millisecond, true,
+		},
+		"the third, with jitter": {
+			2, 0, 0.5, failure(record.RefreshNotSent, 0), 2500 * time.Millisecond, true,
+		},
 		"the hundredth, without":                 {99, 0, 0, failure(record.RefreshNotSent, 0), time.Second, true},
 		"the hundredth, with almost all of it":   {99, 0, 1, failure(record.RefreshNotSent, 0), most, true},
 		"our configuration is wrong, and jitter": {0, 0, 1, failure(record.RefreshMisconfigured, 401), most * 3 / 2, false},
@@ -252,16 +261,24 @@ func TestWhetherACredentialIsDead(t *testing.T) {
 		unsaid  bool      // what the record does not say is still needed
 		recheck time.Time // zero: only a human helps
 	}{
-		"nothing speaks against it":                     {},
-		"the record says so":                            {written: dead("rt-1", false), dead: true},
-		"the record says so of another":                 {written: dead("rt-0", false)},
-		"the record guesses so":                         {written: dead("rt-1", true), dead: true, recheck: noon.Add(time.Hour)},
-		"the record guesses so, and the client changed": {written: dead("rt-1", true), mended: true, dead: true, recheck: noon},
-		"the record is sure, and the client changed":    {written: dead("rt-1", false), mended: true, dead: true},
-		"memory alone knows":                            {unsaved: dead("rt-1", false), dead: true, unsaid: true},
-		"memory alone guesses so":                       {unsaved: dead("rt-1", true), dead: true, unsaid: true, recheck: noon.Add(time.Hour)},
-		"memory knows it of another":                    {unsaved: dead("rt-0", false)},
-		"memory knows, and the record says so by now":   {written: dead("rt-1", false), unsaved: dead("rt-1", true), dead: true},
+		"nothing speaks against it":     {},
+		"the record says so":            {written: dead("rt-1", false), dead: true},
+		"the record says so of another": {written: dead("rt-0", false)},
+		"the record guesses so": {
+			written: dead("rt-1", true), dead: true, recheck: noon.Add(time.Hour),
+		},
+		"the record guesses so, and the client changed": {
+			written: dead("rt-1", true), mended: true, dead: true, recheck: noon,
+		},
+		"the record is sure, and the client changed": {written: dead("rt-1", false), mended: true, dead: true},
+		"memory alone knows":                         {unsaved: dead("rt-1", false), dead: true, unsaid: true},
+		"memory alone guesses so": {
+			unsaved: dead("rt-1", true), dead: true, unsaid: true, recheck: noon.Add(time.Hour),
+		},
+		"memory knows it of another": {unsaved: dead("rt-0", false)},
+		"memory knows, and the record says so by now": {
+			written: dead("rt-1", false), unsaved: dead("rt-1", true), dead: true,
+		},
 		"memory knows, and a peer has refreshed since": {
 			unsaved: dead("rt-1", false), last: &record.Outcome{Result: "succeeded", At: noon.Add(time.Second)},
 		},
@@ -291,7 +308,8 @@ func TestAFailureThatCannotBeWrittenCondemnsInMemory(t *testing.T) {
 		}}
 	}
 	long := &record.Outcome{
-		Result: "failed", Fingerprint: fp("rt-1"), Refusals: 2, RefusedSince: noon.Add(-3 * time.Hour), At: noon.Add(-time.Hour),
+		Result: "failed", Fingerprint: fp("rt-1"), Refusals: 2,
+		RefusedSince: noon.Add(-3 * time.Hour), At: noon.Add(-time.Hour),
 	}
 	for name, c := range map[string]struct {
 		last *record.Outcome

@@ -32,12 +32,12 @@ type lifecycle struct {
 
 	objections  Objections // of providers to the token, as the seat last told
 	respondedAt time.Time  // of the latest refresh that an answer caused and that has not proved right
-	pardon      Pardon     // what the transition under way forgives; change hands it on to the seat
+	pardon      Pardon     // what the transition under way forgives: for the seat
 
 	flight *Flight // the running refresh; nil: none
 	saving bool    // its token is installed, its record not saved yet
 	stuck  bool    // saving takes long: nobody waits for it
-	next   *Flight // of those who found the new token wanting too: begun when this one has landed
+	next   *Flight // begins when this one has landed: its new token was found wanting, too; nil: none
 }
 
 // presence says whether the backend has the record.
@@ -51,11 +51,11 @@ const (
 
 // credential is what is known of the record's credential, apart from how refreshes with it went.
 type credential struct {
-	flaw         error          // why it cannot be one; the access token serves on
-	foreign      error          // why it cannot be used here: it is another account's
-	foreignSpent bool           // and was exchanged by it
+	flaw         error          // why the secret cannot be a credential; nil: it can. The access token serves on
+	foreign      error          // why it is not this account's to use; nil: it is
+	foreignSpent bool           // with foreign: the other account has exchanged it
 	unclaimed    bool           // nobody has looked yet whose it is: the schedule waits for that
-	search       bool           // all accounts are to be searched for it: it did not come by a refresh
+	search       bool           // it came by no refresh: look whether any other account has exchanged it
 	given        bool           // an operator wrote it: use it at once
 	former       *record.Former // the one that an operator replaced by hand, until a claim writes it down
 }
@@ -64,7 +64,7 @@ type credential struct {
 type death struct {
 	quarantine string       // why only a human can revive the credential; "": it is fine
 	recheck    time.Time    // with a quarantine: when it is put to the test; zero: never
-	mended     bool         // what grants are made of has changed since the latest one: put it to the test now
+	mended     bool         // an operator changed something since the latest refresh: a recheck is due now
 	unsaved    *record.Dead // what the record does not say of it yet
 }
 
@@ -84,10 +84,10 @@ type peerClaim struct {
 
 // doubt is a refresh that ended without a readable answer: its credential may be spent.
 type doubt struct {
-	attempt string    // its id; "": none
-	since   time.Time // monotonic
-	noted   time.Time // what was refused before has had its refresh
-	refused time.Time // the earliest refusal of the token since; zero: none
+	attempt string    // its claim's; "": none
+	since   time.Time // when the credential may have been spent, at the latest; monotonic
+	noted   time.Time // when this process met the doubt: a refusal from before has had its refresh, this one
+	refused time.Time // the earliest refusal of the token after that; zero: none
 }
 
 // usable reports whether the record may be used to serve and to refresh.
@@ -131,13 +131,12 @@ func (l *lifecycle) heed(o Objections, now time.Time) {
 	}
 }
 
-// overtaken reports whether memory has moved on since the read or write began, to the same version or a newer one.
-// Versions may restart when a record is deleted and made again: then a lower one is news.
+// overtaken reports whether a record is old news: since its read or write began, memory has adopted this version or a
+// later one. If memory has not moved since, a lower version is news: the record was deleted and made again.
 func (l *lifecycle) overtaken(r stored) bool { return l.version != r.known && r.version <= l.version }
 
-// adopted takes over a record read from or written to the backend. It returns what the record has lost. What was read
-// before something newer was adopted is ignored, and so is what comes while a commit is under way, which meets the change
-// as a conflict.
+// adopted takes over a record read from or written to the backend. It returns the rotation that the record has lost;
+// nil: none. It ignores old news, and every record while a commit is under way: the commit meets it as a conflict.
 func (l *lifecycle) adopted(r stored, now time.Time) *lost {
 	if l.overtaken(r) || l.saving {
 		return nil
@@ -147,7 +146,7 @@ func (l *lifecycle) adopted(r stored, now time.Time) *lost {
 	if reverted != nil {
 		r.record = reverted.entry.Record
 	}
-	l.memory.lost = reverted // what an older version had lost is none of this one's
+	l.memory.lost = reverted // nil, too: what an earlier version had lost, this one has
 	before, wasDeleted := l.record, l.presence == deleted && l.record.Provider != ""
 	known := l.version != 0 && before.Provider != ""
 	next := record.GivenBack(l.id, r.record.OfItsKind())
@@ -160,7 +159,7 @@ func (l *lifecycle) adopted(r stored, now time.Time) *lost {
 	l.credential.unclaimed = true
 	l.problem = l.cfg.Check(next)
 	if l.problem == nil && next.Kind == record.KindAPIKey {
-		l.problem = record.Flaw(next) // there is no other to serve with
+		l.problem = record.Flaw(next) // keepKey had no good one: there is nothing to serve with
 	}
 	if l.problem != nil {
 		l.token = nil
@@ -172,13 +171,14 @@ func (l *lifecycle) adopted(r stored, now time.Time) *lost {
 	case !known:
 	case replaced:
 		l.replaced(before, now)
-	case before.Rotation.Resumed != next.Rotation.Resumed, before.OnHold() && !next.OnHold(), before.GrantsDifferently(next):
-		l.retry = retry{} // why it was to wait is over, or nobody knows
+	case before.Rotation.Resumed != next.Rotation.Resumed, before.OnHold() && !next.OnHold(),
+		before.GrantsDifferently(next):
+		l.retry = retry{} // the reason to wait may be over
 		l.verdict.mended = true
 		l.pardon, l.respondedAt = PardonAll, time.Time{}
 	}
 	if before.Rotation.Generation < next.Rotation.Generation {
-		l.retry.unwritten = record.Outcome{} // a peer was luckier
+		l.retry.unwritten = record.Outcome{} // a peer's refresh has succeeded since
 	}
 	l.diagnose()
 	l.install(now)
@@ -218,9 +218,9 @@ func (l *lifecycle) install(now time.Time) {
 	}
 }
 
-// unreadable notes that the record is there but cannot be used, so that nobody knows whom it may serve. A record that is
-// deleted for now counts as paused by the operator. The token is kept for when the record comes back. It reports whether
-// a deletion is news.
+// unreadable notes that the record is there but cannot be used, so that nobody knows whom it may serve. The token is
+// kept for when the record comes back. A record that is deleted for now counts as paused; news: it was not deleted
+// before.
 func (l *lifecycle) unreadable(err error, deletion bool, r stored) (news bool) {
 	if l.overtaken(r) && !deletion { // a deletion does not change the version
 		return false
@@ -232,7 +232,7 @@ func (l *lifecycle) unreadable(err error, deletion bool, r stored) (news bool) {
 	} else {
 		l.problem, l.version = err, r.version
 	}
-	l.peer.attempt = "" // nobody could save meanwhile: when the record is back, a claim in it gets its whole lease
+	l.peer.attempt = "" // its holder cannot save meanwhile: when the record is back, its claim gets a whole lease
 	return news
 }
 
@@ -246,7 +246,8 @@ func (l *lifecycle) granted(c *claimed, g Grant, now time.Time) JournalEntry {
 	gen := max(c.record.Rotation.Generation, l.highest) + 1
 	next := c.fulfilled(g, gen, l.id, now)
 	l.learn(g, now)
-	fromRefusal := c.trigger == record.TriggerResponse || l.refused() // the schedule may be quicker than who met the refusal
+	// Whoever began it: the schedule may be quicker than the attempt that was refused.
+	fromRefusal := c.trigger == record.TriggerResponse || l.refused()
 	l.exchanged(c, next)
 	l.retry, l.verdict.mended = retry{}, false
 	t := newToken(l.id, next, c.driver, gen, l.cfg.Random(), now)
@@ -269,8 +270,8 @@ func (l *lifecycle) rescued(c *claimed, fresh record.Secret, e *RefreshError, no
 	return c.entry(l.id, next, now)
 }
 
-// exchanged takes over a record whose credential came from the token endpoint. What was written after our claim is still to
-// be met.
+// exchanged takes over a record whose credential came from the token endpoint. Its version stays our claim's: what
+// others wrote since, the commit meets as a conflict.
 func (l *lifecycle) exchanged(c *claimed, next record.Record) {
 	l.saving = l.flight != nil
 	l.record, l.version, l.highest = next, c.version, next.Rotation.Generation
@@ -289,15 +290,15 @@ func (l *lifecycle) postponed(e *RefreshError, now time.Time) {
 	if e.Class == record.RefreshMisconfigured || e.refused() && last != nil && last.Refusals >= record.RefusalsToDeath {
 		lo = r.BackoffMax // waiting does not help, but a mended configuration should be noticed
 	}
-	l.retry.at, l.retry.awaitsStore = now.Add(backoff(l.retry.failures, lo, r.BackoffMax, e.RetryAfter, l.cfg.Random())), false
+	pause := backoff(l.retry.failures, lo, r.BackoffMax, e.RetryAfter, l.cfg.Random())
+	l.retry.at, l.retry.awaitsStore = now.Add(pause), false
 	if l.retry.unwritten.FailingSince.IsZero() {
 		l.retry.unwritten.FailingSince = now.UTC()
 	}
 	l.retry.unwritten.Error = record.Clip(e.Error())
 }
 
-// storeBack ends a wait for the store, and reports whether there was one. Whoever holds a claim could not save either: its
-// lease begins anew.
+// storeBack ends a wait for the store. Whoever holds a claim could not save either: its lease begins anew.
 func (l *lifecycle) storeBack() {
 	l.peer.attempt = ""
 	if l.retry.awaitsStore {
@@ -359,8 +360,8 @@ func (l *lifecycle) landed() (next *Flight) {
 	return l.flight
 }
 
-// inherits takes over what an account that is gone knew of spent credentials and its living one; otherwise an account
-// that comes back is a new one.
+// inherits takes over from an account that is gone what it knew of spent credentials, and its living one. In all else
+// an account that comes back is a new one.
 func (l *lifecycle) inherits(gone *lifecycle) {
 	l.record, l.highest, l.verdict.quarantine = gone.record, gone.highest, gone.verdict.quarantine
 	l.memory = memory{spent: slices.Clone(gone.memory.spent), orphans: gone.memory.orphans}

@@ -9,9 +9,9 @@ import (
 )
 
 // A store can go back in time: a snapshot is restored, an operator rolls a record back or writes what was read before a
-// rotation. Then it shows a refresh token that is spent and whose successor is in memory. Presenting it would make a strict
-// provider revoke the account, so memory's token is put back instead. And a record that is gone may come back: what is known
-// of it, and its journalled rotation, are kept for a while.
+// rotation. Then it shows a refresh token that is spent and whose successor is in memory. Presenting it would make a
+// strict provider revoke the account, so memory's token is put back instead. And a record that is gone may come back:
+// what is known of it, and its journalled rotation, are kept for a while.
 
 const (
 	spentKept  = 128                // credentials that an account remembers
@@ -21,11 +21,11 @@ const (
 // memory is what is known of an account beyond its record.
 type memory struct {
 	spent   []uint64 // short fingerprints of credentials that were exchanged for others, the latest last
-	lost    *lost    // to be saved again
+	lost    *lost    // by the record in memory's version: to be saved again; nil: nothing
 	orphans []string // attempts whose rotations wait in the journal for the record to come back
 }
 
-// lost is a rotation that was saved and is in memory only again.
+// lost is a rotation that was saved once, and that the store does not show any more: memory alone has it.
 type lost struct {
 	entry   JournalEntry
 	version record.Version // of the record without it
@@ -60,7 +60,8 @@ func (l *lifecycle) reverted(r stored, now time.Time) *lost {
 	case l.memory.isSpent(record.Fingerprint(l.id, mine)):
 		return nil
 	}
-	e := JournalEntry{Attempt: record.NewID(), Account: l.id, Spent: shown, At: now.UTC(), Record: record.Graft(r.record, l.record)}
+	again := record.Graft(r.record, l.record)
+	e := JournalEntry{Attempt: record.NewID(), Account: l.id, Spent: shown, At: now.UTC(), Record: again}
 	return &lost{e, r.version}
 }
 
@@ -78,13 +79,14 @@ func (l *lifecycle) takeLost() *lost {
 func (l *lifecycle) orphaned(e JournalEntry) {
 	l.memory.spend(e.Record.Rotation.Spent...)
 	mine := record.Fingerprint(l.id, l.record.Credential())
-	if l.record.Provider == "" || l.memory.isSpent(mine) { // known from the journal only, perhaps from an older entry
+	if l.record.Provider == "" || l.memory.isSpent(mine) { // memory has none, or an older one, perhaps from the journal
 		l.record = e.Record
 	}
 	l.memory.orphans = append(slices.Clone(l.memory.orphans), e.Attempt)
 }
 
-// takeOrphans returns the attempts that the record, back in this version, shows to be saved or replaced.
+// takeOrphans takes out the attempts that the journal may forget, once the account's record is back in this version: it
+// shows their rotations saved, or another credential in place of theirs. nil: it does not.
 func (l *lifecycle) takeOrphans(version record.Version) []string {
 	if l.version != version || l.memory.lost != nil {
 		return nil

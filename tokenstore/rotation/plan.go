@@ -6,7 +6,7 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
-// responsePause is between two refreshes of an account that answers cause.
+// responsePause is the least time between two refreshes of an account that refused tokens cause.
 const responsePause = time.Minute
 
 // View is what follows from an account's credential for picks and for the schedule. Immutable.
@@ -52,14 +52,15 @@ func (l *lifecycle) view(now time.Time) (v View) {
 	return v
 }
 
-// plan is the earliest refresh that a pick may cause, and the next renewal; never and zero: none.
+// plan is the earliest refresh that a pick may cause, [selection.Never]: none; and the next that the schedule begins,
+// zero: none.
 func (l *lifecycle) plan(now time.Time) (refreshable int64, due time.Time) {
 	if !l.usable() || l.driver == nil || !l.driver.Refreshable(l.record) {
 		return Never, due
 	}
 	if l.dead() {
 		switch {
-		case l.flight != nil:
+		case l.flight != nil: // planned again when it ends
 		case len(l.formers(l.record)) > 0: // to be put back
 			due = later(now, l.retry.at)
 		case !l.verdict.recheck.IsZero():
@@ -70,8 +71,8 @@ func (l *lifecycle) plan(now time.Time) (refreshable int64, due time.Time) {
 	if l.unfit() != nil && len(l.formers(l.record)) == 0 {
 		return Never, due
 	}
-	if l.flight != nil { // planned again when it ends; until its token is known, picks may join it
-		if l.stuck || l.saving && l.next == nil { // who joins it gets no new token
+	if l.flight != nil { // the schedule plans again when it ends
+		if l.stuck || l.saving && l.next == nil { // whoever joined it would get the token that is there
 			return Never, due
 		}
 		return 0, due

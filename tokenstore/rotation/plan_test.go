@@ -37,55 +37,81 @@ func TestWhenARefreshMayHappenAndWhenItIsDue(t *testing.T) {
 	}
 	grace := func(l *lifecycle) { l.withPolicy(ReplayGrace, time.Minute) }
 	refused := func(l *lifecycle) { l.isRefused(noon) }
+	type all []func(*lifecycle)
 	for name, c := range map[string]struct {
-		is          []func(*lifecycle)
+		is          all
 		refreshable time.Duration // the earliest refresh that a pick may cause
 		due         time.Duration // the next that the schedule begins
 	}{
 		"a living token":               {nil, atOnce, renewal},
-		"no token":                     {[]func(*lifecycle){func(l *lifecycle) { l.token = nil }}, atOnce, now},
-		"no token, after a failure":    {[]func(*lifecycle){func(l *lifecycle) { l.token = nil }, pausedUntil(late)}, late, late},
-		"a failure, before renewal":    {[]func(*lifecycle){pausedUntil(2 * time.Minute)}, 2 * time.Minute, renewal},
-		"a failure of the renewal":     {[]func(*lifecycle){pausedUntil(late)}, late, late},
-		"an unusable record":           {[]func(*lifecycle){func(l *lifecycle) { l.problem = ErrPaused }}, never, never},
-		"a paused account":             {[]func(*lifecycle){func(l *lifecycle) { l.record.State = record.Paused }}, never, never},
-		"a deleted record":             {[]func(*lifecycle){func(l *lifecycle) { l.presence = deleted }}, never, never},
-		"a record not read yet":        {[]func(*lifecycle){func(l *lifecycle) { l.version = 0 }}, never, never},
-		"an unknown provider":          {[]func(*lifecycle){func(l *lifecycle) { l.driver = nil }}, never, never},
-		"nothing to refresh with":      {[]func(*lifecycle){func(l *lifecycle) { l.record.RefreshToken = record.NewSecret("") }}, never, never},
-		"nobody knows yet whose it is": {[]func(*lifecycle){func(l *lifecycle) { l.credential.unclaimed = true }}, atOnce, never},
+		"no token":                     {all{func(l *lifecycle) { l.token = nil }}, atOnce, now},
+		"no token, after a failure":    {all{func(l *lifecycle) { l.token = nil }, pausedUntil(late)}, late, late},
+		"a failure, before renewal":    {all{pausedUntil(2 * time.Minute)}, 2 * time.Minute, renewal},
+		"a failure of the renewal":     {all{pausedUntil(late)}, late, late},
+		"an unusable record":           {all{func(l *lifecycle) { l.problem = ErrPaused }}, never, never},
+		"a paused account":             {all{func(l *lifecycle) { l.record.State = record.Paused }}, never, never},
+		"a deleted record":             {all{func(l *lifecycle) { l.presence = deleted }}, never, never},
+		"a record not read yet":        {all{func(l *lifecycle) { l.version = 0 }}, never, never},
+		"an unknown provider":          {all{func(l *lifecycle) { l.driver = nil }}, never, never},
+		"nothing to refresh with":      {all{func(l *lifecycle) { l.record.RefreshToken = record.NewSecret("") }}, never, never},
+		"nobody knows yet whose it is": {all{func(l *lifecycle) { l.credential.unclaimed = true }}, atOnce, never},
 
-		"a dead credential":                         {[]func(*lifecycle){dead}, never, never},
-		"a dead credential, and a former one":       {[]func(*lifecycle){dead, withFormer}, never, now},
-		"the same after a failure":                  {[]func(*lifecycle){dead, withFormer, pausedUntil(late)}, never, late},
-		"a dead credential, and a spent former one": {[]func(*lifecycle){dead, spentFormer}, never, never},
-		"a dead credential that is being put aside": {[]func(*lifecycle){dead, withFormer, flies}, never, never},
-		"a death that was guessed":                  {[]func(*lifecycle){dead, func(l *lifecycle) { l.verdict.recheck = noon.Add(renewal) }}, never, renewal},
-		"the same, while a failure still counts":    {[]func(*lifecycle){dead, func(l *lifecycle) { l.verdict.recheck = noon }, pausedUntil(late)}, never, late},
-		"what cannot be a credential":               {[]func(*lifecycle){flawed}, never, never},
-		"what cannot be one, and a former":          {[]func(*lifecycle){flawed, withFormer}, atOnce, renewal},
-		"another account's":                         {[]func(*lifecycle){foreign}, never, never},
-		"another account's, and a former one":       {[]func(*lifecycle){foreign, withFormer}, atOnce, renewal},
-		"one that an operator gave":                 {[]func(*lifecycle){func(l *lifecycle) { l.credential.given = true }}, atOnce, now},
-		"one that he gave, and cannot be one":       {[]func(*lifecycle){func(l *lifecycle) { l.credential.given = true }, flawed, withFormer}, atOnce, renewal},
-		"one whose former the record keeps":         {[]func(*lifecycle){func(l *lifecycle) { l.record.Former = &record.Former{} }}, atOnce, now},
+		"a dead credential":                         {all{dead}, never, never},
+		"a dead credential, and a former one":       {all{dead, withFormer}, never, now},
+		"the same after a failure":                  {all{dead, withFormer, pausedUntil(late)}, never, late},
+		"a dead credential, and a spent former one": {all{dead, spentFormer}, never, never},
+		"a dead credential that is being put aside": {all{dead, withFormer, flies}, never, never},
+		"a death that was guessed": {
+			all{dead, func(l *lifecycle) { l.verdict.recheck = noon.Add(renewal) }}, never, renewal,
+		},
+		"the same, while a failure still counts": {
+			all{dead, func(l *lifecycle) { l.verdict.recheck = noon }, pausedUntil(late)}, never, late,
+		},
+		"what cannot be a credential":         {all{flawed}, never, never},
+		"what cannot be one, and a former":    {all{flawed, withFormer}, atOnce, renewal},
+		"another account's":                   {all{foreign}, never, never},
+		"another account's, and a former one": {all{foreign, withFormer}, atOnce, renewal},
+		"one that an operator gave":           {all{func(l *lifecycle) { l.credential.given = true }}, atOnce, now},
+		"one that he gave, and cannot be one": {
+			all{func(l *lifecycle) { l.credential.given = true }, flawed, withFormer}, atOnce, renewal,
+		},
+		"one whose former the record keeps": {
+			all{func(l *lifecycle) { l.record.Former = &record.Former{} }}, atOnce, now,
+		},
 
-		"a refresh under way":                  {[]func(*lifecycle){flies}, atOnce, never},
-		"a refresh whose token is being saved": {[]func(*lifecycle){flies, func(l *lifecycle) { l.saving = true }}, never, never},
-		"the same, and another follows":        {[]func(*lifecycle){flies, func(l *lifecycle) { l.saving, l.next = true, newFlight("") }}, atOnce, never},
-		"a refresh that cannot be saved":       {[]func(*lifecycle){flies, func(l *lifecycle) { l.saving, l.stuck, l.next = true, true, newFlight("") }}, never, never},
+		"a refresh under way":                  {all{flies}, atOnce, never},
+		"a refresh whose token is being saved": {all{flies, func(l *lifecycle) { l.saving = true }}, never, never},
+		"the same, and another follows": {
+			all{flies, func(l *lifecycle) { l.saving, l.next = true, newFlight("") }}, atOnce, never,
+		},
+		"a refresh that cannot be saved": {
+			all{flies, func(l *lifecycle) { l.saving, l.stuck, l.next = true, true, newFlight("") }}, never, never,
+		},
 
-		"a refused token":                            {[]func(*lifecycle){refused}, atOnce, now},
-		"a refused token, after a failure":           {[]func(*lifecycle){refused, pausedUntil(late)}, late, late},
-		"a refused token, right after a refresh":     {[]func(*lifecycle){refused, func(l *lifecycle) { l.respondedAt = noon.Add(30 * time.Second) }}, 90 * time.Second, 90 * time.Second},
-		"an accepted token, right after one":         {[]func(*lifecycle){func(l *lifecycle) { l.respondedAt = noon.Add(30 * time.Second) }}, atOnce, renewal},
-		"a doubt, strict":                            {[]func(*lifecycle){doubts}, time.Hour - 30*time.Second, time.Hour - 30*time.Second},
-		"a doubt, strict, and the token was refused": {[]func(*lifecycle){doubts, refused}, atOnce, now},
-		"a doubt, strict, and refusals not believed": {[]func(*lifecycle){doubts, func(l *lifecycle) { l.doubt.refused = noon.Add(late) }}, late + disbelief, late + disbelief},
-		"a doubt, and the grace is open":             {[]func(*lifecycle){doubts, grace}, atOnce, now},
-		"a doubt, and the grace is over":             {[]func(*lifecycle){doubts, grace, func(l *lifecycle) { l.doubt.since = noon.Add(-time.Second) }}, time.Hour - 30*time.Second, time.Hour - 30*time.Second},
-		"a doubt without rotation":                   {[]func(*lifecycle){doubts, func(l *lifecycle) { l.withPolicy(ReplayNoRotation, 0) }}, atOnce, renewal},
-		"a doubt about a claim that is over":         {[]func(*lifecycle){doubts, func(l *lifecycle) { l.record.Rotation.Claim = nil }}, atOnce, renewal},
+		"a refused token":                  {all{refused}, atOnce, now},
+		"a refused token, after a failure": {all{refused, pausedUntil(late)}, late, late},
+		"a refused token, right after a refresh": {
+			all{refused, func(l *lifecycle) { l.respondedAt = noon.Add(30 * time.Second) }}, 90 * time.Second, 90 * time.Second,
+		},
+		"an accepted token, right after one": {
+			all{func(l *lifecycle) { l.respondedAt = noon.Add(30 * time.Second) }}, atOnce, renewal,
+		},
+		"a doubt, strict": {all{doubts}, time.Hour - 30*time.Second, time.Hour - 30*time.Second},
+		"a doubt, strict, and the token was refused": {all{doubts, refused}, atOnce, now},
+		"a doubt, strict, and refusals not believed": {
+			all{doubts, func(l *lifecycle) { l.doubt.refused = noon.Add(now) }}, now + disbelief, now + disbelief,
+		},
+		"a doubt, and the grace is open": {all{doubts, grace}, atOnce, now},
+		"a doubt, and the grace is over": {
+			all{doubts, grace, func(l *lifecycle) { l.doubt.since = noon.Add(-time.Second) }},
+			time.Hour - 30*time.Second, time.Hour - 30*time.Second,
+		},
+		"a doubt without rotation": {
+			all{doubts, func(l *lifecycle) { l.withPolicy(ReplayNoRotation, 0) }}, atOnce, renewal,
+		},
+		"a doubt about a claim that is over": {
+			all{doubts, func(l *lifecycle) { l.record.Rotation.Claim = nil }}, atOnce, renewal,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := living()
@@ -122,7 +148,9 @@ func TestAViewIsWhatFollowsForPicks(t *testing.T) {
 		"a refresh under way": {func(l *lifecycle) { l.flight = newFlight("") }, func(v *View) {
 			v.InFlight, v.Joinable = true, true
 		}},
-		"a refresh that cannot be saved": {func(l *lifecycle) { l.flight, l.stuck = newFlight(""), true }, func(v *View) {
+		"a refresh that cannot be saved": {func(l *lifecycle) {
+			l.flight, l.stuck = newFlight(""), true
+		}, func(v *View) {
 			v.InFlight, v.Refreshable = true, Never
 		}},
 		"a dead credential": {func(l *lifecycle) { l.verdict.quarantine = "dead" }, func(v *View) {

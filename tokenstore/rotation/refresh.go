@@ -10,22 +10,24 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
-// The refresh protocol: claim - redeem - keep - journal - commit. The token endpoint is called only with a claim that was
-// confirmed on the very version that supplied the refresh token, so two processes never spend one token; whatever it
-// answers is kept in memory and in the journal before it is saved, and saving never gives up while the process lives.
+// The refresh protocol: claim - redeem - keep - journal - commit. The token endpoint is called only with a claim that
+// was confirmed on the very version that supplied the refresh token, so two processes never spend one token; whatever
+// it answers is kept in memory and in the journal before it is saved, and saving never gives up while the process
+// lives.
 
 // claimed is a confirmed claim: the right, and the duty, to finish one refresh.
 type claimed struct {
-	stored               // with the claim in it
-	driver      Redeemer //
-	fingerprint string   // of the credential that will be spent
-	doubtful    bool     // it may be spent already: an earlier claim of it ended without a readable answer
+	stored      // with the claim in it
+	driver      Redeemer
+	fingerprint string // of the credential that will be spent
+	doubtful    bool   // it may be spent already: an earlier claim of it ended without a readable answer
 	trigger     record.Trigger
-	began       time.Time // before the claim was written: others count its lease from the moment they see it, which is later
+	began       time.Time // before the claim was written: others count its lease from when they see it, which is later
 }
 
-// fresh is the claim's version, 0 when the record may have been made anew up to that number since the claim: then a commit
-// looks first. A young record needs only a few edits for it, any other many more than fit into a second.
+// fresh is the version to commit onto: the claim's; 0: look first, since the record may have been deleted, made again
+// and edited up to that very number. A young record takes only a few edits for it, any other more than fit into a
+// second.
 func (c *claimed) fresh() record.Version {
 	if c.version <= 4 || time.Since(c.began) > time.Second {
 		return 0
@@ -64,11 +66,12 @@ func (k *Keeper) refresh(a *Account, f *Flight, done func(RefreshResult)) {
 	k.commit(a, e, c.fresh(), k.journalise(a, e))
 }
 
-// redeem makes the one grant request, on its own deadline. It does not begin what might outlast the claim's lease, after which
-// others may spend the same credential.
+// redeem makes the one grant request, on its own deadline. It does not begin what might outlast the claim's lease,
+// after which others may spend the same credential.
 func (k *Keeper) redeem(c *claimed) (Grant, *RefreshError) {
 	if time.Since(c.began) > k.cfg.Renewal.ClaimLease-k.cfg.Renewal.TokenEndpointTimeout {
-		return Grant{}, &RefreshError{Class: record.RefreshNotSent, Message: "the store took so long to confirm the claim that it could run out during the refresh"}
+		why := "the store took so long to confirm the claim that it could run out during the refresh"
+		return Grant{}, &RefreshError{Class: record.RefreshNotSent, Message: why}
 	}
 	ctx, cancel := context.WithTimeout(k.life, k.cfg.Renewal.TokenEndpointTimeout)
 	defer cancel()
@@ -110,7 +113,9 @@ func (c *claimed) fulfilled(g Grant, gen record.Generation, id record.ID, at tim
 		next.Former, next.Rotation.Rejected = nil, nil
 	}
 	next.Rotation.Generation, next.Rotation.Claim, next.Rotation.Dead = gen, nil, nil
-	next.Rotation.Last = &record.Outcome{At: now, Trigger: c.trigger, Result: "succeeded", Fingerprint: record.Fingerprint(id, next.Credential())}
+	next.Rotation.Last = &record.Outcome{
+		At: now, Trigger: c.trigger, Result: "succeeded", Fingerprint: record.Fingerprint(id, next.Credential()),
+	}
 	return next
 }
 

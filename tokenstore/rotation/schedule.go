@@ -25,7 +25,7 @@ func skewOf(lifetime time.Duration) time.Duration {
 }
 
 // backoff is the pause before try n (counted from 1) of a failing refresh: exponential with full jitter, between lo and hi,
-// at least what the token endpoint asked for.
+// at least what the token endpoint asked for. Where hi leaves no room for jitter, the pause may exceed it, by half of lo.
 func backoff(n int, lo, hi, asked time.Duration, jitter float64) time.Duration {
 	ceiling := hi
 	if shift := n - 1; shift < 20 && lo<<shift < hi {
