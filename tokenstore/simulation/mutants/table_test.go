@@ -153,10 +153,6 @@ var all = []mutant{
 		"		a.former = f\n", "		a.former = nil\n",
 	},
 	{
-		"a new credential that is refused stays", "settle.go",
-		"if s.retreat(a, c, e, f.Outcome) {", "if false {",
-	},
-	{
 		"a stop does not wait for flights", "store.go",
 		"		s.flights.Wait()\n		s.loops.Wait()", "		s.loops.Wait()",
 	},
