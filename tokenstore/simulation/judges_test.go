@@ -321,7 +321,8 @@ func standings(l *ledger) (wrong []string) {
 				bad("its record is not there")
 			}
 		case st.living:
-			if !serves && !(st.endless && st.state == tokenstore.StateAmbiguous && st.routable) {
+			doubted := st.endless && st.routable && st.state == tokenstore.StateAmbiguous
+			if !serves && !doubted {
 				bad("its refresh token " + t.value + " is good")
 			}
 		case st.endless && (st.family || serves): // nobody has asked for it, or will before its end is guessed

@@ -17,8 +17,8 @@ type operation struct {
 	begin      func(w *world, account int, id tokenstore.AccountID) (end func())
 }
 
-// pace is for how long an account's credential is left alone after an edit. HASTY=1 ends that: then two such edits meet within one
-// look for changes, and what a process knows of the one is overtaken by the other before it is told.
+// pace is for how long an account's credential is left alone after an edit. HASTY=1 ends that: then two such edits meet
+// within one look for changes, and what a process knows of the one is overtaken by the other before it is told.
 const pace = 2 * time.Minute
 
 // edits are those of docs/vault.md.
@@ -226,7 +226,8 @@ func (w *world) tidy(account int) {
 		_ = w.shelf.Undelete(id, v.Number)
 	}
 	t := w.as.refresh[token(w.shelf.document(id))]
-	if t != nil && t.family.account != account || token(w.shelf.document(id)) == "" { // a record with such a slip was written back
+	if t != nil && t.family.account != account || token(w.shelf.document(id)) == "" {
+		// a record with such a slip was written back
 		w.patch(id, map[string]any{"refresh_token": w.as.signIn(account).value})
 	}
 	_, _ = w.shelf.Patch(id, map[string]any{

@@ -37,7 +37,8 @@ type world struct {
 
 func newWorld(p plan, loud bool) *world {
 	w := &world{
-		plan: p, loud: loud, epoch: time.Now(), ledger: newLedger(p), held: map[string]func(){}, busy: make([]time.Duration, len(p.policies)), end: make(chan struct{}),
+		plan: p, loud: loud, epoch: time.Now(), ledger: newLedger(p), held: map[string]func(){},
+		busy: make([]time.Duration, len(p.policies)), end: make(chan struct{}),
 	}
 	w.shelf, w.as = newShelf(p.seed), newServer(w)
 	for s := range p.services {

@@ -114,7 +114,8 @@ func hunt(t *testing.T, binary, first string, most int) (faults int, seed, how s
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "-test.run", "^TestNoSeedBreaksTheProtocol$", "-test.v", "-test.timeout", "15m")
+	cmd := exec.CommandContext(ctx, binary, "-test.run", "^TestNoSeedBreaksTheProtocol$", "-test.v", "-test.timeout",
+		"15m")
 	cmd.Env = append(os.Environ(), "HUNT=1", "SEED="+first, "FAULTS="+strconv.Itoa(most))
 	out, err := cmd.CombinedOutput()
 	if found := caught.FindSubmatch(out); found != nil {

@@ -158,17 +158,12 @@ var all = []mutant{
 	{
 		"two flights of an account at once", "rotation/flight.go",
 		"t, cur := l.token, l.flight",
-		"t, cur := l.token, (*flight)(nil)",
+		"t, cur := l.token, (*Flight)(nil)",
 	},
 	{
 		"a former credential is forgotten", "rotation/retreat.go",
 		"\t\tc.former = f\n",
 		"\t\tc.former = nil\n",
-	},
-	{
-		"a new credential that is refused stays", "rotation/settle.go",
-		"retreated := k.retreat(a, c, e, f.Outcome)",
-		"retreated := false",
 	},
 	{
 		"a stop does not wait for flights", "rotation/keeper.go",
