@@ -96,8 +96,7 @@ func TestWhileATokenEndpointHangsOneBadRequestDelaysNobodyForLong(t *testing.T) 
 		for i := range 20 {
 			began := time.Now()
 			p, err := w.Pick(context.Background(), tokenstore.PickRequest{Route: "r", Client: "honest", Path: "/chat"})
-			var ref *tokenstore.Refusal
-			if errors.As(err, &ref) {
+			if ref, ok := errors.AsType[*tokenstore.Refusal](err); ok {
 				t.Fatalf("request %d after %v: %v", i, time.Since(began), ref)
 			}
 			if waited := time.Since(began); waited > 3*time.Second {

@@ -64,8 +64,7 @@ func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
 	r := s.board.Route(q.Route)
 	p, err := s.find(ctx, r, q)
 	if err != nil {
-		var ref *verdict.Refusal
-		if errors.As(err, &ref) {
+		if ref, ok := errors.AsType[*verdict.Refusal](err); ok {
 			s.refused(r, ref, q.who()...)
 		}
 	}

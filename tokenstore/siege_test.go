@@ -25,8 +25,7 @@ func (s *siege) play(ctx context.Context, route, client, path string, took time.
 	for {
 		p, err := s.Pick(ctx, tokenstore.PickRequest{Route: route, Client: client, Path: path, Trail: trail})
 		if err != nil {
-			var ref *tokenstore.Refusal
-			if errors.As(err, &ref) {
+			if ref, ok := errors.AsType[*tokenstore.Refusal](err); ok {
 				return ref.Status, tried
 			}
 			return 0, tried

@@ -99,7 +99,10 @@ func (s *Store) rebuildLoop() {
 			return
 		case <-s.dirty:
 			s.rebuild()
-			time.Sleep(10 * time.Millisecond) // gather a burst of changes
+			select { // a burst of changes becomes one
+			case <-s.keeper.Stopping():
+			case <-time.After(10 * time.Millisecond):
+			}
 		}
 	}
 }

@@ -31,8 +31,7 @@ func (c *claimed) unusable(g Grant) *RefreshError {
 		return nil
 	}
 	why := err.Error()
-	var rule *record.Error
-	if errors.As(err, &rule) {
+	if rule, ok := errors.AsType[*record.Error](err); ok {
 		why = rule.Key + " " + rule.Rule
 	}
 	why = "the token endpoint's answer cannot be used: its " + why

@@ -122,8 +122,7 @@ func (l *lifecycle) unproven() bool { return l.credential.given || l.record.Form
 
 // ruleOf is an error of a record's key without the words around it.
 func ruleOf(err error) string {
-	var e *record.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*record.Error](err); ok {
 		return e.Key + " " + e.Rule
 	}
 	return err.Error()

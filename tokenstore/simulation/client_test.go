@@ -64,8 +64,7 @@ func (s *service) request(l *life, route string, number int) {
 			limit: refreshWait + time.Second,
 		})
 		if err != nil {
-			var ref *tokenstore.Refusal
-			if errors.As(err, &ref) {
+			if ref, ok := errors.AsType[*tokenstore.Refusal](err); ok {
 				w.ledger.refusals = append(w.ledger.refusals, refusal{
 					by: l, at: w.now(), route: route, first: trail == nil,
 					reason: ref.Reason,

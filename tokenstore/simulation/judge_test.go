@@ -222,7 +222,7 @@ func TestEveryJudgeCanFail(t *testing.T) {
 			c.scene(s)
 			all := strings.Join(judged(s.ledger), "\n")
 			var says string
-			for _, line := range strings.Split(all, "\n") {
+			for line := range strings.SplitSeq(all, "\n") {
 				if strings.HasPrefix(line, c.judge+": ") {
 					says += line
 				}

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tokenward/tokenward/tokenstore"
@@ -118,10 +119,8 @@ func (l *ledger) replaced(by *life, was *refreshToken, r tokenstore.Record) {
 		// one that an operator gave may be refused, and give way to the former one
 		return
 	}
-	for _, t := range by.w.as.tokensOf(r) {
-		if t == was {
-			return
-		}
+	if slices.Contains(by.w.as.tokensOf(r), was) {
+		return
 	}
 	l.dropped = append(l.dropped, fmt.Sprintf("%s wrote over %s at %s, which is good", by.name, was.value, by.w.now()))
 }

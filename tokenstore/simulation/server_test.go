@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -245,8 +246,8 @@ func (s *server) killToken(account int) {
 
 // revoke ends the latest family of an account, for a reason of the provider's own.
 func (s *server) revoke(account int, why string) {
-	for i := len(s.families) - 1; i >= 0; i-- {
-		if f := s.families[i]; f.account == account && f.living() {
+	for _, v := range slices.Backward(s.families) {
+		if f := v; f.account == account && f.living() {
 			f.ended, f.why = s.w.now(), why
 			s.w.say("%s ends sign-in %d of %s", why, f.number, accountID(account))
 			return
@@ -325,8 +326,8 @@ func (s *server) journalling(r tokenstore.Record) {
 // journalFails notes that the journal of a life does not take what the account was granted at once.
 func (s *server) journalFails(l *life, account int) {
 	all := s.w.ledger.presented
-	for i := len(all) - 1; i >= 0; i-- {
-		if p := all[i]; p.by == l && p.account == account {
+	for _, a := range slices.Backward(all) {
+		if p := a; p.by == l && p.account == account {
 			p.journalFailed = true
 			return
 		}
