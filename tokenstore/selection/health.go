@@ -109,13 +109,13 @@ func (s *Seat) judge(r Refused, now time.Time) Situation {
 	h.evidence.add(class, r.Shape, now)
 	s.troubled.Store(true)
 	if !healthy {
-		s.suspect(s.suspicionOf(class, sit, t, now), now)
+		s.suspect(s.suspicionOf(class, sit, now), now)
 	}
 	return sit
 }
 
 // suspicionOf is what a refusal makes of a token that is not known to be healthy.
-func (s *Seat) suspicionOf(class verdict.Class, sit Situation, t *Token, now time.Time) Suspicion {
+func (s *Seat) suspicionOf(class verdict.Class, sit Situation, now time.Time) Suspicion {
 	h := &s.health
 	d := Suspicion{Class: class, Until: now.Add(suspectFor).UnixNano(), Bench: len(h.evidence.shapes) >= shapesToConvict}
 	if class != verdict.ClassTokenRejected {
@@ -228,7 +228,7 @@ func (s *Seat) Implicate(e Attempt, now time.Time) {
 		return // replaced or accepted since
 	}
 	h.evidence.proven = true
-	d := s.suspicionOf(e.Class, Situation{Refreshed: t.unproven(now), Static: h.view.Static}, t, now)
+	d := s.suspicionOf(e.Class, Situation{Refreshed: t.unproven(now), Static: h.view.Static}, now)
 	if d.Bench = e.Class == verdict.ClassAccountBlocked || s.Benched(now) != nil; e.Class == verdict.ClassAccountBlocked {
 		d.Until = now.Add(benchFor).UnixNano()
 	}
