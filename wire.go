@@ -238,9 +238,12 @@ var domainModule = fx.Module("tokenstore", fx.Provide(
 
 // edgeModule runs the ext_proc server.
 var edgeModule = fx.Module("extproc", fx.Provide(
-	func(cfg extproc.Config, log *zap.Logger) *extproc.Socket { return extproc.NewSocket(cfg, log.Named("extproc")) },
+	func(cfg extproc.Config, log *zap.Logger) *extproc.Socket {
+		return extproc.NewSocket(cfg, log.Named("extproc"))
+	},
 	func(
-		lc fx.Lifecycle, cfg extproc.Config, socket *extproc.Socket, t extproc.Tokens, reg prometheus.Registerer, log *zap.Logger,
+		lc fx.Lifecycle, cfg extproc.Config, socket *extproc.Socket, t extproc.Tokens, reg prometheus.Registerer,
+		log *zap.Logger,
 	) (*extproc.Server, error) {
 		s, err := extproc.New(cfg, socket, t, reg, log.Named("extproc"))
 		if err != nil {

@@ -230,4 +230,5 @@ const (
 )
 
 // WhyDeleted is why an account is paused whose record is marked deleted in its store.
-const WhyDeleted = "its latest version is deleted or destroyed in the store: undelete it there if it was deleted, write it anew, or remove the account"
+const WhyDeleted = "its latest version is deleted or destroyed in the store: undelete it there if it was deleted, " +
+	"write it anew, or remove the account"

@@ -48,8 +48,8 @@ const (
 	RoundRobin
 )
 
-// Board is the configured routes and the seats of their pools. Immutable but for the seats and what is known of upstreams.
-// Safe for concurrent use.
+// Board is the configured routes and the seats of their pools. Immutable but for the seats and what is known of
+// upstreams. Safe for concurrent use.
 type Board struct {
 	routes map[string]*Route
 	pools  map[string]*Pool
@@ -87,8 +87,8 @@ type segment struct {
 	next    atomic.Uint64
 }
 
-// NewBoard resolves the names of a configuration. random draws from [0,1) and is safe for concurrent use. The error names
-// what is not configured.
+// NewBoard resolves the names of a configuration. random draws from [0,1) and is safe for concurrent use. The error
+// names what is not configured.
 func NewBoard(
 	routes map[string]RouteConfig, upstreams map[string]UpstreamConfig, pools map[string]PoolConfig, random func() float64,
 ) (*Board, error) {
@@ -194,8 +194,8 @@ func (r *Route) Members(tenant string) []*Seat {
 	return all
 }
 
-// Full says how many seats could serve an attempt but for their limits, and when the first of them may have room again. One
-// that has room again by now is counted too: it had none when the attempt asked.
+// Full says how many seats could serve an attempt but for their limits, and when the first of them may have room again.
+// One that has room again by now is counted too: it had none when the attempt asked.
 func (r *Route) Full(tenant string, trail *Trail, at time.Time) (n int, wait time.Duration) {
 	now := at.UnixNano()
 	for _, u := range r.Upstreams {
@@ -216,11 +216,11 @@ func (r *Route) Full(tenant string, trail *Trail, at time.Time) (n int, wait tim
 	return n, wait
 }
 
-// Choose walks the upstreams in order of preference, those that were unreachable lately last, and at each one prefers an
-// account with a living token to one that needs a refresh first, and that to a suspect token. A benched account comes after
-// all upstreams. One whose credential is dead, too, comes last, and not while an account waits for a limit's end. own,
-// if any, serves an attempt that ends before the chosen one begins. living: the token can be used at once. nil: there is
-// nobody. now is in Unix nanoseconds.
+// Choose walks the upstreams in order of preference, those that were unreachable lately last, and at each one prefers
+// an account with a living token to one that needs a refresh first, and that to a suspect token. A benched account
+// comes after all upstreams. One whose credential is dead, too, comes last, and not while an account waits for a
+// limit's end. own, if any, serves an attempt that ends before the chosen one begins. living: the token can be used at
+// once. nil: there is nobody. now is in Unix nanoseconds.
 func (r *Route) Choose(now int64, tenant string, trail *Trail, own *Seat) (u *Upstream, s *Seat, living bool) {
 	for rank := range ranks {
 		if rank == rankDead && r.cooling(now, tenant) {
@@ -254,8 +254,8 @@ func (p *Pool) members(tenant string) []*Seat {
 	return nil
 }
 
-// choose chooses among the pool's seats: those with a living token, then one that needs a refresh, then one whose suspicion
-// is of the rank. living: its token can be used at once.
+// choose chooses among the pool's seats: those with a living token, then one that needs a refresh, then one whose
+// suspicion is of the rank. living: its token can be used at once.
 func (p *Pool) choose(now int64, tenant string, trail *Trail, own *Seat, rank int) (chosen *Seat, living bool) {
 	seg := (*p.tenants.Load())[tenant]
 	if seg == nil {

@@ -25,10 +25,12 @@ type Cooldown struct {
 
 // Situation is what is known of an account that refused a token, besides the answer.
 type Situation struct {
-	Newer       bool // a newer, unrefused generation of the picked account is installed
-	Guilty      bool // another account refused the request, too, and this one is healthy or just refreshed
-	Twice       bool // the healthy account refused the request before its refresh, too: guilty, if nobody else can be asked
-	Refreshed   bool // the refused token is the fruit of a refresh: this request's, or one just made and never accepted yet
+	Newer  bool // a newer, unrefused generation of the picked account is installed
+	Guilty bool // another account refused the request, too, and this one is healthy or just refreshed
+	// the healthy account refused the request before its refresh, too: guilty, if nobody else can be asked
+	Twice bool
+	// the refused token is the fruit of a refresh: this request's, or one just made and never accepted yet
+	Refreshed   bool
 	Refreshable bool // now
 	Static      bool // there is nothing to refresh with: a key, or a token that somebody else rotates
 	Known       bool // requests like it were found guilty lately
@@ -68,8 +70,8 @@ type Refused struct {
 	Known      Guilt // of requests like it
 }
 
-// Judge takes a refusal as evidence, unless the request is guilty, and says what is known of the account. It also returns
-// the bench that the refusal begins; nil: none.
+// Judge takes a refusal as evidence, unless the request is guilty, and says what is known of the account. It also
+// returns the bench that the refusal begins; nil: none.
 func (s *Seat) Judge(r Refused, now time.Time) (sit Situation, bench *Suspicion) {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
@@ -92,9 +94,9 @@ func (s *Seat) judge(r Refused, now time.Time) Situation {
 	sit.Refreshed = sit.Refreshed || t.unproven(now)
 	sit.Twice = healthy && trail.HasRefreshed(s.ID)
 	sit.Known = healthy && r.Known.remembered || r.Known.recent
-	// Two healthy tokens may both be revoked at once: a fresh one that was refused, too, tells. And fresh tokens may all be
-	// refused where every account is dead: one that others were just served with tells.
-	// So does one that was refreshed within the last minute and accepted since: nobody revokes twice a minute.
+	// Two healthy tokens may both be revoked at once: a fresh one that was refused, too, tells. And fresh tokens may all
+	// be refused where every account is dead: one that others were just served with tells. So does one that was refreshed
+	// within the last minute and accepted since: nobody revokes twice a minute.
 	sit.Withheld = !h.view.InFlight && now.Before(h.view.RestsUntil)
 	sit.renewed = sit.Withheld && healthy && t.accepted.Load() && s.acceptedAt.Load() >= h.view.Responded.UnixNano()
 	fresh := sit.Refreshed || trail.refusedFresh() || sit.Known || sit.renewed || class != verdict.ClassTokenRejected
@@ -107,13 +109,13 @@ func (s *Seat) judge(r Refused, now time.Time) Situation {
 	h.evidence.add(class, r.Shape, now)
 	s.troubled.Store(true)
 	if !healthy {
-		s.suspect(s.suspicionOf(class, sit, t, now), now)
+		s.suspect(s.suspicionOf(class, sit, now), now)
 	}
 	return sit
 }
 
 // suspicionOf is what a refusal makes of a token that is not known to be healthy.
-func (s *Seat) suspicionOf(class verdict.Class, sit Situation, t *Token, now time.Time) Suspicion {
+func (s *Seat) suspicionOf(class verdict.Class, sit Situation, now time.Time) Suspicion {
 	h := &s.health
 	d := Suspicion{Class: class, Until: now.Add(suspectFor).UnixNano(), Bench: len(h.evidence.shapes) >= shapesToConvict}
 	if class != verdict.ClassTokenRejected {
@@ -180,8 +182,8 @@ func (s *Seat) remind(now time.Time) {
 	}
 }
 
-// Forget ends a suspicion whose time is up. What it rests on stays until a token is accepted or replaced: the next refusal
-// may corroborate it.
+// Forget ends a suspicion whose time is up. What it rests on stays until a token is accepted or replaced: the next
+// refusal may corroborate it.
 func (s *Seat) Forget(now time.Time) {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
@@ -206,7 +208,8 @@ func (s *Seat) unsuspect() {
 	}
 }
 
-// Tire has nobody wait any more for the refresh that a suspect token asks for: it takes long, and the token may be fine.
+// Tire has nobody wait any more for the refresh that a suspect token asks for: it takes long, and the token may be
+// fine.
 func (s *Seat) Tire() {
 	if d := s.suspicion.Load(); d != nil && d.Ask {
 		tired := *d
@@ -215,8 +218,8 @@ func (s *Seat) Tire() {
 	}
 }
 
-// Implicate puts the account behind others, healthy or not: it refused what another accepted. That alone benches nobody,
-// unless the provider said that the account itself is blocked.
+// Implicate puts the account behind others, healthy or not: it refused what another accepted. That alone benches
+// nobody, unless the provider said that the account itself is blocked.
 func (s *Seat) Implicate(e Attempt, now time.Time) {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
@@ -225,16 +228,16 @@ func (s *Seat) Implicate(e Attempt, now time.Time) {
 		return // replaced or accepted since
 	}
 	h.evidence.proven = true
-	d := s.suspicionOf(e.Class, Situation{Refreshed: t.unproven(now), Static: h.view.Static}, t, now)
+	d := s.suspicionOf(e.Class, Situation{Refreshed: t.unproven(now), Static: h.view.Static}, now)
 	if d.Bench = e.Class == verdict.ClassAccountBlocked || s.Benched(now) != nil; e.Class == verdict.ClassAccountBlocked {
 		d.Until = now.Add(benchFor).UnixNano()
 	}
 	s.suspect(d, now)
 }
 
-// Accepted takes an accepted attempt as evidence, and says what follows. at is when it was picked, in
-// Unix nanoseconds; room says whether its answer shows that no limit is used up. Cheap when nothing is on file. news: the
-// account is to be planned anew. released: a cooldown has ended.
+// Accepted takes an accepted attempt as evidence, and says what follows. at is when it was picked, in Unix nanoseconds;
+// room says whether its answer shows that no limit is used up. Cheap when nothing is on file. news: the account is to
+// be planned anew. released: a cooldown has ended.
 func (s *Seat) Accepted(gen record.Generation, at int64, room func() bool) (news, released bool) {
 	t := s.token.Load()
 	current := t != nil && t.Generation == gen
@@ -268,10 +271,10 @@ func (s *Seat) succeeded(at int64, room func() bool) (released bool) {
 	return released
 }
 
-// Limited keeps a rate limited account from attempts for a while, and reports whether for longer than it was. asked is the
-// provider's word; 0: it gave none, and the pause grows. A cooldown is only ever extended: a precise long one is not cut by a
-// vague short one. However long the provider says, one attempt looks now and then whether it is over.
-// at is when the attempt was picked, in Unix nanoseconds: one picked before an operator ended the limits says nothing.
+// Limited keeps a rate limited account from attempts for a while, and reports whether for longer than it was. asked is
+// the provider's word; 0: it gave none, and the pause grows. A cooldown is only ever extended: a precise long one is
+// not cut by a vague short one. However long the provider says, one attempt looks now and then whether it is over. at
+// is when the attempt was picked, in Unix nanoseconds: one picked before an operator ended the limits says nothing.
 func (s *Seat) Limited(
 	at int64, asked time.Duration, scope verdict.Scope, now time.Time,
 ) (pause time.Duration, extended bool) {
