@@ -112,7 +112,8 @@ func (s AccountStatus) cooldown(c Cooldown, now time.Time) string {
 	case verdict.ClassRateLimited.String():
 		return "rate limited by the provider until " + until
 	case verdict.ClassTokenRejected.String():
-		return join("the provider refuses its token (token_rejected): left out until "+until, "if that goes on, "+s.newCredential())
+		return join("the provider refuses its token (token_rejected): left out until "+until,
+			"if that goes on, "+s.newCredential())
 	case verdict.ClassBilling.String():
 		return "look at the account's credit, the provider wants payment (billing): left out until " + until
 	case verdict.ClassAccountBlocked.String():
@@ -147,7 +148,8 @@ func (s AccountStatus) failing(now time.Time) string {
 	if s.Last != nil && s.Last.Class == record.RefreshMisconfigured {
 		check = "check client id, client secret and the provider's settings, then `" + s.command("refresh") + "`"
 	}
-	return join("renewal has failed since "+moment(s.FailingSince, now)+": "+theirs(s.LastError), s.serving(now), again, check)
+	return join("renewal has failed since "+moment(s.FailingSince, now)+": "+theirs(s.LastError), s.serving(now), again,
+		check)
 }
 
 func (s AccountStatus) expired(now time.Time) string {

@@ -14,8 +14,16 @@ var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 // healthy is an account whose token lives for 58 minutes.
 func healthy(edits ...func(*tokenstore.AccountStatus)) tokenstore.AccountStatus {
 	st := tokenstore.AccountStatus{
-		ID: "claude-1", Provider: "anthropic", Kind: tokenstore.KindAnthropicOAuth, Pools: []string{"claude"}, State: tokenstore.StateActive,
-		Routable: true, Refreshable: true, ExpiresAt: noon.Add(58 * time.Minute), NextRefresh: noon.Add(38 * time.Minute), Fingerprint: "f",
+		ID:          "claude-1",
+		Provider:    "anthropic",
+		Kind:        tokenstore.KindAnthropicOAuth,
+		Pools:       []string{"claude"},
+		State:       tokenstore.StateActive,
+		Routable:    true,
+		Refreshable: true,
+		ExpiresAt:   noon.Add(58 * time.Minute),
+		NextRefresh: noon.Add(38 * time.Minute),
+		Fingerprint: "f",
 	}
 	for _, edit := range edits {
 		edit(&st)
@@ -64,7 +72,9 @@ func failedWith(class tokenstore.RefreshClass, text string) func(*tokenstore.Acc
 
 func cools(class string, pause time.Duration) func(*tokenstore.AccountStatus) {
 	return func(st *tokenstore.AccountStatus) {
-		st.Routable, st.Cooldowns = false, []tokenstore.Cooldown{{Scope: tokenstore.ScopeAccount, Until: noon.Add(pause), Reason: class}}
+		st.Routable, st.Cooldowns = false, []tokenstore.Cooldown{
+			{Scope: tokenstore.ScopeAccount, Until: noon.Add(pause), Reason: class},
+		}
 	}
 }
 

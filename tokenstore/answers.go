@@ -26,15 +26,16 @@ func (s *Store) accepted(p Pick, resp verdict.Response, trail *Trail) {
 	}
 }
 
-// blame looks back from an accepted attempt: a refresh in this request has proved right, and an account that refused this
-// very request was to blame, not the request.
+// blame looks back from an accepted attempt: a refresh in this request has proved right, and an account that refused
+// this very request was to blame, not the request.
 func (s *Store) blame(p Pick, trail *Trail) {
 	if a := s.keeper.Account(p.Account); a != nil && trail.HasRefreshed(p.Account) {
 		s.keeper.Proved(a)
 	}
 	for _, e := range trail.Tried() {
 		a := s.keeper.Account(e.Account)
-		if a == nil || e.Account == p.Account || e.Class != verdict.ClassTokenRejected && e.Class != verdict.ClassAccountBlocked {
+		if a == nil || e.Account == p.Account ||
+			e.Class != verdict.ClassTokenRejected && e.Class != verdict.ClassAccountBlocked {
 			continue
 		}
 		seatOf(a).Implicate(e, time.Now())
@@ -52,9 +53,11 @@ func (s *Store) refreshRefused(a *rotation.Account, gen record.Generation) {
 	}
 }
 
-// note records what an answer says about account and upstream, whatever becomes of the request, and returns what is known of
-// the account. Evidence about an older generation speaks against nobody.
-func (s *Store) note(p Pick, v verdict.Verdict, resp verdict.Response, trail *Trail, now time.Time) selection.Situation {
+// note records what an answer says about account and upstream, whatever becomes of the request, and returns what is
+// known of the account. Evidence about an older generation speaks against nobody.
+func (s *Store) note(
+	p Pick, v verdict.Verdict, resp verdict.Response, trail *Trail, now time.Time,
+) selection.Situation {
 	s.classified(p, v, resp)
 	if v.Class == verdict.ClassUnreachable {
 		p.upstream.Unreachable(now)
@@ -70,7 +73,14 @@ func (s *Store) note(p Pick, v verdict.Verdict, resp verdict.Response, trail *Tr
 		if v.Scope == verdict.ScopeAccount || v.Scope == verdict.ScopeOrganisation {
 			s.cool(p, v, now)
 		}
-	case verdict.ClassOK, verdict.ClassForbidden, verdict.ClassOverloaded, verdict.ClassProviderFault, verdict.ClassRequestFault, verdict.ClassMisconfigured, verdict.ClassEgress, verdict.ClassUnreachable:
+	case verdict.ClassOK,
+		verdict.ClassForbidden,
+		verdict.ClassOverloaded,
+		verdict.ClassProviderFault,
+		verdict.ClassRequestFault,
+		verdict.ClassMisconfigured,
+		verdict.ClassEgress,
+		verdict.ClassUnreachable:
 	}
 	return selection.Situation{}
 }
@@ -87,7 +97,11 @@ func (s *Store) accuse(p Pick, class verdict.Class, trail *Trail, now time.Time)
 	s.keeper.Replan(a)
 	sit.Refreshable = seatOf(a).CanRefresh(now)
 	if bench != nil {
-		s.event("cooldown_set", a, append(p.who(), zapDuration("for", time.Duration(bench.Until-now.UnixNano())), zapString("class", class.String()))...)
+		s.event(
+			"cooldown_set",
+			a,
+			append(p.who(), zapDuration("for", time.Duration(bench.Until-now.UnixNano())),
+				zapString("class", class.String()))...)
 	}
 	return sit
 }
@@ -96,7 +110,10 @@ func (s *Store) accuse(p Pick, class verdict.Class, trail *Trail, now time.Time)
 func (s *Store) cool(p Pick, v verdict.Verdict, now time.Time) {
 	pause, extended := p.seat.Limited(p.at, v.Wait, v.Scope, now)
 	if a := p.account(s, extended); a != nil {
-		s.event("cooldown_set", a, append(p.who(), zapDuration("for", pause), zapString("class", verdict.ClassRateLimited.String()))...)
+		s.event(
+			"cooldown_set",
+			a,
+			append(p.who(), zapDuration("for", pause), zapString("class", verdict.ClassRateLimited.String()))...)
 	}
 }
 

@@ -14,7 +14,8 @@ import (
 
 // What a hostile client tried: one client's requests, whatever their paths, must not change what others get.
 
-// concurrently has a client's requests refused at the same time, each for a path of its own, as long as the answers take.
+// concurrently has a client's requests refused at the same time, each for a path of its own, as long as the answers
+// take.
 func (w *world) concurrently(n int, route, client string, took time.Duration) {
 	w.t.Helper()
 	var wg sync.WaitGroup
@@ -353,7 +354,8 @@ func TestAGuiltyRequestToOnePoolIsNotGuiltyAtAnother(t *testing.T) {
 			}
 			return answer(200)
 		})
-		if n := w.status("ring").Generation; d.Action != tokenstore.Pass || d.Verdict.Class != tokenstore.ClassOK || n == revoked {
+		if n := w.status("ring").Generation; d.Action != tokenstore.Pass || d.Verdict.Class != tokenstore.ClassOK ||
+			n == revoked {
 			t.Errorf("%s %s, generation %d", d.Action, d.Verdict.Class, n)
 		}
 	})

@@ -49,7 +49,8 @@ func TestAnEditDuringAFailingRefreshIsKeptAndTheClaimTakenBack(t *testing.T) {
 			return &tokenstore.RefreshError{Class: tokenstore.RefreshTransient, Status: 503}
 		}
 		w.force("a", tokenstore.Failed)
-		if r := w.stored("a"); r.Labels["team"] != "x" || r.Rotation.Claim != nil || r.Rotation.Last == nil || r.Rotation.Last.Status != 503 {
+		if r := w.stored("a"); r.Labels["team"] != "x" || r.Rotation.Claim != nil || r.Rotation.Last == nil ||
+			r.Rotation.Last.Status != 503 {
 			t.Errorf("stored %v %+v", r.Labels, r.Rotation)
 		}
 	})
@@ -162,7 +163,8 @@ func TestAClaimThatTookTooLongToWriteIsNotRedeemed(t *testing.T) {
 		slow.Store(int64(9900 * time.Millisecond)) // of a lease of 40 s, 30 s of which the grant may take
 		w.force("a", tokenstore.Refreshed)
 		slow.Store(int64(10100 * time.Millisecond))
-		if res := w.force("a", tokenstore.Failed); res.Class != tokenstore.RefreshNotSent || !res.Retryable || d.Calls() != 1 {
+		if res := w.force("a", tokenstore.Failed); res.Class != tokenstore.RefreshNotSent || !res.Retryable ||
+			d.Calls() != 1 {
 			t.Errorf("%+v after %d grants", res, d.Calls())
 		}
 		if c := w.stored("a").Rotation.Claim; c != nil {

@@ -2,7 +2,8 @@ package tokenstore
 
 import "github.com/tokenward/tokenward/tokenstore/rotation"
 
-// Config is what the domain needs of the configuration. It is validated by the caller: names refer to entries that exist.
+// Config is what the domain needs of the configuration. It is validated by the caller: names refer to entries that
+// exist.
 type Config struct {
 	Routes    map[string]RouteConfig
 	Upstreams map[string]UpstreamConfig

@@ -28,7 +28,9 @@ func (p *polled) Load(ctx context.Context, id tokenstore.AccountID) (tokenstore.
 	return p.Memory.Load(ctx, id)
 }
 
-func (p *polled) CompareAndSwap(ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, v tokenstore.Version) (tokenstore.Version, error) {
+func (p *polled) CompareAndSwap(
+	ctx context.Context, id tokenstore.AccountID, r tokenstore.Record, v tokenstore.Version,
+) (tokenstore.Version, error) {
 	if p.writes.Load() {
 		return 0, errAway
 	}

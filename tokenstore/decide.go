@@ -92,7 +92,12 @@ func wanted(v verdict.Verdict, r RouteConfig, s selection.Situation) step {
 		if r.FailOverOverload {
 			return stepElsewhere
 		}
-	case verdict.ClassOK, verdict.ClassForbidden, verdict.ClassBilling, verdict.ClassProviderFault, verdict.ClassRequestFault, verdict.ClassEgress:
+	case verdict.ClassOK,
+		verdict.ClassForbidden,
+		verdict.ClassBilling,
+		verdict.ClassProviderFault,
+		verdict.ClassRequestFault,
+		verdict.ClassEgress:
 	}
 	return stepPass
 }

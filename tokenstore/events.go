@@ -29,8 +29,14 @@ func (s *Store) event(name string, a *rotation.Account, fields ...zap.Field) {
 
 // told are the events of accounts whose state changes: they carry the sentence on the account.
 var told = map[string]bool{
-	"account_quarantined": true, "account_recovered": true, "account_paused": true, "account_resumed": true, "cooldown_set": true,
-	"cooldown_released": true, "refresh_failed": true, "config_rejected": true,
+	"account_quarantined": true,
+	"account_recovered":   true,
+	"account_paused":      true,
+	"account_resumed":     true,
+	"cooldown_set":        true,
+	"cooldown_released":   true,
+	"refresh_failed":      true,
+	"config_rejected":     true,
 }
 
 // advice is the field that says what to do.
@@ -90,7 +96,11 @@ func (s *Store) noteRefresh(a *rotation.Account, trigger record.Trigger, r rotat
 		}
 		s.event("refresh_succeeded", a, fields...)
 	case rotation.Failed:
-		s.event("refresh_failed", a, append(fields, zap.String("class", string(r.Class)), zap.Int("upstream_status", r.Status), zap.String("error", r.Error))...)
+		s.event(
+			"refresh_failed",
+			a,
+			append(fields, zap.String("class", string(r.Class)), zap.Int("upstream_status", r.Status),
+				zap.String("error", r.Error))...)
 	case rotation.Fresh, rotation.Adopted, rotation.Skipped:
 	}
 }
@@ -110,8 +120,8 @@ func (s *Store) faulted(p Pick, v verdict.Verdict) {
 func (s *Store) decided(p Pick, d Decision) {
 	switch d.Action {
 	case Retry:
-		s.tell("retry_decided", p.served(
-			zap.String("class", d.Verdict.Class.String()), zap.Int("attempts", d.Trail.Attempts()), zapDuration("waited", d.Waited))...)
+		s.tell("retry_decided", p.served(zap.String("class", d.Verdict.Class.String()),
+			zap.Int("attempts", d.Trail.Attempts()), zapDuration("waited", d.Waited))...)
 	case Refuse:
 		s.refused(p.route, d.Refusal, p.served()...)
 	case Pass, Peek:
@@ -125,7 +135,8 @@ func (s *Store) noteFailover(q PickRequest, u *selection.Upstream, to record.ID)
 		return
 	}
 	s.metrics.failovers.WithLabelValues(s.metrics.label(last.Account), last.Upstream, u.Name, last.Class.String()).Inc()
-	fields := append(q.who(), zap.String("to", string(to)), zap.String("upstream", u.Name), zap.String("class", last.Class.String()))
+	fields := append(q.who(), zap.String("to", string(to)), zap.String("upstream", u.Name),
+		zap.String("class", last.Class.String()))
 	from := s.keeper.Account(last.Account)
 	if from == nil { // removed meanwhile
 		s.tell("failover_decided", append(fields, zap.String("account", string(last.Account)))...)
@@ -147,5 +158,6 @@ func (s *Store) refused(r *selection.Route, ref *verdict.Refusal, who ...zap.Fie
 // Panicked counts and logs a panic that was caught: the service goes on.
 func (s *Store) Panicked(where string, p any, stack []byte) {
 	s.metrics.panics.Inc()
-	s.log.Error("a panic was caught; the service goes on", zap.String("in", where), zap.String("panic", fmt.Sprint(p)), zap.ByteString("stack", stack))
+	s.log.Error("a panic was caught; the service goes on", zap.String("in", where), zap.String("panic", fmt.Sprint(p)),
+		zap.ByteString("stack", stack))
 }

@@ -29,7 +29,9 @@ func (w *world) askAgain(route, client, path string, trail *tokenstore.Trail) to
 }
 
 // request plays one request to its end: every attempt is answered as says, and returns the last decision.
-func (w *world) request(route, client, path string, says func(tokenstore.Pick) tokenstore.Response) (d tokenstore.Decision, attempts int) {
+func (w *world) request(
+	route, client, path string, says func(tokenstore.Pick) tokenstore.Response,
+) (d tokenstore.Decision, attempts int) {
 	w.t.Helper()
 	var trail *tokenstore.Trail
 	for {
@@ -364,7 +366,8 @@ func TestACooldownIsProbedEveryHalfHourAndLiftedByWhatDisprovesIt(t *testing.T) 
 		p := w.pick("still", nil)
 		time.Sleep(time.Second)
 		w.report(p, week, nil)
-		if st := w.status("a"); st.State != tokenstore.StateCooling || time.Until(st.Cooldowns[0].Until) != 7*24*time.Hour || time.Until(st.Cooldowns[0].Probe) != 30*time.Minute {
+		if st := w.status("a"); st.State != tokenstore.StateCooling || time.Until(st.Cooldowns[0].Until) != 7*24*time.Hour ||
+			time.Until(st.Cooldowns[0].Probe) != 30*time.Minute {
 			t.Fatalf("%+v", st)
 		}
 		w.noPick("still", "", tokenstore.ReasonAllCooling)
@@ -481,7 +484,8 @@ func TestAWordOfAnOlderVersionAboutAnswersCondemnsNobody(t *testing.T) {
 				Fingerprint: tokenstore.Fingerprint("a", r.RefreshToken),
 			}
 		}))
-		if st := w.status("a"); st.State != tokenstore.StateActive || !st.Refreshable || strings.Contains(st.Reason, "refused for good") {
+		if st := w.status("a"); st.State != tokenstore.StateActive || !st.Refreshable ||
+			strings.Contains(st.Reason, "refused for good") {
 			t.Errorf("%s: %s", st.State, st.Reason)
 		}
 	})

@@ -15,7 +15,12 @@ import (
 
 var (
 	dead = &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Status: 400, Code: "invalid_grant"}
-	odd  = &tokenstore.RefreshError{Class: tokenstore.RefreshTransient, Status: 400, Code: "not_in_the_mood", Message: "come back never"}
+	odd  = &tokenstore.RefreshError{
+		Class:   tokenstore.RefreshTransient,
+		Status:  400,
+		Code:    "not_in_the_mood",
+		Message: "come back never",
+	}
 )
 
 // otherFailures are all that say nothing of the credential.
@@ -74,7 +79,8 @@ func TestADeadCredentialStaysDeadWhateverALaterRefreshMeets(t *testing.T) {
 				w.driver.Refuse(nil)
 				w.force("a", tokenstore.Refreshed)
 				synctest.Wait()
-				if st := w.status("a"); st.State != tokenstore.StateActive || st.Reason != "" || w.stored("a").Rotation.Dead != nil {
+				if st := w.status("a"); st.State != tokenstore.StateActive || st.Reason != "" ||
+					w.stored("a").Rotation.Dead != nil {
 					t.Errorf("a success leaves it %s: %s", st.State, st.Reason)
 				}
 			})
@@ -208,7 +214,8 @@ func TestRefusalsInUnknownWordsEndInACallForAHumanAndAreTriedNowAndThen(t *testi
 				w.isDead("after two days", e.Error())
 				w.driver.Refuse(nil)
 				time.Sleep(6*time.Hour + time.Minute)
-				if st := w.status("a"); st.State != tokenstore.StateActive || w.stored("a").Rotation.Dead != nil || !st.FailingSince.IsZero() {
+				if st := w.status("a"); st.State != tokenstore.StateActive || w.stored("a").Rotation.Dead != nil ||
+					!st.FailingSince.IsZero() {
 					t.Errorf("the endpoint has changed its mind and it is %s: %s", st.State, st.Reason)
 				}
 			})
@@ -286,7 +293,8 @@ func TestALivingTokenKeepsARefusedAccountFromNeedingAHuman(t *testing.T) {
 		w.force("a", tokenstore.Failed)
 		w.renew()
 		time.Sleep(3*time.Hour + 55*time.Minute)
-		if st := w.status("a"); st.State != tokenstore.StateExpiring || !st.Routable || !strings.Contains(st.Reason, "come back never") {
+		if st := w.status("a"); st.State != tokenstore.StateExpiring || !st.Routable ||
+			!strings.Contains(st.Reason, "come back never") {
 			t.Errorf("while its token lives it is %s, routable %t: %s", st.State, st.Routable, st.Reason)
 		}
 		time.Sleep(15 * time.Minute)
@@ -303,7 +311,8 @@ func TestARenewalThatFailsIsToldOfAnAccountThatServes(t *testing.T) {
 				w.renew()
 				time.Sleep(50 * time.Minute) // renewal is due after 36 to 40
 				st := w.status("a")
-				if since := time.Since(st.FailingSince); since < 10*time.Minute || since > 15*time.Minute || st.LastError != e.Error() {
+				if since := time.Since(st.FailingSince); since < 10*time.Minute || since > 15*time.Minute ||
+					st.LastError != e.Error() {
 					t.Errorf("it fails since %v: %s", since, st.LastError)
 				}
 				if !st.Routable || st.State == tokenstore.StateActive || !strings.Contains(st.Reason, e.Error()) {
@@ -314,7 +323,8 @@ func TestARenewalThatFailsIsToldOfAnAccountThatServes(t *testing.T) {
 				}
 				w.driver.Refuse(nil)
 				time.Sleep(11 * time.Minute)
-				if st = w.status("a"); st.State != tokenstore.StateActive || st.Reason != "" || !st.FailingSince.IsZero() || st.LastError != "" {
+				if st = w.status("a"); st.State != tokenstore.StateActive || st.Reason != "" || !st.FailingSince.IsZero() ||
+					st.LastError != "" {
 					t.Errorf("after a success it is %s since %v: %s", st.State, st.FailingSince, st.Reason)
 				}
 			})
@@ -349,7 +359,8 @@ func TestARefreshThatTheStoreKeepsFromHappeningIsTold(t *testing.T) {
 		w.renew()
 		down.Store(true)
 		time.Sleep(50 * time.Minute)
-		if st := w.status("a"); st.FailingSince.IsZero() || !strings.Contains(st.Reason, "the store is not available") || !st.Routable {
+		if st := w.status("a"); st.FailingSince.IsZero() || !strings.Contains(st.Reason, "the store is not available") ||
+			!st.Routable {
 			t.Errorf("it is %s: %s", st.State, st.Reason)
 		}
 		down.Store(false)
@@ -363,7 +374,11 @@ func TestARefreshThatTheStoreKeepsFromHappeningIsTold(t *testing.T) {
 func TestAnAccountThatWaitsForAnotherProcessSaysForWhich(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, Account("a", expired, func(r *tokenstore.Record) {
-			r.Rotation.Claim = &tokenstore.Claim{AttemptID: "x", Holder: "replica-2", Fingerprint: tokenstore.Fingerprint("a", r.RefreshToken)}
+			r.Rotation.Claim = &tokenstore.Claim{
+				AttemptID:   "x",
+				Holder:      "replica-2",
+				Fingerprint: tokenstore.Fingerprint("a", r.RefreshToken),
+			}
 		}))
 		w.renew()
 		time.Sleep(time.Second)

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// ForceRisk says what a forced refresh of an account may cost, for whoever is about to ask for one, and whether it may cost more than a
-// refresh token.
+// ForceRisk says what a forced refresh of an account may cost, for whoever is about to ask for one, and whether it may
+// cost more than a refresh token.
 func (st AccountStatus) ForceRisk(now time.Time) (risk string, grave bool) {
 	life := ""
 	if left := st.ExpiresAt.Sub(now).Round(time.Second); left > 0 {

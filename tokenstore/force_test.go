@@ -29,7 +29,9 @@ func TestAnUnforcedRefreshOfAnAmbiguousAccountSaysWhenItIsTriedAgain(t *testing.
 		for _, s := range []*world{w, peer} {
 			began := time.Now()
 			r, err := s.RefreshAccount(t.Context(), "a", false)
-			if err != nil || r.Outcome != tokenstore.Skipped || !r.Retryable || r.Class != tokenstore.RefreshUnknown || !strings.Contains(r.Error, "tried again shortly before") || time.Since(began) != 0 {
+			if err != nil || r.Outcome != tokenstore.Skipped || !r.Retryable || r.Class != tokenstore.RefreshUnknown ||
+				!strings.Contains(r.Error, "tried again shortly before") ||
+				time.Since(began) != 0 {
 				t.Errorf("after %v: %+v, %v", time.Since(began), r, err)
 			}
 		}

@@ -100,7 +100,9 @@ func TestARefusedCredentialGivesWayToTheFormerOneWhichSpendsNothing(t *testing.T
 		if r.RefreshToken.Reveal() != "rt-of-a" || r.Former != nil || r.Rotation.Claim != nil || w.driver.Calls() != 1 {
 			t.Errorf("stored %q, former %v, claim %v, %d grants", r.RefreshToken.Reveal(), r.Former, r.Rotation.Claim, w.driver.Calls())
 		}
-		if st.State != tokenstore.StateActive || !st.Refreshable || !strings.Contains(st.Reason, "the former one is in use again") || !strings.Contains(st.Reason, "told_so") {
+		if st.State != tokenstore.StateActive || !st.Refreshable ||
+			!strings.Contains(st.Reason, "the former one is in use again") ||
+			!strings.Contains(st.Reason, "told_so") {
 			t.Errorf("%s, refreshable %t: %s", st.State, st.Refreshable, st.Reason)
 		}
 		w.serves("at-of-a")
@@ -118,7 +120,8 @@ func TestWhileTheTokenEndpointIsDownTheTokenServesAndBothCredentialsAreKept(t *t
 		paste("good")
 		time.Sleep(5 * time.Minute)
 		r := w.stored("a")
-		if r.RefreshToken.Reveal() != "good" || r.Former == nil || r.Former.RefreshToken.Reveal() != "rt-of-a" || w.driver.Calls() < 3 {
+		if r.RefreshToken.Reveal() != "good" || r.Former == nil || r.Former.RefreshToken.Reveal() != "rt-of-a" ||
+			w.driver.Calls() < 3 {
 			t.Errorf("stored %q, former %v, %d grants", r.RefreshToken.Reveal(), r.Former, w.driver.Calls())
 		}
 		w.serves("at-of-a")
@@ -280,7 +283,8 @@ func TestAnUnknownClientRejectsACredentialOnlyIfTheClientIsNew(t *testing.T) {
 				*r = tokenstore.Replace("a", *r, next, time.Now())
 			})
 			time.Sleep(time.Second)
-			if r := w.stored("a"); (r.RefreshToken.Reveal() == "rt-of-a") != back || (r.Former == nil) != back || r.ClientID != "" && back {
+			if r := w.stored("a"); (r.RefreshToken.Reveal() == "rt-of-a") != back || (r.Former == nil) != back ||
+				r.ClientID != "" && back {
 				t.Errorf("client %q: stored %q of client %q, former %v", client, r.RefreshToken.Reveal(), r.ClientID, r.Former)
 			}
 		})
@@ -293,7 +297,9 @@ func TestACredentialThatCannotBeOneIsReportedAndTheAccountGoesOn(t *testing.T) {
 			paste(token)
 			time.Sleep(5 * time.Minute)
 			st := w.status("a")
-			if st.State != tokenstore.StateConfigError || !st.Routable || st.Refreshable || !strings.Contains(st.Reason, "refresh_token") || strings.Contains(st.Reason, "abc") {
+			if st.State != tokenstore.StateConfigError || !st.Routable || st.Refreshable ||
+				!strings.Contains(st.Reason, "refresh_token") ||
+				strings.Contains(st.Reason, "abc") {
 				t.Errorf("%s, routable %t, refreshable %t: %s", st.State, st.Routable, st.Refreshable, st.Reason)
 			}
 			w.serves("at-of-a")
@@ -344,7 +350,10 @@ func TestACredentialThatIsKnownToBeDeadDoesNotComeBack(t *testing.T) {
 				}
 				tell(told{token: "bad", class: tokenstore.RefreshPermanent})
 				time.Sleep(10 * time.Minute)
-				if r, st := w.stored("a"), w.status("a"); r.RefreshToken.Reveal() != "bad" || st.State != tokenstore.StateNeedsReauth || !st.Routable {
+				if r, st := w.stored(
+					"a",
+				), w.status("a"); r.RefreshToken.Reveal() != "bad" || st.State != tokenstore.StateNeedsReauth ||
+					!st.Routable {
 					t.Errorf("stored %q; %s, routable %t: %s", r.RefreshToken.Reveal(), st.State, st.Routable, st.Reason)
 				}
 			})

@@ -11,8 +11,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
-// This file binds the two engines, which do not know each other: what the keeper says of an account's credential reaches
-// its seat, and what answers say of the seat reaches the keeper.
+// This file binds the two engines, which do not know each other: what the keeper says of an account's credential
+// reaches its seat, and what answers say of the seat reaches the keeper.
 
 // seat is an account's seat among the picks, as the keeper sees it.
 type seat struct {
@@ -26,7 +26,9 @@ type seat struct {
 }
 
 // seatOf is an account's seat.
-func seatOf(a *rotation.Account) *seat { return a.Seat.(*seat) } //nolint:forcetypeassert,errcheck // NewSeat makes no other
+func seatOf(a *rotation.Account) *seat {
+	return a.Seat.(*seat)
+} //nolint:forcetypeassert,errcheck // NewSeat makes no other
 
 // Objections implements Seat.
 func (s *seat) Objections() rotation.Objections { return rotation.Objections(s.Seat.Objections()) }
@@ -40,8 +42,16 @@ func (s *seat) Publish(v rotation.View, now time.Time) {
 		s.of, s.token = v.Token, s.minted(v)
 	}
 	s.Seat.Publish(selection.View{
-		Token: s.token, Refreshable: v.Refreshable, InFlight: v.InFlight, Joinable: v.Joinable, Static: v.Static, Dead: v.Dead,
-		Responded: v.Responded, RestsUntil: v.RestsUntil, RPM: v.Record.Limits.RPM, Concurrency: v.Record.Limits.Concurrency,
+		Token:       s.token,
+		Refreshable: v.Refreshable,
+		InFlight:    v.InFlight,
+		Joinable:    v.Joinable,
+		Static:      v.Static,
+		Dead:        v.Dead,
+		Responded:   v.Responded,
+		RestsUntil:  v.RestsUntil,
+		RPM:         v.Record.Limits.RPM,
+		Concurrency: v.Record.Limits.Concurrency,
 	}, now)
 }
 
@@ -51,13 +61,18 @@ func (s *seat) minted(v rotation.View) *selection.Token {
 		return nil
 	}
 	return &selection.Token{
-		Generation: v.Token.Generation, UsableUntil: v.Token.UsableUntil, Headers: s.dialects[v.Record.Provider].Headers(v.Record),
-		RefreshedAt: v.Token.RefreshedAt, Given: v.Token.Given,
+		Generation:  v.Token.Generation,
+		UsableUntil: v.Token.UsableUntil,
+		Headers:     s.dialects[v.Record.Provider].Headers(v.Record),
+		RefreshedAt: v.Token.RefreshedAt,
+		Given:       v.Token.Given,
 	}
 }
 
 // Inherit implements Seat.
-func (s *seat) Inherit(earlier rotation.Seat) { s.InheritLimits(earlier.(*seat).Seat) } //nolint:forcetypeassert,errcheck // see seatOf
+func (s *seat) Inherit(earlier rotation.Seat) {
+	s.InheritLimits(earlier.(*seat).Seat)
+} //nolint:forcetypeassert,errcheck // see seatOf
 
 // host is the store as its keeper sees it.
 type host struct{ *Store }
@@ -80,10 +95,13 @@ func (h host) Event(name string, a *rotation.Account, fields ...zap.Field) {
 	h.event(name, a, fields...)
 }
 
-// Adopted implements Host: it logs what has become wrong with a record that can be used, once, however often it is read.
+// Adopted implements Host: it logs what has become wrong with a record that can be used, once, however often it is
+// read.
 func (h host) Adopted(a *rotation.Account) {
 	r := a.Snapshot(time.Now()).Record
-	now := [2]string{strings.Join(append(slipRemarks(r), r.Hints()...), "; "), endsBeforeRenewal(r, h.cfg.Drivers[r.Provider])}
+	now := [2]string{
+		strings.Join(append(slipRemarks(r), r.Hints()...), "; "), endsBeforeRenewal(r, h.cfg.Drivers[r.Provider]),
+	}
 	s := seatOf(a)
 	h.toldMu.Lock()
 	was := s.told

@@ -112,7 +112,8 @@ func TestAJournalledRotationYieldsToANewCredential(t *testing.T) {
 func TestAJournalledRotationReplacesWhatItSpentInWhicheverIncarnation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := crash(t)
-		edit(t, c.memory, "a", func(r *tokenstore.Record) { r.Rotation = tokenstore.Rotation{} }) // kv put of what was read before
+		// kv put of what was read before
+		edit(t, c.memory, "a", func(r *tokenstore.Record) { r.Rotation = tokenstore.Rotation{} })
 		w := c.open(t)
 		if r := w.stored("a"); r.RefreshToken.Reveal() != "rt-1" || c.left(t) != 0 {
 			t.Errorf("the spent credential is still there, or %d entries are left", c.left(t))
@@ -126,9 +127,12 @@ func TestAJournalledRotationReplacesAnOlderSpentCredentialToo(t *testing.T) {
 		r, v, _ := c.memory.Load(t.Context(), "a")
 		entries, _ := c.journal.Entries()
 		e := entries[0]
-		e.Record.Rotation.Spent = append([]string{tokenstore.Fingerprint("a", tokenstore.NewSecret("rt-older"))}, e.Record.Rotation.Spent...)
+		e.Record.Rotation.Spent = append(
+			[]string{tokenstore.Fingerprint("a", tokenstore.NewSecret("rt-older"))},
+			e.Record.Rotation.Spent...)
 		_ = c.journal.Append(e)
-		r.RefreshToken, r.Rotation = tokenstore.NewSecret("rt-older"), tokenstore.Rotation{} // a snapshot from before two rotations
+		// a snapshot from before two rotations
+		r.RefreshToken, r.Rotation = tokenstore.NewSecret("rt-older"), tokenstore.Rotation{}
 		if _, err := c.memory.CompareAndSwap(t.Context(), "a", r, v); err != nil {
 			t.Fatal(err)
 		}
@@ -207,12 +211,14 @@ func TestARecordThatIsDeletedForNowKeepsItsRotationWaiting(t *testing.T) {
 		}
 		w := c.open(t)
 		time.Sleep(time.Minute)
-		if st := w.status("a"); st.State != tokenstore.StatePaused || st.Routable || c.left(t) != 1 || w.metric("unsaved_rotations") != 1 {
+		if st := w.status("a"); st.State != tokenstore.StatePaused || st.Routable || c.left(t) != 1 ||
+			w.metric("unsaved_rotations") != 1 {
 			t.Errorf("%s (%s), routable %t, %d entries, %v unsaved", st.State, st.Reason, st.Routable, c.left(t), w.metric("unsaved_rotations"))
 		}
 		deleted.Store(false)
 		time.Sleep(10 * time.Second)
-		if r := w.stored("a"); r.RefreshToken.Reveal() != "rt-1" || c.left(t) != 0 || w.status("a").State != tokenstore.StateActive {
+		if r := w.stored("a"); r.RefreshToken.Reveal() != "rt-1" || c.left(t) != 0 ||
+			w.status("a").State != tokenstore.StateActive {
 			t.Errorf("after the undelete: %s, %d entries", w.status("a").State, c.left(t))
 		}
 	})

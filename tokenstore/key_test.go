@@ -32,7 +32,8 @@ func TestASlipInPlaceOfAKeyIsReportedAndTheFormerKeyServes(t *testing.T) {
 			return w.status("a")
 		}
 		for _, slip := range []string{`"good"`, `{"key":"good"}`, "Bearer good", "go od"} {
-			if st := set(slip); st.State != tokenstore.StateConfigError || !st.Routable || !strings.Contains(st.Reason, "api_key") {
+			if st := set(slip); st.State != tokenstore.StateConfigError || !st.Routable ||
+				!strings.Contains(st.Reason, "api_key") {
 				t.Errorf("%s: %s, routable %t: %s", slip, st.State, st.Routable, st.Reason)
 			}
 			if p := w.pick("r", nil); p.Headers[0].Value != "good" {

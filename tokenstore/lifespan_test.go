@@ -50,7 +50,10 @@ func TestATokenOfUnknownLifeIsRenewedBeforeItIsExpectedToEnd(t *testing.T) {
 				c.prepare(d)
 				w := open(t, m, m, d)
 				w.renew()
-				if st := w.status("a"); st.State != tokenstore.StateActive || !st.ExpiresAt.IsZero() || time.Until(st.NextRefresh) > c.first || time.Until(st.NextRefresh) < c.first*3/4 {
+				if st := w.status(
+					"a",
+				); st.State != tokenstore.StateActive || !st.ExpiresAt.IsZero() || time.Until(st.NextRefresh) > c.first ||
+					time.Until(st.NextRefresh) < c.first*3/4 {
 					t.Errorf("it is %s, to be renewed in %v", st.State, time.Until(st.NextRefresh))
 				}
 				time.Sleep(c.first)

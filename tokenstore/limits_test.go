@@ -34,7 +34,8 @@ func (w *world) edit(id tokenstore.AccountID, change func(*tokenstore.Record)) {
 // full asserts that the route's accounts are at their limits.
 func (w *world) full(route string, retryAfter int) {
 	w.t.Helper()
-	if ref := w.noPick(route, "", tokenstore.ReasonAllCooling); ref.Status != 429 || ref.RetryAfterSeconds() != retryAfter {
+	if ref := w.noPick(route, "", tokenstore.ReasonAllCooling); ref.Status != 429 ||
+		ref.RetryAfterSeconds() != retryAfter {
 		w.t.Fatalf("status %d, retry after %d; want 429, %d", ref.Status, ref.RetryAfterSeconds(), retryAfter)
 	}
 }
@@ -61,7 +62,8 @@ func TestAnAttemptsPlaceIsFreeWhenItEnds(t *testing.T) {
 		first := w.pick("r", nil)
 		w.pick("r", nil)
 		w.full("r", 1)
-		if st, err := w.Status("a"); err != nil || st.State != tokenstore.StateActive || !st.Routable || st.Limits.Concurrency != 2 {
+		if st, err := w.Status("a"); err != nil || st.State != tokenstore.StateActive || !st.Routable ||
+			st.Limits.Concurrency != 2 {
 			t.Errorf("an account at its limit is %+v, %v", st, err)
 		}
 		first.Release()
@@ -166,7 +168,8 @@ func TestARefusedTokenIsA429WhenOnlyLimitsAreInTheWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, Account("a", withLimits(1, 0)))
 		d := w.report(w.pick("r", nil), answer(401), nil)
-		if d.Action != tokenstore.Refuse || d.Refusal.Reason != tokenstore.ReasonAllCooling || d.Refusal.RetryAfterSeconds() != 60 {
+		if d.Action != tokenstore.Refuse || d.Refusal.Reason != tokenstore.ReasonAllCooling ||
+			d.Refusal.RetryAfterSeconds() != 60 {
 			t.Errorf("got %s %+v", d.Action, d.Refusal)
 		}
 		if n := w.driver.Calls(); n != 1 {

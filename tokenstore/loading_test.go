@@ -36,7 +36,8 @@ func TestLoadingManyAccountsTellsHowFarItIs(t *testing.T) {
 		started := make(chan error)
 		go func() { started <- s.Start(t.Context()) }()
 		time.Sleep(5500 * time.Millisecond)
-		if why := s.NotReady(); len(why) != 1 || !strings.HasPrefix(why[0], "accounts are not loaded yet: ") || !strings.HasSuffix(why[0], " of 160") {
+		if why := s.NotReady(); len(why) != 1 || !strings.HasPrefix(why[0], "accounts are not loaded yet: ") ||
+			!strings.HasSuffix(why[0], " of 160") {
 			t.Errorf("not ready: %q", why)
 		}
 		if err := <-started; err != nil || len(s.NotReady()) != 0 {

@@ -17,7 +17,12 @@ import (
 
 // Drawn up front and run in a bubble of its own: rapid's control flow may not leave its goroutine.
 func TestNoHistorySpendsATokenTwiceLowersAGenerationOrPicksADeadToken(t *testing.T) {
-	step := rapid.SampledFrom([]string{"ok", "401", "401", "429", "refresh", "rotate", "erase", "back", "peer", "peer starts anew", "paste", "bad", "bad by hand", "slip", "share", "down", "lose", "up", "second", "minute", "hour"})
+	step := rapid.SampledFrom(
+		[]string{
+			"ok", "401", "401", "429", "refresh", "rotate", "erase", "back", "peer", "peer starts anew", "paste", "bad",
+			"bad by hand", "slip", "share", "down", "lose", "up", "second", "minute", "hour",
+		},
+	)
 	rapid.Check(t, func(r *rapid.T) {
 		steps := rapid.SliceOfN(step, 1, 40).Draw(r, "steps")
 		problem := ""
@@ -91,7 +96,10 @@ func play(w *world, steps []string) string {
 			if !st.ExpiresAt.IsZero() && !time.Now().Before(st.ExpiresAt) {
 				return fmt.Sprintf("step %d picked a dead token of %s", i, p.Account)
 			}
-			if other, _ := w.Status(map[tokenstore.AccountID]tokenstore.AccountID{"a": "b", "b": "a"}[p.Account]); refused[st.Fingerprint] && !refused[other.Fingerprint] && fit(other) {
+			if other, _ := w.Status(
+				map[tokenstore.AccountID]tokenstore.AccountID{"a": "b", "b": "a"}[p.Account],
+			); refused[st.Fingerprint] && !refused[other.Fingerprint] &&
+				fit(other) {
 				return fmt.Sprintf("step %d picked the refused token of %s and not that of %s", i, p.Account, other.ID)
 			}
 			resp := map[string]tokenstore.Response{"ok": answer(200), "401": answer(401), "429": limited(30)}[step]

@@ -40,32 +40,69 @@ func NewMetrics(reg prometheus.Registerer, backend string, accountLabel bool) *M
 		return prometheus.GaugeOpts{Namespace: "tokenward", Name: name, Help: help}
 	}
 	m := &Metrics{
-		refreshes:       prometheus.NewCounterVec(c("refreshes_total", "Refreshes that ended, by result and failure class."), []string{"provider", "trigger", "result", "class"}),
-		refreshDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tokenward", Name: "refresh_duration_seconds", Help: "Time the token endpoint took.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 12)}, []string{"provider", "result"}),
-		failovers:       prometheus.NewCounterVec(c("failovers_total", "Attempts that were moved from an account to another."), []string{"account", "from", "to", "reason"}),
-		unsaved:         prometheus.NewGauge(g("unsaved_rotations", "Rotated credentials that are in memory and not yet in the store. Page somebody above 0.")),
-		claims:          prometheus.NewGauge(g("claims_held", "Claims that this process holds.")),
-		conflicts:       prometheus.NewCounter(c("claim_conflicts_total", "Writes that lost a compare-and-set.")),
-		ambiguous:       prometheus.NewCounter(c("ambiguous_refreshes_total", "Refreshes that were sent and got no readable answer.")),
-		requestFaults:   prometheus.NewCounterVec(c("request_faults_total", "Requests whose refusals proved to be their own fault: several healthy accounts refused them. No account was blamed."), []string{"route"}),
-		withheld:        prometheus.NewCounterVec(c("refreshes_withheld_total", "Refreshes that a refusal did not cause since another had within the last minute."), []string{"provider"}),
-		panics:          prometheus.NewCounter(c("panics_total", "Panics caught. Each cost one refresh or one ext_proc stream.")),
-		storeSeconds:    prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tokenward", Name: "store_operation_seconds", Help: "Calls of the backend.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}, []string{"backend", "op", "result"}),
-		accountLabel:    accountLabel, reg: reg, backend: backend,
+		refreshes: prometheus.NewCounterVec(c("refreshes_total", "Refreshes that ended, by result and failure class."),
+			[]string{"provider", "trigger", "result", "class"}),
+		refreshDuration: prometheus.NewHistogramVec(
+			prometheus.HistogramOpts{
+				Namespace: "tokenward",
+				Name:      "refresh_duration_seconds",
+				Help:      "Time the token endpoint took.",
+				Buckets:   prometheus.ExponentialBuckets(0.01, 2, 12),
+			},
+			[]string{"provider", "result"},
+		),
+		failovers: prometheus.NewCounterVec(c("failovers_total", "Attempts that were moved from an account to another."),
+			[]string{"account", "from", "to", "reason"}),
+		unsaved: prometheus.NewGauge(
+			g("unsaved_rotations", "Rotated credentials that are in memory and not yet in the store. Page somebody above 0."),
+		),
+		claims:    prometheus.NewGauge(g("claims_held", "Claims that this process holds.")),
+		conflicts: prometheus.NewCounter(c("claim_conflicts_total", "Writes that lost a compare-and-set.")),
+		ambiguous: prometheus.NewCounter(
+			c("ambiguous_refreshes_total", "Refreshes that were sent and got no readable answer."),
+		),
+		requestFaults: prometheus.NewCounterVec(
+			c("request_faults_total",
+				"Requests whose refusals proved to be their own fault: several healthy accounts refused them. No account was blamed."),
+			[]string{"route"},
+		),
+		withheld: prometheus.NewCounterVec(
+			c("refreshes_withheld_total", "Refreshes that a refusal did not cause since another had within the last minute."),
+			[]string{"provider"},
+		),
+		panics: prometheus.NewCounter(c("panics_total", "Panics caught. Each cost one refresh or one ext_proc stream.")),
+		storeSeconds: prometheus.NewHistogramVec(
+			prometheus.HistogramOpts{
+				Namespace: "tokenward",
+				Name:      "store_operation_seconds",
+				Help:      "Calls of the backend.",
+				Buckets:   prometheus.ExponentialBuckets(0.0005, 2, 14),
+			},
+			[]string{"backend", "op", "result"},
+		),
+		accountLabel: accountLabel,
+		reg:          reg,
+		backend:      backend,
 	}
-	reg.MustRegister(m.refreshes, m.refreshDuration, m.failovers, m.unsaved, m.claims, m.conflicts, m.ambiguous, m.requestFaults, m.withheld, m.panics, m.storeSeconds)
+	reg.MustRegister(m.refreshes, m.refreshDuration, m.failovers, m.unsaved, m.claims, m.conflicts, m.ambiguous,
+		m.requestFaults, m.withheld, m.panics, m.storeSeconds)
 	return m
 }
 
 // counters are those that the keeper counts by.
 func (m *Metrics) counters() rotation.Counters {
 	return rotation.Counters{
-		Unsaved: m.unsaved, Claims: m.claims, Conflicts: m.conflicts, Ambiguous: m.ambiguous, RefreshSeconds: m.refreshDuration,
-		StoreOp: m.storeOp,
+		Unsaved:        m.unsaved,
+		Claims:         m.claims,
+		Conflicts:      m.conflicts,
+		Ambiguous:      m.ambiguous,
+		RefreshSeconds: m.refreshDuration,
+		StoreOp:        m.storeOp,
 	}
 }
 
-// unknownName is the label of a pool or provider that is not in the configuration: records must not make series at will.
+// unknownName is the label of a pool or provider that is not in the configuration: records must not make series at
+// will.
 const unknownName = "unknown"
 
 // known is a name's label.
@@ -119,7 +156,8 @@ func (m *Metrics) watch(s *Store) {
 	})
 }
 
-// begin makes the counters whose labels are known: one that appears with its first failure hides that failure from increase().
+// begin makes the counters whose labels are known: one that appears with its first failure hides that failure from
+// increase().
 func (m *Metrics) begin(s *Store) {
 	for provider := range s.cfg.Drivers {
 		m.withheld.WithLabelValues(provider)

@@ -13,9 +13,9 @@ import (
 )
 
 // RefreshAccount refreshes one account on an operator's wish and waits for the result. A token that still lives and is
-// not due is left alone, and a credential that may be spent is not presented before the provider's replay policy allows, unless
-// force is set; force also overrides a quarantine. ErrUnknownAccount, ErrPaused, or the context's error; a refusal by the token endpoint
-// is a result, not an error.
+// not due is left alone, and a credential that may be spent is not presented before the provider's replay policy
+// allows, unless force is set; force also overrides a quarantine. ErrUnknownAccount, ErrPaused, or the context's error;
+// a refusal by the token endpoint is a result, not an error.
 func (s *Store) RefreshAccount(ctx context.Context, id record.ID, force bool) (rotation.RefreshResult, error) {
 	a := s.keeper.Account(id)
 	if a == nil {
@@ -26,7 +26,12 @@ func (s *Store) RefreshAccount(ctx context.Context, id record.ID, force bool) (r
 	}
 	now := time.Now()
 	st, known := s.status(a, now), a.Snapshot(now)
-	res := rotation.RefreshResult{ID: id, GenerationBefore: st.Generation, GenerationAfter: st.Generation, ExpiresAt: st.ExpiresAt}
+	res := rotation.RefreshResult{
+		ID:               id,
+		GenerationBefore: st.Generation,
+		GenerationAfter:  st.Generation,
+		ExpiresAt:        st.ExpiresAt,
+	}
 	switch {
 	case st.State == StatePaused:
 		return rotation.RefreshResult{}, fmt.Errorf("%w: %s", rotation.ErrPaused, st.Reason)
@@ -38,7 +43,9 @@ func (s *Store) RefreshAccount(ctx context.Context, id record.ID, force bool) (r
 		return res, nil
 	case st.State == StateAmbiguous && !force:
 		if at := known.ReplayAt; at.After(now) {
-			res.Outcome, res.Class, res.Retryable, res.Error = rotation.Skipped, record.RefreshUnknown, true, rotation.InDoubt(at)
+			res.Outcome, res.Class, res.Retryable, res.Error = rotation.Skipped, record.RefreshUnknown, true, rotation.InDoubt(
+				at,
+			)
 			return res, nil
 		}
 	case st.Routable && st.State == StateActive && !force && !known.Unproven:
@@ -87,8 +94,18 @@ func (s *Store) status(a *rotation.Account, now time.Time) AccountStatus {
 	d, bench := at.Suspicion(), at.Benched(now)
 	r, t := l.Record, l.Token
 	st := AccountStatus{
-		ID: a.ID(), Provider: r.Provider, Kind: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, Limits: r.Limits, Version: l.Version,
-		Last: r.Rotation.Last, NextRefresh: l.Due, Failovers: at.Failovers(), Requests: at.Requests(),
+		ID:          a.ID(),
+		Provider:    r.Provider,
+		Kind:        r.Kind,
+		Pools:       r.Serves(),
+		Tenant:      r.Tenant,
+		Labels:      r.Labels,
+		Limits:      r.Limits,
+		Version:     l.Version,
+		Last:        r.Rotation.Last,
+		NextRefresh: l.Due,
+		Failovers:   at.Failovers(),
+		Requests:    at.Requests(),
 	}
 	if t != nil {
 		st.Generation, st.ExpiresAt, st.Fingerprint, st.Refused = t.Generation, t.Expires, t.Fingerprint, l.Refused
@@ -99,7 +116,8 @@ func (s *Store) status(a *rotation.Account, now time.Time) AccountStatus {
 	}
 	if bench != nil && bench.Until != selection.Never {
 		until := instantOf(bench.Until)
-		st.Cooldowns = append(st.Cooldowns, Cooldown{Scope: verdict.ScopeAccount, Until: until, Probe: until, Reason: bench.Class.String()})
+		st.Cooldowns = append(st.Cooldowns,
+			Cooldown{Scope: verdict.ScopeAccount, Until: until, Probe: until, Reason: bench.Class.String()})
 	}
 	st.FailingSince, st.LastError = l.FailingSince, l.LastError
 	usable := l.Problem == nil && !r.OnHold()
@@ -144,9 +162,11 @@ func standingOf(id record.ID, l rotation.Snapshot) (AccountState, string) {
 	return standing(id, l.Record, cmp.Or(l.Problem, l.Unfit), l.Quarantine)
 }
 
-// working names the state of an account whose record and credential are fine. why tells what is wrong with it wherever the
-// state alone does not say it.
-func working(st AccountStatus, alive, overdue bool, cooling *Cooldown, bench *selection.Suspicion, now time.Time, why string) (AccountState, string) {
+// working names the state of an account whose record and credential are fine. why tells what is wrong with it wherever
+// the state alone does not say it.
+func working(
+	st AccountStatus, alive, overdue bool, cooling *Cooldown, bench *selection.Suspicion, now time.Time, why string,
+) (AccountState, string) {
 	switch {
 	case cooling != nil:
 		return StateCooling, cooling.Reason

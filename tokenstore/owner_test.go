@@ -18,7 +18,8 @@ func TestARefreshTokenThatAnotherAccountHasIsNotSpentAndTheOwnerGoesOn(t *testin
 				w.renew()
 				edit(t, w.memory, "b", func(r *tokenstore.Record) { how("b", r, "rt-of-a") })
 				time.Sleep(time.Minute)
-				if st := w.status("b"); st.State != tokenstore.StateConfigError || !st.Routable || !strings.Contains(st.Reason, "that of account a") {
+				if st := w.status("b"); st.State != tokenstore.StateConfigError || !st.Routable ||
+					!strings.Contains(st.Reason, "that of account a") {
 					t.Errorf("b is %s, routable %t: %s", st.State, st.Routable, st.Reason)
 				}
 				if st := w.status("a"); st.State != tokenstore.StateActive || w.driver.Calls() != 0 {
@@ -94,7 +95,10 @@ func TestARefreshTokenThatItsOwnerHasExchangedIsNotPresentedByAnother(t *testing
 					paste()
 				}
 				time.Sleep(10 * time.Minute)
-				if st := w.status("b"); st.State != tokenstore.StateConfigError || !strings.Contains(st.Reason, "was that of account a, which has exchanged it") || w.driver.MostSpent() > 1 {
+				if st := w.status(
+					"b",
+				); st.State != tokenstore.StateConfigError || !strings.Contains(st.Reason, "was that of account a, which has exchanged it") ||
+					w.driver.MostSpent() > 1 {
 					t.Errorf("b is %s: %s; a token was spent %d times", st.State, st.Reason, w.driver.MostSpent())
 				}
 				edit(t, w.memory, "b", func(r *tokenstore.Record) { r.RefreshToken = tokenstore.NewSecret("good") })
@@ -115,7 +119,10 @@ func TestAtTheStartTheAccountThatGotTheTokenInARefreshOwnsIt(t *testing.T) {
 				x := Account(id)
 				x.record.RefreshToken = tokenstore.NewSecret("shared")
 				if x.id == owner {
-					x.record.Rotation.Last = &tokenstore.Outcome{Result: "succeeded", Fingerprint: tokenstore.Fingerprint(x.id, x.record.RefreshToken)}
+					x.record.Rotation.Last = &tokenstore.Outcome{
+						Result:      "succeeded",
+						Fingerprint: tokenstore.Fingerprint(x.id, x.record.RefreshToken),
+					}
 				}
 				put(t, m, x)
 			}

@@ -47,7 +47,8 @@ type Pick struct {
 	at       int64  // Unix nanoseconds
 }
 
-// Release ends the attempt's share of the account's load and its place in the limit of concurrency. Safe on the zero Pick.
+// Release ends the attempt's share of the account's load and its place in the limit of concurrency. Safe on the zero
+// Pick.
 func (p Pick) Release() {
 	if p.seat != nil {
 		p.seat.Release()
@@ -73,10 +74,12 @@ func (s *Store) Pick(ctx context.Context, q PickRequest) (Pick, error) {
 
 func (s *Store) find(ctx context.Context, r *selection.Route, q PickRequest) (Pick, error) {
 	if r == nil {
-		return Pick{}, s.refuse(nil, verdict.ReasonUnknownRoute, "route "+q.Route+" is not in the configuration: add it under routes", 0)
+		return Pick{}, s.refuse(nil, verdict.ReasonUnknownRoute,
+			"route "+q.Route+" is not in the configuration: add it under routes", 0)
 	}
 	if loaded, _ := s.keeper.Loaded(); !loaded {
-		return Pick{}, s.refuse(r, verdict.ReasonStoreUnavailable, "accounts are not loaded yet: the store is not available", time.Second)
+		return Pick{}, s.refuse(r, verdict.ReasonStoreUnavailable, "accounts are not loaded yet: the store is not available",
+			time.Second)
 	}
 	var deadline time.Time
 	for {
@@ -101,7 +104,8 @@ func (s *Store) find(ctx context.Context, r *selection.Route, q PickRequest) (Pi
 		}
 		left := deadline.Sub(now)
 		if left <= 0 {
-			return Pick{}, s.refuse(r, verdict.ReasonNoHealthyAccount, "no account got a new token in time: see tokenward status", time.Second)
+			return Pick{}, s.refuse(r, verdict.ReasonNoHealthyAccount,
+				"no account got a new token in time: see tokenward status", time.Second)
 		}
 		short := patience - now.Sub(deadline.Add(-r.RefreshWait))
 		a := s.keeper.Account(seat.ID)
@@ -114,8 +118,8 @@ func (s *Store) find(ctx context.Context, r *selection.Route, q PickRequest) (Pi
 	}
 }
 
-// await joins the account's refresh. A failure is no error: it shows in the account, and the next choice avoids it. Where
-// there is a token that may be fine, the wait is short.
+// await joins the account's refresh. A failure is no error: it shows in the account, and the next choice avoids it.
+// Where there is a token that may be fine, the wait is short.
 func (s *Store) await(ctx context.Context, a *rotation.Account, limit, short time.Duration, q PickRequest) error {
 	s.tokenExpired(a, q.who()...)
 	if seatOf(a).HasToken(time.Now().UnixNano()) {
@@ -132,7 +136,9 @@ func (s *Store) await(ctx context.Context, a *rotation.Account, limit, short tim
 	return nil // out of time: the caller's deadline says so
 }
 
-func (s *Store) pick(r *selection.Route, u *selection.Upstream, seat *selection.Seat, q PickRequest, now int64) (Pick, bool) {
+func (s *Store) pick(
+	r *selection.Route, u *selection.Upstream, seat *selection.Seat, q PickRequest, now int64,
+) (Pick, bool) {
 	t, ok := seat.Take(now)
 	if !ok {
 		return Pick{}, false // gone or taken since the choice

@@ -151,7 +151,8 @@ func TestALivingAccountIsPreferredToOneThatNeedsARefresh(t *testing.T) {
 
 func TestAnUnknownRouteIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		if ref := newStore(t, Account("a")).noPick("nowhere", "", tokenstore.ReasonUnknownRoute); ref.Status != 503 || len(ref.Body) == 0 {
+		if ref := newStore(t, Account("a")).noPick("nowhere", "", tokenstore.ReasonUnknownRoute); ref.Status != 503 ||
+			len(ref.Body) == 0 {
 			t.Errorf("status %d, body %q", ref.Status, ref.Body)
 		}
 	})

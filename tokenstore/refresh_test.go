@@ -26,7 +26,8 @@ func TestTheClaimIsWrittenBeforeTheTokenIsRedeemed(t *testing.T) {
 			return nil
 		}
 		w.force("a", tokenstore.Refreshed)
-		if r := w.stored("a"); r.Rotation.Claim != nil || r.Rotation.Generation != 2 || r.RefreshToken.Reveal() != "rt-1" || r.Rotation.Last.Result != "succeeded" {
+		if r := w.stored("a"); r.Rotation.Claim != nil || r.Rotation.Generation != 2 || r.RefreshToken.Reveal() != "rt-1" ||
+			r.Rotation.Last.Result != "succeeded" {
 			t.Errorf("afterwards %+v", r.Rotation)
 		}
 	})
@@ -43,7 +44,8 @@ func TestATokenIsNotRedeemedWhileTheClaimCannotBeWritten(t *testing.T) {
 			return nil
 		}
 		w := open(t, m, m, d)
-		if res := w.force("a", tokenstore.Failed); res.Class != tokenstore.RefreshNotSent || !res.Retryable || d.Calls() != 0 {
+		if res := w.force("a", tokenstore.Failed); res.Class != tokenstore.RefreshNotSent || !res.Retryable ||
+			d.Calls() != 0 {
 			t.Errorf("%+v after %d grants", res, d.Calls())
 		}
 		w.pick("r", nil) // the living token serves on
@@ -97,7 +99,12 @@ func TestTwoProcessesThatRenewForADayNeverSpendATokenTwice(t *testing.T) {
 func TestAClaimOfADeadProcessIsTakenOverAfterTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, Account("a", expired, func(r *tokenstore.Record) {
-			r.Rotation.Claim = &tokenstore.Claim{AttemptID: "x", Holder: "dead", Fingerprint: tokenstore.Fingerprint("a", r.RefreshToken), StartedAt: time.Now().Add(-24 * time.Hour)}
+			r.Rotation.Claim = &tokenstore.Claim{
+				AttemptID:   "x",
+				Holder:      "dead",
+				Fingerprint: tokenstore.Fingerprint("a", r.RefreshToken),
+				StartedAt:   time.Now().Add(-24 * time.Hour),
+			}
 		}))
 		start := time.Now()
 		w.force("a", tokenstore.Refreshed)
@@ -122,7 +129,8 @@ func TestALostAnswerOfASuccessfulWriteCostsNoSecondRedemption(t *testing.T) {
 				}
 				w := open(t, m, m, d)
 				w.force("a", tokenstore.Refreshed)
-				if r := w.stored("a"); r.RefreshToken.Reveal() != "rt-1" || r.Rotation.Claim != nil || d.Calls() != 1 || writes.Load() != 2 {
+				if r := w.stored("a"); r.RefreshToken.Reveal() != "rt-1" || r.Rotation.Claim != nil || d.Calls() != 1 ||
+					writes.Load() != 2 {
 					t.Errorf("%d grants, %d writes, claim %v", d.Calls(), writes.Load(), r.Rotation.Claim)
 				}
 			})
@@ -152,7 +160,10 @@ func TestACommitIsTriedUntilTheBackendIsBack(t *testing.T) {
 		}
 		down.Store(false)
 		time.Sleep(10 * time.Second)
-		if r := w.stored("a"); r.RefreshToken.Reveal() != "rt-1" || w.metric("unsaved_rotations") != 0 || w.metric("claims_held") != 0 || d.Calls() != 1 {
+		if r := w.stored(
+			"a",
+		); r.RefreshToken.Reveal() != "rt-1" || w.metric("unsaved_rotations") != 0 || w.metric("claims_held") != 0 ||
+			d.Calls() != 1 {
 			t.Errorf("%v unsaved, %v claims held, %d grants", w.metric("unsaved_rotations"), w.metric("claims_held"), d.Calls())
 		}
 	})
@@ -171,7 +182,8 @@ func TestAnOperatorsEditBetweenClaimAndCommitIsKept(t *testing.T) {
 			t.Errorf("stored %v %v", r.Labels, r.Rotation)
 		}
 		w.noPick("r", "", tokenstore.ReasonNoHealthyAccount)
-		if p, err := w.Pick(t.Context(), tokenstore.PickRequest{Route: "r", Tenant: "acme"}); err != nil || p.Generation != 2 {
+		if p, err := w.Pick(t.Context(), tokenstore.PickRequest{Route: "r", Tenant: "acme"}); err != nil ||
+			p.Generation != 2 {
 			t.Errorf("the new tenant: generation %d, %v", p.Generation, err)
 		}
 	})
@@ -284,7 +296,8 @@ func TestARefreshWithoutAReadableAnswerIsAmbiguousAndWaitsForTheTokensEnd(t *tes
 			return &tokenstore.RefreshError{Class: tokenstore.RefreshUnknown}
 		}
 		w.force("a", tokenstore.Failed)
-		if st := w.status("a"); st.State != tokenstore.StateAmbiguous || !st.Routable || w.metric("ambiguous_refreshes_total") != 1 {
+		if st := w.status("a"); st.State != tokenstore.StateAmbiguous || !st.Routable ||
+			w.metric("ambiguous_refreshes_total") != 1 {
 			t.Errorf("%s, routable %t, counted %v", st.State, st.Routable, w.metric("ambiguous_refreshes_total"))
 		}
 		if c := w.stored("a").Rotation.Claim; c == nil || !c.Ambiguous {
@@ -335,7 +348,8 @@ func TestStopWaitsUntilARefreshIsSaved(t *testing.T) {
 		if r := w.stored("a"); r.RefreshToken.Reveal() != "rt-1" || time.Since(start) != 3*time.Second {
 			t.Errorf("stopped after %v", time.Since(start))
 		}
-		if res, err := w.RefreshAccount(t.Context(), "a", true); err != nil || res.Outcome != tokenstore.Failed || w.driver.Calls() != 1 {
+		if res, err := w.RefreshAccount(t.Context(), "a", true); err != nil || res.Outcome != tokenstore.Failed ||
+			w.driver.Calls() != 1 {
 			t.Errorf("after the stop: %+v, %v", res, err)
 		}
 	})
@@ -352,7 +366,8 @@ func TestAGenerationNeverFallsEvenIfTheOperatorErasesTheBookkeeping(t *testing.T
 			*r = tokenstore.Record{Provider: "p", Kind: r.Kind, RefreshToken: tokenstore.NewSecret("new")}
 		})
 		time.Sleep(time.Second)
-		if p := w.pick("r", nil); p.Generation != before { // the living token serves until the new credential has brought another
+		// the living token serves until the new credential has brought another
+		if p := w.pick("r", nil); p.Generation != before {
 			t.Errorf("generation %d follows %d", p.Generation, before)
 		}
 		w.force("a", tokenstore.Refreshed)

@@ -36,15 +36,24 @@ func (s *Store) nobody(r *selection.Route, tenant string, trail *Trail, now time
 	}
 	switch {
 	case cooling > 0:
-		return s.refuse(r, verdict.ReasonAllCooling, fmt.Sprintf("all accounts that could serve route %s are rate limited: %d of %d wait for their reset", r.Name, cooling, seen), earliest.Sub(now))
+		return s.refuse(
+			r,
+			verdict.ReasonAllCooling,
+			fmt.Sprintf("all accounts that could serve route %s are rate limited: %d of %d wait for their reset", r.Name,
+				cooling, seen),
+			earliest.Sub(now),
+		)
 	case seen == 0 && tenant != "":
-		return s.refuse(r, verdict.ReasonTenantDenied, "no account serves this tenant on route "+r.Name+": add one with this tenant", 0)
+		return s.refuse(r, verdict.ReasonTenantDenied,
+			"no account serves this tenant on route "+r.Name+": add one with this tenant", 0)
 	case seen == 0 && s.keeper.Count() > 0: // they are paused, or their records cannot be used
 		return s.refuse(r, verdict.ReasonNoHealthyAccount, "no account can serve route "+r.Name+": see tokenward status", 0)
 	case seen == 0:
-		return s.refuse(r, verdict.ReasonNoHealthyAccount, "route "+r.Name+" has no account: add one with tokenward accounts add", 0)
+		return s.refuse(r, verdict.ReasonNoHealthyAccount,
+			"route "+r.Name+" has no account: add one with tokenward accounts add", 0)
 	}
-	return s.refuse(r, verdict.ReasonNoHealthyAccount, fmt.Sprintf("none of the %d accounts of route %s can serve: see tokenward status", seen, r.Name), retry)
+	return s.refuse(r, verdict.ReasonNoHealthyAccount,
+		fmt.Sprintf("none of the %d accounts of route %s can serve: see tokenward status", seen, r.Name), retry)
 }
 
 // full is the answer when accounts could serve but for their limits; nil: limits are not what is in the way.
@@ -53,12 +62,19 @@ func (s *Store) full(r *selection.Route, tenant string, trail *Trail, now time.T
 	if n == 0 {
 		return nil
 	}
-	return s.refuse(r, verdict.ReasonAllCooling, fmt.Sprintf("all accounts that could serve route %s are at their limits (rpm or concurrency of "+
-		"their records), %d in all: try again later, raise the limits or add accounts", r.Name, n), wait)
+	return s.refuse(
+		r,
+		verdict.ReasonAllCooling,
+		fmt.Sprintf("all accounts that could serve route %s are at their limits (rpm or concurrency of "+
+			"their records), %d in all: try again later, raise the limits or add accounts", r.Name, n),
+		wait,
+	)
 }
 
 // refuse makes an answer of our own, in the dialect of the route's first provider.
-func (s *Store) refuse(r *selection.Route, reason verdict.Reason, message string, retryAfter time.Duration) *verdict.Refusal {
+func (s *Store) refuse(
+	r *selection.Route, reason verdict.Reason, message string, retryAfter time.Duration,
+) *verdict.Refusal {
 	ref := &verdict.Refusal{Status: 503, Reason: reason, Message: message, RetryAfter: retryAfter}
 	if reason == verdict.ReasonAllCooling {
 		ref.Status = 429
@@ -68,17 +84,21 @@ func (s *Store) refuse(r *selection.Route, reason verdict.Reason, message string
 
 func (s *Store) credentialsRefused(d Driver, status int, words, why string) *verdict.Refusal {
 	ref := &verdict.Refusal{
-		Status: 503, Reason: verdict.ReasonCredentialsRefused, ProviderStatus: status, ProviderMessage: words,
-		Message: "the provider refused the gateway's credentials and " + why + "; your own key is fine, tell whoever runs the gateway",
+		Status:          503,
+		Reason:          verdict.ReasonCredentialsRefused,
+		ProviderStatus:  status,
+		ProviderMessage: words,
+		Message:         "the provider refused the gateway's credentials and " + why + "; your own key is fine, tell whoever runs the gateway",
 	}
 	return shaped(ref, d)
 }
 
-// unreachable says nothing of addresses or certificates, which are not the client's business: Envoy's log of the attempt
-// has them.
+// unreachable says nothing of addresses or certificates, which are not the client's business: Envoy's log of the
+// attempt has them.
 func (s *Store) unreachable(u *selection.Upstream) *verdict.Refusal {
 	ref := &verdict.Refusal{
-		Status: 503, Reason: verdict.ReasonUpstreamUnreachable,
+		Status:  503,
+		Reason:  verdict.ReasonUpstreamUnreachable,
 		Message: "the gateway could not connect to its upstream " + u.Name + " and has no other to try; tell whoever runs the gateway to check the upstream's url, DNS, network and certificate",
 	}
 	return shaped(ref, s.cfg.Drivers[u.Pool.Provider])

@@ -81,7 +81,9 @@ func (s *Store) Report(ctx context.Context, p Pick, resp verdict.Response, trail
 }
 
 // recover refreshes a refused token while its answer is held.
-func (s *Store) recover(ctx context.Context, a *rotation.Account, p Pick, d *Decision, limit time.Duration, h Holder) error {
+func (s *Store) recover(
+	ctx context.Context, a *rotation.Account, p Pick, d *Decision, limit time.Duration, h Holder,
+) error {
 	if h != nil {
 		if err := h.Hold(limit); err != nil {
 			return err

@@ -22,7 +22,8 @@ func TestARefusedTokenIsRefreshedOnceAndTheSameAccountTriedAgain(t *testing.T) {
 			t.Fatalf("%+v, %v, held %d times", d, err, h.held.Load())
 		}
 		q := w.pick("r", d.Trail)
-		if q.Account != p.Account || q.Generation != p.Generation+1 || q.Headers[0].Value != "Bearer at-1" || w.driver.Calls() != 1 {
+		if q.Account != p.Account || q.Generation != p.Generation+1 || q.Headers[0].Value != "Bearer at-1" ||
+			w.driver.Calls() != 1 {
 			t.Errorf("then %s generation %d after %d refreshes", q.Account, q.Generation, w.driver.Calls())
 		}
 		if d := w.report(q, answer(200), d.Trail); d.Action != tokenstore.Pass {
@@ -38,7 +39,8 @@ func TestARefusalOfAnOldTokenIsTriedAgainWithoutARefresh(t *testing.T) {
 		w.force("a", tokenstore.Refreshed)
 		start := time.Now()
 		d := w.report(p, answer(401), nil)
-		if q := w.pick("r", d.Trail); d.Action != tokenstore.Retry || q.Generation != 2 || w.driver.Calls() != 1 || time.Since(start) != 0 {
+		if q := w.pick("r", d.Trail); d.Action != tokenstore.Retry || q.Generation != 2 || w.driver.Calls() != 1 ||
+			time.Since(start) != 0 {
 			t.Errorf("%s, generation %d, %d refreshes, %v", d.Action, q.Generation, w.driver.Calls(), time.Since(start))
 		}
 		if st := w.status("a"); st.State != tokenstore.StateActive {
@@ -91,8 +93,10 @@ func TestWhenAttemptsAreUsedUpARefusalBecomesOursOrPassesAsTheRouteSays(t *testi
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, Account("a"), Account("b"), Account("c"))
 		d := w.report(w.pick("once", nil), tokenstore.Response{Status: 401, Body: []byte("bad key"), BodyRead: true}, nil)
-		if d.Action != tokenstore.Refuse || d.Refusal.Status != 503 || d.Refusal.Reason != tokenstore.ReasonCredentialsRefused ||
-			d.Refusal.ProviderStatus != 401 || d.Refusal.ProviderMessage != "bad key" {
+		if d.Action != tokenstore.Refuse || d.Refusal.Status != 503 ||
+			d.Refusal.Reason != tokenstore.ReasonCredentialsRefused ||
+			d.Refusal.ProviderStatus != 401 ||
+			d.Refusal.ProviderMessage != "bad key" {
 			t.Errorf("refused: %+v", d)
 		}
 		if d := w.report(w.pick("pass", nil), answer(401), nil); d.Action != tokenstore.Pass || d.Refusal != nil {
@@ -180,7 +184,8 @@ func TestAStormOfRefusalsCostsOneRefresh(t *testing.T) {
 					t.Errorf("%+v, %v", d, err)
 					return
 				}
-				if q, err := w.Pick(t.Context(), tokenstore.PickRequest{Route: "r", Trail: d.Trail}); err != nil || q.Generation != 2 {
+				if q, err := w.Pick(t.Context(), tokenstore.PickRequest{Route: "r", Trail: d.Trail}); err != nil ||
+					q.Generation != 2 {
 					t.Errorf("then generation %d, %v", q.Generation, err)
 				}
 			})
@@ -212,10 +217,13 @@ func TestAnUpstreamThatCannotBeReachedIsARefusalThatNamesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, Account("a"))
 		d := w.report(w.pick("r", nil), tokenstore.Response{Status: 503, Local: true, NotSent: true, Detail: "no_healthy_upstream"}, nil)
-		if d.Action != tokenstore.Refuse || d.Refusal.Status != 503 || d.Refusal.Reason != tokenstore.ReasonUpstreamUnreachable || len(d.Refusal.Body) == 0 {
+		if d.Action != tokenstore.Refuse || d.Refusal.Status != 503 ||
+			d.Refusal.Reason != tokenstore.ReasonUpstreamUnreachable ||
+			len(d.Refusal.Body) == 0 {
 			t.Fatalf("%+v", d)
 		}
-		if !strings.Contains(d.Refusal.Message, "upstream main") || strings.Contains(d.Refusal.Message, "no_healthy_upstream") {
+		if !strings.Contains(d.Refusal.Message, "upstream main") ||
+			strings.Contains(d.Refusal.Message, "no_healthy_upstream") {
 			t.Errorf("message: %s", d.Refusal.Message)
 		}
 	})
@@ -227,7 +235,8 @@ func TestATokenThatTheProviderEchoesIsNotShownToTheClient(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newStore(t, Account("account-a"))
 				d := w.report(w.pick("once", nil), tokenstore.Response{Status: 401, Body: []byte(words), BodyRead: true}, nil)
-				if d.Action != tokenstore.Refuse || strings.Contains(string(d.Refusal.Body), "at-of") || !strings.Contains(string(d.Refusal.Body), "bad token [redacted]") {
+				if d.Action != tokenstore.Refuse || strings.Contains(string(d.Refusal.Body), "at-of") ||
+					!strings.Contains(string(d.Refusal.Body), "bad token [redacted]") {
 					t.Errorf("%s: %s", d.Action, d.Refusal.Body)
 				}
 			})
@@ -237,7 +246,8 @@ func TestATokenThatTheProviderEchoesIsNotShownToTheClient(t *testing.T) {
 
 func TestARefusedKeyComesAfterOthersAndServesWhenThereAreNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, Account("key", func(r *tokenstore.Record) { r.RefreshToken = tokenstore.Secret{} })) // nothing to refresh with
+		// nothing to refresh with
+		w := newStore(t, Account("key", func(r *tokenstore.Record) { r.RefreshToken = tokenstore.Secret{} }))
 		w.report(w.ask("once", "c1", "/chat"), answer(401), nil)
 		if st := w.status("key"); st.State != tokenstore.StateActive {
 			t.Errorf("one request makes it %s", st.State)

@@ -28,7 +28,8 @@ func TestAnUnusableAccessTokenIsNotInstalledAndTheRefreshTokenBesideItIsKept(t *
 				}
 				synctest.Wait()
 				r := w.stored("a")
-				if r.RefreshToken.Reveal() == "rt-of-a" || r.AccessToken.Reveal() != "at-of-a" || r.Rotation.Claim != nil || r.Rotation.Last.Result != "failed" {
+				if r.RefreshToken.Reveal() == "rt-of-a" || r.AccessToken.Reveal() != "at-of-a" || r.Rotation.Claim != nil ||
+					r.Rotation.Last.Result != "failed" {
 					t.Errorf("stored: %+v", r)
 				}
 				if name == "living" {
@@ -48,7 +49,9 @@ func TestAnUnusableAccessTokenIsNotInstalledAndTheRefreshTokenBesideItIsKept(t *
 				}
 				d.OnGrant = nil
 				w.force("a", tokenstore.Refreshed)
-				if p := w.pick("r", nil); !strings.HasPrefix(p.Headers[0].Value, "Bearer at-") || strings.HasSuffix(p.Headers[0].Value, "of-a") || d.MostSpent() != 1 {
+				if p := w.pick("r",
+					nil); !strings.HasPrefix(p.Headers[0].Value, "Bearer at-") || strings.HasSuffix(p.Headers[0].Value, "of-a") ||
+					d.MostSpent() != 1 {
 					t.Errorf("picked %s, a refresh token was spent %d times", p.Headers[0].Value, d.MostSpent())
 				}
 			})
@@ -64,7 +67,8 @@ func TestAnUnusableAccessTokenWithoutARefreshTokenIsAFailedRefresh(t *testing.T)
 		w := open(t, m, m, d)
 		w.force("a", tokenstore.Failed)
 		r := w.stored("a")
-		if r.RefreshToken.Reveal() != "rt-of-a" || r.AccessToken.Reveal() != "at-of-a" || r.Rotation.Claim != nil || r.Rotation.Last.Class != tokenstore.RefreshMisconfigured {
+		if r.RefreshToken.Reveal() != "rt-of-a" || r.AccessToken.Reveal() != "at-of-a" || r.Rotation.Claim != nil ||
+			r.Rotation.Last.Class != tokenstore.RefreshMisconfigured {
 			t.Errorf("stored: %+v", r)
 		}
 	})

@@ -20,7 +20,9 @@ type siege struct {
 }
 
 // play plays one request to its end as Envoy would, concurrently with others. It returns what the client gets.
-func (s *siege) play(ctx context.Context, route, client, path string, took time.Duration, says func(tokenstore.Pick) tokenstore.Response) (status int, tried []tokenstore.AccountID) {
+func (s *siege) play(
+	ctx context.Context, route, client, path string, took time.Duration, says func(tokenstore.Pick) tokenstore.Response,
+) (status int, tried []tokenstore.AccountID) {
 	var trail *tokenstore.Trail
 	for {
 		p, err := s.Pick(ctx, tokenstore.PickRequest{Route: route, Client: client, Path: path, Trail: trail})

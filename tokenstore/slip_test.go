@@ -18,12 +18,32 @@ import (
 
 // wrongValues are the wrong values that each key of a record is tried with.
 var wrongValues = map[string][]string{
-	"provider":      {`4711`, `{}`, `["p"]`, `true`, `null`, `""`},
-	"type":          {`4711`, `{}`, `["k"]`, `true`, `null`, `""`},
-	"pools":         {`4711`, `{"a":1}`, `[4711]`, `["p",true]`, `true`},
-	"tenant":        {`4711`, `{}`, `["acme"]`, `true`},
-	"labels":        {`4711`, `"team-red"`, `["team"]`, `true`, `{"n":4711}`, `"{\"n\":4711}"`, `"{\"n\"=1"`, `"team=red,gold"`, `"=red"`, `"\"team=red\""`},
-	"limits":        {`4711`, `"many"`, `[60]`, `true`, `{"rpm":"60"}`, `"{\"rpm\":-1}"`, `"rpm=60"`, `{"concurrency":1.5}`},
+	"provider": {`4711`, `{}`, `["p"]`, `true`, `null`, `""`},
+	"type":     {`4711`, `{}`, `["k"]`, `true`, `null`, `""`},
+	"pools":    {`4711`, `{"a":1}`, `[4711]`, `["p",true]`, `true`},
+	"tenant":   {`4711`, `{}`, `["acme"]`, `true`},
+	"labels": {
+		`4711`,
+		`"team-red"`,
+		`["team"]`,
+		`true`,
+		`{"n":4711}`,
+		`"{\"n\":4711}"`,
+		`"{\"n\"=1"`,
+		`"team=red,gold"`,
+		`"=red"`,
+		`"\"team=red\""`,
+	},
+	"limits": {
+		`4711`,
+		`"many"`,
+		`[60]`,
+		`true`,
+		`{"rpm":"60"}`,
+		`"{\"rpm\":-1}"`,
+		`"rpm=60"`,
+		`{"concurrency":1.5}`,
+	},
 	"state":         {`4711`, `"pausd"`, `{}`, `["active"]`, `true`, `"Active"`},
 	"client_id":     {`47.11`, `-1`, `{}`, `["id"]`, `true`},
 	"client_secret": {`4711`, `{}`, `["cs"]`, `true`},
@@ -35,8 +55,18 @@ var wrongValues = map[string][]string{
 	"expires_at":    {`4711`, `"tomorrow"`, `{}`, `["2030-01-01T00:00:00Z"]`, `true`, `"9999-12-31T23:59:59-01:00"`},
 	"obtained_at":   {`4711`, `"yesterday"`, `{}`, `[]`, `true`},
 	"rotation": {
-		`4711`, `"x"`, `[]`, `true`, `{"spent":"x"}`, `{"generation":-1}`, `{"claim":"x"}`, `{"claim":{"holder":"h"}}`, `{"last":[]}`,
-		`{"incarnation":1}`, `"{\"spent\":4711}"`, `{"format":"1"}`,
+		`4711`,
+		`"x"`,
+		`[]`,
+		`true`,
+		`{"spent":"x"}`,
+		`{"generation":-1}`,
+		`{"claim":"x"}`,
+		`{"claim":{"holder":"h"}}`,
+		`{"last":[]}`,
+		`{"incarnation":1}`,
+		`"{\"spent\":4711}"`,
+		`{"format":"1"}`,
 	},
 }
 
@@ -105,7 +135,11 @@ func TestASlipInTheServicesOwnKeyOfTheFormerCredentialGoesWithTheNextWrite(t *te
 // good is an account with a right value in every key that can have one.
 func good() given {
 	return Account("a", func(r *tokenstore.Record) {
-		r.Pools, r.Tenant, r.Labels, r.Limits = []string{"p"}, "acme", map[string]string{"team": "blue"}, tokenstore.Limits{RPM: 600}
+		r.Pools, r.Tenant, r.Labels, r.Limits = []string{"p"}, "acme", map[string]string{
+			"team": "blue",
+		}, tokenstore.Limits{
+			RPM: 600,
+		}
 		r.ClientID, r.Scope, r.TokenType, r.State = "id", "s", "Bearer", tokenstore.Active
 		r.Rotation = tokenstore.Rotation{Incarnation: "i", Generation: 3, Format: 1}
 	})
@@ -114,7 +148,14 @@ func good() given {
 // unharmedButFor compares a document with what it was, the slip's key and the service's own ones left out.
 func unharmedButFor(t *testing.T, key, raw string, was, is map[string]json.RawMessage) {
 	t.Helper()
-	own := map[string]bool{"access_token": true, "expires_at": true, "obtained_at": true, "token_type": true, "rotation": true, "refresh_token": true}
+	own := map[string]bool{
+		"access_token":  true,
+		"expires_at":    true,
+		"obtained_at":   true,
+		"token_type":    true,
+		"rotation":      true,
+		"refresh_token": true,
+	}
 	want := maps.Clone(was)
 	want[key] = json.RawMessage(raw)
 	for k, v := range want {
@@ -166,10 +207,12 @@ func TestAnAccountServesOnAndIsRefreshedWithItsLastGoodValues(t *testing.T) {
 				!strings.Contains(st.Reason, "last good") && key != "api_key" { // which it does not have
 				t.Fatalf("it is %s: %q", st.State, st.Reason)
 			}
-			if st.Tenant != "acme" || st.Limits.RPM != 600 || st.Labels["team"] != "blue" || st.Pools[0] != "p" || !st.ExpiresAt.Equal(before.ExpiresAt) {
+			if st.Tenant != "acme" || st.Limits.RPM != 600 || st.Labels["team"] != "blue" || st.Pools[0] != "p" ||
+				!st.ExpiresAt.Equal(before.ExpiresAt) {
 				t.Errorf("in force is %+v", st)
 			}
-			if p, err := w.Pick(context.Background(), tokenstore.PickRequest{Route: "r", Tenant: "acme"}); err != nil || p.Account != "a" {
+			if p, err := w.Pick(context.Background(), tokenstore.PickRequest{Route: "r", Tenant: "acme"}); err != nil ||
+				p.Account != "a" {
 				t.Errorf("picked %s: %v", p.Account, err)
 			}
 			w.noPick("r", "", tokenstore.ReasonNoHealthyAccount)
@@ -230,7 +273,10 @@ func TestARecordMadeAnewDoesNotServeAsItsPredecessorDid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStore(t, good())
 		w.memory.Patch("a", map[string]json.RawMessage{
-			"refresh_token": json.RawMessage(`"new"`), "access_token": json.RawMessage("null"), "rotation": json.RawMessage("null"), "tenant": json.RawMessage(`["other"]`),
+			"refresh_token": json.RawMessage(`"new"`),
+			"access_token":  json.RawMessage("null"),
+			"rotation":      json.RawMessage("null"),
+			"tenant":        json.RawMessage(`["other"]`),
 		})
 		time.Sleep(time.Second)
 		if st := w.status("a"); st.State != tokenstore.StateConfigError || st.Routable {
@@ -348,7 +394,8 @@ func TestAClaimGetsItsWholeLeaseWhenTheRecordIsBack(t *testing.T) {
 					vanish.on(m, &deleted)
 					return nil
 				}
-				if r, err := holder.RefreshAccount(context.Background(), "a", true); err != nil || r.Outcome != tokenstore.Refreshed {
+				if r, err := holder.RefreshAccount(context.Background(), "a", true); err != nil ||
+					r.Outcome != tokenstore.Refreshed {
 					t.Fatalf("%+v, %v", r, err)
 				}
 				d.OnRefresh = nil

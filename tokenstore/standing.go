@@ -10,8 +10,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
-// Check says why a record cannot be used with these providers and pools, as a *RecordError; nil: it can. One pool is enough:
-// services that share a store may be configured for different ones.
+// Check says why a record cannot be used with these providers and pools, as a *RecordError; nil: it can. One pool is
+// enough: services that share a store may be configured for different ones.
 func Check(r record.Record, drivers map[string]Driver, pools map[string]PoolConfig) error {
 	r = r.Settled()
 	if err := r.Broken(); err != nil {
@@ -22,7 +22,11 @@ func Check(r record.Record, drivers map[string]Driver, pools map[string]PoolConf
 	}
 	d := drivers[r.Provider]
 	if d == nil {
-		return &record.Error{Key: "provider", Rule: fmt.Sprintf("%q is not in the configuration: it knows %s", r.Provider, list(slices.Collect(maps.Keys(drivers))))}
+		return &record.Error{
+			Key: "provider",
+			Rule: fmt.Sprintf("%q is not in the configuration: it knows %s", r.Provider,
+				list(slices.Collect(maps.Keys(drivers)))),
+		}
 	}
 	if err := r.Limits.Validate(); err != nil {
 		return err

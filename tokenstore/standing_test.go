@@ -62,7 +62,8 @@ func TestAnAccountThatWasMovedAwayNeitherServesNorRefreshesWhateverItsStateSays(
 		if got := w.driver.Calls(); got != calls {
 			t.Errorf("it was refreshed %d times", got-calls)
 		}
-		if st := w.status("a"); st.State != tokenstore.StatePaused || st.Routable || st.Refreshable || !strings.Contains(st.Reason, "its live copy is in vault b: copy it back") {
+		if st := w.status("a"); st.State != tokenstore.StatePaused || st.Routable || st.Refreshable ||
+			!strings.Contains(st.Reason, "its live copy is in vault b: copy it back") {
 			t.Errorf("status: %+v", st)
 		}
 		w.edit("a", func(r *tokenstore.Record) { r.Labels = nil })
@@ -79,10 +80,12 @@ func TestAnAccountServesInThePoolsThatThisConfigurationKnows(t *testing.T) {
 		if p := w.pick("rr", nil); p.Account != "a" {
 			t.Errorf("picked %s", p.Account)
 		}
-		if st := w.status("a"); st.State != tokenstore.StateActive || !strings.Contains(st.Reason, `pool "elsewhere" is not in the configuration`) {
+		if st := w.status("a"); st.State != tokenstore.StateActive ||
+			!strings.Contains(st.Reason, `pool "elsewhere" is not in the configuration`) {
 			t.Errorf("status: %+v", st)
 		}
-		if st := w.status("b"); st.State != tokenstore.StateConfigError || st.Routable || !strings.Contains(st.Reason, "key pools") {
+		if st := w.status("b"); st.State != tokenstore.StateConfigError || st.Routable ||
+			!strings.Contains(st.Reason, "key pools") {
 			t.Errorf("status: %+v", st)
 		}
 		w.edit("b", func(r *tokenstore.Record) { r.Pools = nil })
@@ -101,7 +104,8 @@ func TestAnEmptiedRefreshTokenIsSaidSoWhileTheAccessTokenLives(t *testing.T) {
 			t.Errorf("picked %s", p.Account)
 		}
 		const words = "nothing to refresh with: its type is oauth_refresh and refresh_token is missing"
-		if st := w.status("a"); st.State != tokenstore.StateActive || !st.Routable || st.Refreshable || !strings.Contains(st.Reason, words) {
+		if st := w.status("a"); st.State != tokenstore.StateActive || !st.Routable || st.Refreshable ||
+			!strings.Contains(st.Reason, words) {
 			t.Errorf("status: %+v", st)
 		}
 		time.Sleep(2 * time.Hour)

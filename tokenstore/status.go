@@ -34,13 +34,15 @@ type AccountStatus struct {
 	State       AccountState
 	Routable    bool
 	Refreshable bool
-	Reason      string    // what to do, whether it serves and what is wrong, in one sentence: see Advice; "" when all is well
-	Cause       string    // what is wrong, without what to do about it
-	Mend        string    // what puts right a wrong record: a command in backticks, or words
-	Refused     bool      // the provider refuses the token, whatever its end
-	Full        *Full     // at one of its own limits
-	ReplayAt    time.Time // ambiguous: when the credential is presented once more; zero: not known
-	Remarks     []string  // what is wrong with its record although it can be used, whatever the state: one sentence per key
+	// what to do, whether it serves and what is wrong, in one sentence: see Advice; "" when all is well
+	Reason   string
+	Cause    string    // what is wrong, without what to do about it
+	Mend     string    // what puts right a wrong record: a command in backticks, or words
+	Refused  bool      // the provider refuses the token, whatever its end
+	Full     *Full     // at one of its own limits
+	ReplayAt time.Time // ambiguous: when the credential is presented once more; zero: not known
+	// what is wrong with its record although it can be used, whatever the state: one sentence per key
+	Remarks     []string
 	ExpiresAt   time.Time
 	NextRefresh time.Time // zero: none planned
 	Generation  record.Generation

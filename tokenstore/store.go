@@ -17,8 +17,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/selection"
 )
 
-// Store is the domain's one object: it knows all accounts, serves picks and reports, and refreshes tokens. Create it with
-// New, call Start before anything else and Stop at the end. All methods are safe for concurrent use.
+// Store is the domain's one object: it knows all accounts, serves picks and reports, and refreshes tokens. Create it
+// with New, call Start before anything else and Stop at the end. All methods are safe for concurrent use.
 type Store struct {
 	keeper  *rotation.Keeper
 	cfg     Config
@@ -63,9 +63,9 @@ func New(cfg Config, backend rotation.Backend, metrics *Metrics, log *zap.Logger
 	return s, nil
 }
 
-// Start finishes what the journal holds, loads all accounts and follows changes. Single unreadable records are reported in
-// their status. If the backend cannot be listed Start fails, unless the configuration says to wait for it: then the store
-// is not ready until it can.
+// Start finishes what the journal holds, loads all accounts and follows changes. Single unreadable records are reported
+// in their status. If the backend cannot be listed Start fails, unless the configuration says to wait for it: then the
+// store is not ready until it can.
 func (s *Store) Start(ctx context.Context) error {
 	if err := s.keeper.Load(ctx); err != nil {
 		return err
@@ -112,7 +112,8 @@ func (s *Store) rebuild() {
 	var members []selection.Member
 	for _, a := range s.keeper.All() {
 		if m := a.Member(); m.Usable {
-			members = append(members, selection.Member{Seat: seatOf(a).Seat, Provider: m.Provider, Pools: m.Pools, Tenant: m.Tenant})
+			members = append(members,
+				selection.Member{Seat: seatOf(a).Seat, Provider: m.Provider, Pools: m.Pools, Tenant: m.Tenant})
 		}
 	}
 	s.board.Fill(members)

@@ -74,7 +74,11 @@ func testConfig(d tokenstore.Driver) tokenstore.Config {
 			"r": route(4, false, "main"), "once": route(1, false, "main"), "pass": route(1, true, "main"),
 			"rr": route(4, false, "ring"), "two": route(4, false, "main", "spare"), "still": still,
 		},
-		Upstreams: map[string]tokenstore.UpstreamConfig{"main": {Pool: "p", Cluster: "c-main"}, "ring": {Pool: "ring", Cluster: "c-ring"}, "spare": {Pool: "spare", Cluster: "c-spare"}},
+		Upstreams: map[string]tokenstore.UpstreamConfig{
+			"main":  {Pool: "p", Cluster: "c-main"},
+			"ring":  {Pool: "ring", Cluster: "c-ring"},
+			"spare": {Pool: "spare", Cluster: "c-spare"},
+		},
 		Pools: map[string]tokenstore.PoolConfig{
 			"p": {Provider: "p", Select: tokenstore.LeastLoaded}, "ring": {Provider: "p", Select: tokenstore.RoundRobin},
 			"spare": {Provider: "p", Select: tokenstore.LeastLoaded},
@@ -98,7 +102,10 @@ func put(t testing.TB, m *tokenstoretest.Memory, accounts ...given) {
 }
 
 // open starts a store over a backend, which may be shared.
-func open(t testing.TB, b tokenstore.Backend, m *tokenstoretest.Memory, d *tokenstoretest.Driver, edits ...func(*tokenstore.Config)) *world {
+func open(
+	t testing.TB, b tokenstore.Backend, m *tokenstoretest.Memory, d *tokenstoretest.Driver,
+	edits ...func(*tokenstore.Config),
+) *world {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	cfg := testConfig(d)

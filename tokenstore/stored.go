@@ -11,7 +11,9 @@ import (
 
 // StoredStatus is what a record alone says of its account, in the words of the running service. err is what loading the
 // record gave. Cooldowns, limits in use and the next renewal are known to the service only.
-func StoredStatus(id record.ID, r record.Record, err error, drivers map[string]Driver, pools map[string]PoolConfig, now time.Time) AccountStatus {
+func StoredStatus(
+	id record.ID, r record.Record, err error, drivers map[string]Driver, pools map[string]PoolConfig, now time.Time,
+) AccountStatus {
 	r = r.OfItsKind()
 	st := AccountStatus{
 		ID: id, Provider: r.Provider, Kind: r.Kind, Pools: r.Serves(), Tenant: r.Tenant, Labels: r.Labels, Limits: r.Limits,
@@ -45,7 +47,9 @@ func StoredStatus(id record.ID, r record.Record, err error, drivers map[string]D
 }
 
 // Standing is StoredStatus for a record that could be read, in short: the state, and the sentence on it.
-func Standing(id record.ID, r record.Record, drivers map[string]Driver, pools map[string]PoolConfig) (AccountState, string) {
+func Standing(
+	id record.ID, r record.Record, drivers map[string]Driver, pools map[string]PoolConfig,
+) (AccountState, string) {
 	st := StoredStatus(id, r, nil, drivers, pools, time.Now())
 	return st.State, st.Reason
 }

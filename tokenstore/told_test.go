@@ -24,7 +24,8 @@ func TestAnAccountAtItsLimitSaysWhichAndUntilWhen(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		for id, want := range map[tokenstore.AccountID]string{"rate": "limits.rpm: 1,", "many": "limits.concurrency: 1,"} {
 			st := w.status(id)
-			if told := strings.HasPrefix(st.Reason, "at its limit "+want); st.State != tokenstore.StateActive || !st.Routable || !told {
+			if told := strings.HasPrefix(st.Reason, "at its limit "+want); st.State != tokenstore.StateActive || !st.Routable ||
+				!told {
 				t.Errorf("%s is %s, routable %t: %s", id, st.State, st.Routable, st.Reason)
 			}
 		}

@@ -30,8 +30,8 @@ func (k *Keeper) newAccount(id record.ID) *Account {
 }
 
 // change is the only way to alter what is known of an account's credential: transition, derive, publish. What follows
-// for picks, pools and the schedule is derived here, so that no caller can forget it. f must not block, and must not call
-// change.
+// for picks, pools and the schedule is derived here, so that no caller can forget it. f must not block, and must not
+// call change.
 func (k *Keeper) change(a *Account, f func(l *lifecycle, now time.Time)) {
 	a.mu.Lock()
 	l, now := &a.life, time.Now()

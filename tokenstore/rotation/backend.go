@@ -19,7 +19,8 @@ var (
 	ErrNotFound = errors.New("account not found")
 	ErrDeleted  = errors.New("account deleted")            // a version exists but is marked deleted (Vault's soft delete)
 	ErrConflict = errors.New("record changed by somebody") // the expected version is not the current one
-	ErrWithheld = errors.New("record withheld")            // the backend works and does not give this one record: denied or broken
+	// the backend works and does not give this one record: denied or broken
+	ErrWithheld = errors.New("record withheld")
 )
 
 // Backend keeps account records. Implementations are safe for concurrent use, also by several processes, and pass
@@ -29,8 +30,9 @@ type Backend interface {
 	// record is left out only if it does not exist.
 	List(ctx context.Context) ([]Head, error)
 
-	// Load returns a record and its version. ErrNotFound, ErrDeleted, ErrWithheld; an error matching ErrUnreadable together
-	// with the valid version for a record that is there but cannot be used, and with what [DecodeRecord] could read of it.
+	// Load returns a record and its version. ErrNotFound, ErrDeleted, ErrWithheld; an error matching ErrUnreadable
+	// together with the valid version for a record that is there but cannot be used, and with what [DecodeRecord] could
+	// read of it.
 	Load(ctx context.Context, id record.ID) (record.Record, record.Version, error)
 
 	// CompareAndSwap stores r if the current version is expect (0: if the record does not exist) and returns the new

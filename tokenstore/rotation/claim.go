@@ -43,10 +43,21 @@ func (k *Keeper) claim(a *Account, f *Flight) (*claimed, RefreshResult) {
 		if early, ok := k.ambiguous(a, cur.record, f.force); ok {
 			return nil, early
 		}
-		c := &claimed{began: time.Now(), driver: k.cfg.Redeemers[cur.record.Provider], fingerprint: record.Fingerprint(a.id, cur.record.Credential()), trigger: f.trigger}
+		c := &claimed{
+			began:       time.Now(),
+			driver:      k.cfg.Redeemers[cur.record.Provider],
+			fingerprint: record.Fingerprint(a.id, cur.record.Credential()),
+			trigger:     f.trigger,
+		}
 		c.doubtful = a.look().mayBeSpentBy(cur.record.Rotation.Claim, c.fingerprint)
 		next := cur.record.Clone()
-		next.Rotation.Claim = &record.Claim{AttemptID: record.NewID(), Holder: k.cfg.Holder, Fingerprint: c.fingerprint, StartedAt: time.Now().UTC(), LeaseSeconds: int(k.cfg.Renewal.ClaimLease.Seconds())}
+		next.Rotation.Claim = &record.Claim{
+			AttemptID:    record.NewID(),
+			Holder:       k.cfg.Holder,
+			Fingerprint:  c.fingerprint,
+			StartedAt:    time.Now().UTC(),
+			LeaseSeconds: int(k.cfg.Renewal.ClaimLease.Seconds()),
+		}
 		c.stored, err = k.write(a.id, next, cur.version, record.NewID())
 		switch {
 		case errors.Is(err, ErrConflict):
@@ -94,7 +105,11 @@ func (k *Keeper) needless(a *Account, r record.Record, before record.Generation,
 	case r.OnHold():
 		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: ErrPaused.Error()}, true
 	case !k.cfg.Redeemers[r.Provider].Refreshable(r):
-		return RefreshResult{Outcome: Skipped, GenerationAfter: before, Error: "nothing to refresh with: a static or externally managed token"}, true
+		return RefreshResult{
+			Outcome:         Skipped,
+			GenerationAfter: before,
+			Error:           "nothing to refresh with: a static or externally managed token",
+		}, true
 	case dead != "" && !f.force && !recheck && len(l.formers(l.record)) > 0: // another account's, all of them
 		return k.postpone(a, &RefreshError{Class: record.RefreshPermanent, Message: dead}), true
 	case dead != "" && !f.force && !recheck:

@@ -9,9 +9,9 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
-// commit saves a rotation that is already used from memory, on top of the version that carries our claim; 0: of whatever is
-// stored now, if it still holds a credential that is spent. It gives up only when the account is gone, when somebody replaced
-// the credential, or when the process's time is up: then the journal has it.
+// commit saves a rotation that is already used from memory, on top of the version that carries our claim; 0: of
+// whatever is stored now, if it still holds a credential that is spent. It gives up only when the account is gone, when
+// somebody replaced the credential, or when the process's time is up: then the journal has it.
 func (k *Keeper) commit(a *Account, e JournalEntry, version record.Version, j *journalling) {
 	next, waits, conflicts := e.Record, 0, 0
 	for k.life.Err() == nil {
@@ -79,14 +79,15 @@ func (k *Keeper) noLongerUnsaved(waits int) {
 type foundThere int
 
 const (
-	foundOld  foundThere = iota // what we spent: to be replaced
-	foundDone                   // nothing to save any more: it is saved, or the credential was replaced by the operator or a peer
-	foundGone                   // no record
+	foundOld foundThere = iota // what we spent: to be replaced
+	// nothing to save any more: it is saved, or the credential was replaced by the operator or a peer
+	foundDone
+	foundGone // no record
 )
 
 // rebase reads what stands in the way of a commit. An error means: try again later. A record that is deleted for now
-// (undelete brings it back) or whose credential cannot be read is waited for, since it may come back with the credential that
-// we spent. What else is wrong with it does not matter: nothing but the service's own keys is written.
+// (undelete brings it back) or whose credential cannot be read is waited for, since it may come back with the
+// credential that we spent. What else is wrong with it does not matter: nothing but the service's own keys is written.
 func (k *Keeper) rebase(a *Account, e JournalEntry) (cur stored, found foundThere, err error) {
 	k.change(a, func(l *lifecycle, _ time.Time) { l.memory.spend(e.Record.Rotation.Spent...) })
 	cur, err = k.read(a.id)
@@ -124,7 +125,8 @@ func (k *Keeper) rebase(a *Account, e JournalEntry) (cur stored, found foundTher
 func (k *Keeper) replay() {
 	entries, err := k.journal.Entries()
 	if err != nil {
-		k.log.Error("the journal holds entries that cannot be read: the accounts they belong to may need a new login", zap.Error(err))
+		k.log.Error("the journal holds entries that cannot be read: the accounts they belong to may need a new login",
+			zap.Error(err))
 	}
 	byAccount := map[record.ID][]JournalEntry{}
 	for _, e := range entries {
@@ -135,7 +137,8 @@ func (k *Keeper) replay() {
 		k.change(a, func(l *lifecycle, _ time.Time) {
 			k.save(a, l, func() {
 				for _, e := range es {
-					k.log.Warn("a rotation was left in the journal by an earlier process: saving it", zap.String("account", string(id)))
+					k.log.Warn("a rotation was left in the journal by an earlier process: saving it",
+						zap.String("account", string(id)))
 					k.commit(a, e, 0, nil)
 				}
 			})

@@ -11,8 +11,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
-// contact is what calls of the backend tell of it. Reads and writes are apart: a Vault may answer the ones and refuse the
-// others.
+// contact is what calls of the backend tell of it. Reads and writes are apart: a Vault may answer the ones and refuse
+// the others.
 type contact struct {
 	mu           sync.Mutex // guards what follows
 	readFailed   bool       // the latest one
@@ -41,8 +41,8 @@ func (c *contact) trouble() string {
 	return ""
 }
 
-// note takes in how a call ended. A failed write that nobody made again for so long that no retry of it can be pending says
-// nothing of now, if reads are answered.
+// note takes in how a call ended. A failed write that nobody made again for so long that no retry of it can be pending
+// says nothing of now, if reads are answered.
 func (c *contact) note(write, ok bool, longestRetry time.Duration) (lost, found bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,5 +104,7 @@ func (k *Keeper) heard(op string, err error) {
 
 // storeAnswered reports whether the backend did its work: a conflict or a missing record is an answer.
 func storeAnswered(err error) bool {
-	return err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDeleted) || errors.Is(err, ErrConflict) || errors.Is(err, record.ErrUnreadable) || errors.Is(err, ErrWithheld)
+	return err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDeleted) || errors.Is(err, ErrConflict) ||
+		errors.Is(err, record.ErrUnreadable) ||
+		errors.Is(err, ErrWithheld)
 }

@@ -20,8 +20,8 @@ var ErrNotLoaded = errors.New("accounts are not loaded yet")
 // rereadPause is how long a record that could not be read is left alone.
 const rereadPause = 10 * time.Second
 
-// sync compares the backend's list with memory and loads what is new or changed. It fails if the backend does: then what it
-// did not come to is as it was.
+// sync compares the backend's list with memory and loads what is new or changed. It fails if the backend does: then
+// what it did not come to is as it was.
 func (k *Keeper) sync(ctx context.Context) error {
 	started := time.Now()
 	heads, err := k.backend.List(ctx)
@@ -64,8 +64,8 @@ func (k *Keeper) tellLoading(done, of int) {
 	k.log.Info("loading accounts", zap.Int("loaded", done), zap.Int("of", of))
 }
 
-// Reload reads one record again and adopts what it says. It fails if the backend does; then, and while the record is withheld,
-// it is tried again later. An account that memory knows goes on meanwhile with what memory has.
+// Reload reads one record again and adopts what it says. It fails if the backend does; then, and while the record is
+// withheld, it is tried again later. An account that memory knows goes on meanwhile with what memory has.
 func (k *Keeper) Reload(id record.ID) error {
 	cur, err := k.read(id)
 	withheld := errors.Is(err, ErrWithheld)
@@ -105,8 +105,8 @@ func (k *Keeper) mark(id record.ID, unread bool) (was bool) {
 	return was
 }
 
-// rereadLoop reads again what could not be read, until the backend fails once more. A backend that was away may come back with
-// other contents than it went with: then all is compared.
+// rereadLoop reads again what could not be read, until the backend fails once more. A backend that was away may come
+// back with other contents than it went with: then all is compared.
 func (k *Keeper) rereadLoop() {
 	tick := time.NewTicker(rereadPause)
 	defer tick.Stop()

@@ -10,7 +10,11 @@ import (
 // Tests of what a refresh makes of a lifecycle: its fruit, its failures, a death.
 
 func TestWhatAGrantMakesOfAnAccount(t *testing.T) {
-	rotates := Grant{AccessToken: record.NewSecret("at-2"), RefreshToken: record.NewSecret("rt-2"), ExpiresIn: 2 * time.Hour}
+	rotates := Grant{
+		AccessToken:  record.NewSecret("at-2"),
+		RefreshToken: record.NewSecret("rt-2"),
+		ExpiresIn:    2 * time.Hour,
+	}
 	stays := Grant{AccessToken: record.NewSecret("at-2")}
 	for name, c := range map[string]struct {
 		before func(*lifecycle)

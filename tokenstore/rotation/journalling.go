@@ -6,8 +6,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// journalPatience is how long a commit waits for the journal's disk, so that one that hangs does not keep a rotation out of
-// a store that works.
+// journalPatience is how long a commit waits for the journal's disk, so that one that hangs does not keep a rotation
+// out of a store that works.
 const journalPatience = 2 * time.Second
 
 // journalling is an entry on its way into the journal; nil: it is there.
@@ -63,7 +63,8 @@ func (j *journalling) then(f func()) {
 
 func (k *Keeper) journalAnswered(a *Account, err error) {
 	if was := k.journalDown.Swap(err != nil); err != nil && !was {
-		k.log.Error("the journal cannot be written: a crash before a rotation is saved would lose its account", zap.String("account", string(a.id)), zap.Error(err))
+		k.log.Error("the journal cannot be written: a crash before a rotation is saved would lose its account",
+			zap.String("account", string(a.id)), zap.Error(err))
 	} else if err == nil && was {
 		k.log.Warn("the journal can be written again")
 	}
@@ -71,6 +72,7 @@ func (k *Keeper) journalAnswered(a *Account, err error) {
 
 func (k *Keeper) unjournal(a *Account, attempt string) {
 	if err := k.journal.Remove(attempt); err != nil {
-		k.log.Warn("a saved rotation could not be taken out of the journal; the next start finds it done", zap.String("account", string(a.id)), zap.Error(err))
+		k.log.Warn("a saved rotation could not be taken out of the journal; the next start finds it done",
+			zap.String("account", string(a.id)), zap.Error(err))
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
-// Keeper keeps the credentials of all accounts alive: it follows the backend, runs the refresh protocol and saves what it
-// brings. It knows no route, pool or request. The zero value is not ready: see New.
+// Keeper keeps the credentials of all accounts alive: it follows the backend, runs the refresh protocol and saves what
+// it brings. It knows no route, pool or request. The zero value is not ready: see New.
 type Keeper struct {
 	cfg      Settings
 	backend  Backend
@@ -122,9 +122,14 @@ func (k *Keeper) Stop(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		if n := k.unsaved.Load(); n > 0 && k.cfg.Journal != nil && !k.journalDown.Load() {
-			return fmt.Errorf("stopping: the store did not take %d rotated credentials in time: they are in the journal, and the next start saves them", n)
+			return fmt.Errorf(
+				"stopping: the store did not take %d rotated credentials in time: they are in the journal, and the next start saves them",
+				n,
+			)
 		}
-		return errors.New("stopping: refreshes were still running or being saved when the time was up, and the journal does not have them all: their accounts may need a new login")
+		return errors.New(
+			"stopping: refreshes were still running or being saved when the time was up, and the journal does not have them all: their accounts may need a new login",
+		)
 	}
 }
 

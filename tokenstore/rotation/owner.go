@@ -8,8 +8,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
-// owners knows which account each refresh token belongs to. One that two accounts have would be spent by both, and a strict provider
-// revokes what is spent twice: only one of them may use it.
+// owners knows which account each refresh token belongs to. One that two accounts have would be spent by both, and a
+// strict provider revokes what is spent twice: only one of them may use it.
 type owners struct {
 	mu      sync.Mutex // guards what follows
 	of      map[uint64]*Account
@@ -19,7 +19,12 @@ type owners struct {
 }
 
 func newOwners() *owners {
-	return &owners{of: map[uint64]*Account{}, keys: map[*Account][]uint64{}, waiting: map[uint64][]*Account{}, waits: map[*Account]uint64{}}
+	return &owners{
+		of:      map[uint64]*Account{},
+		keys:    map[*Account][]uint64{},
+		waiting: map[uint64][]*Account{},
+		waits:   map[*Account]uint64{},
+	}
 }
 
 // keyOf is what two accounts with the same refresh token have in common; 0: there is none. It never leaves memory.
@@ -30,9 +35,10 @@ func keyOf(s record.Secret) uint64 {
 	return short(record.Fingerprint("", s))
 }
 
-// claim notes the refresh tokens of an account's record, nil when it is gone. It returns the account that the record's refresh token
-// belongs to already, nil if it is free or the account's own, and those that waited for a token which is free now. While accounts are
-// loaded nobody knows who was first: then the account that shows it got the token in a refresh keeps it.
+// claim notes the refresh tokens of an account's record, nil when it is gone. It returns the account that the record's
+// refresh token belongs to already, nil if it is free or the account's own, and those that waited for a token which is
+// free now. While accounts are loaded nobody knows who was first: then the account that shows it got the token in a
+// refresh keeps it.
 func (o *owners) claim(a *Account, r *record.Record, loading bool) (owner *Account, freed []*Account) {
 	var tokens []uint64
 	if r != nil && r.Kind.Refreshes() {
@@ -97,8 +103,8 @@ func before(a *Account, r *record.Record, other *Account) bool {
 	return a.id < other.id
 }
 
-// proof says how likely the record's credential is the account's own: 2, the latest refresh worked with it or brought it; 0, that was
-// another one; 1, there was none.
+// proof says how likely the record's credential is the account's own: 2, the latest refresh worked with it or brought
+// it; 0, that was another one; 1, there was none.
 func proof(id record.ID, r record.Record) int {
 	switch last := r.Rotation.Last; {
 	case last == nil:
@@ -109,7 +115,8 @@ func proof(id record.ID, r record.Record) int {
 	return 0
 }
 
-// mostSearched is how many accounts are searched for a token that one of them has spent: some milliseconds for each that is given.
+// mostSearched is how many accounts are searched for a token that one of them has spent: some milliseconds for each
+// that is given.
 const mostSearched = 10_000
 
 const oneOwner = ", and a refresh token has one owner: give this account one of its own, or remove it"
@@ -161,7 +168,10 @@ func (k *Keeper) spentElsewhere(a *Account, r record.Record) error {
 	}
 	for _, other := range all {
 		if other != a && other.look().memory.isSpent(record.Fingerprint(other.id, r.RefreshToken)) {
-			return &record.Error{Key: "refresh_token", Rule: "was that of account " + string(other.id) + ", which has exchanged it" + oneOwner}
+			return &record.Error{
+				Key:  "refresh_token",
+				Rule: "was that of account " + string(other.id) + ", which has exchanged it" + oneOwner,
+			}
 		}
 	}
 	return nil

@@ -12,8 +12,8 @@ import (
 // storeTimeout bounds one call of the backend.
 const storeTimeout = 10 * time.Second
 
-// stored is a record as it was read or written. known is the version that memory, or the writer, knew before: a read that
-// shows an older version than it knew when it began is no late answer; the record was deleted and made again.
+// stored is a record as it was read or written. known is the version that memory, or the writer, knew before: a read
+// that shows an older version than it knew when it began is no late answer; the record was deleted and made again.
 type stored struct {
 	record  record.Record
 	version record.Version
@@ -33,8 +33,8 @@ func (k *Keeper) read(id record.ID) (stored, error) {
 	return stored{r, v, known}, err
 }
 
-// write stores the record under a write id. The answer of a successful write may get lost: whatever error comes, a record
-// that carries our write id is ours.
+// write stores the record under a write id. The answer of a successful write may get lost: whatever error comes, a
+// record that carries our write id is ours.
 func (k *Keeper) write(id record.ID, r record.Record, expect record.Version, writeID string) (stored, error) {
 	if r.Rotation.Incarnation == "" {
 		r.Rotation.Incarnation = record.NewID()
@@ -91,7 +91,8 @@ func (k *Keeper) take(a *Account, r stored) stored {
 	return r
 }
 
-// takeSaved is take of what a commit met or wrote: its saving phase is over, and changes of the record are adopted again.
+// takeSaved is take of what a commit met or wrote: its saving phase is over, and changes of the record are adopted
+// again.
 func (k *Keeper) takeSaved(a *Account, r stored) stored {
 	k.change(a, func(l *lifecycle, _ time.Time) { l.saving = false })
 	return k.take(a, r)

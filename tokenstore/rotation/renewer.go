@@ -11,8 +11,8 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/record"
 )
 
-// Renewer refreshes tokens ahead of their end: one heap of instants, one timer, a bounded number of workers, and a sweep
-// over all accounts that catches what timers miss (a suspended machine, a jumping clock, a lost change notice).
+// Renewer refreshes tokens ahead of their end: one heap of instants, one timer, a bounded number of workers, and a
+// sweep over all accounts that catches what timers miss (a suspended machine, a jumping clock, a lost change notice).
 type Renewer struct {
 	keeper  *Keeper
 	cfg     RenewalConfig
@@ -34,7 +34,13 @@ type planned struct {
 }
 
 func newRenewer(k *Keeper, cfg RenewalConfig) *Renewer {
-	return &Renewer{keeper: k, cfg: cfg, workers: make(chan struct{}, max(cfg.Workers, 1)), nudge: make(chan struct{}, 1), index: map[*Account]*planned{}}
+	return &Renewer{
+		keeper:  k,
+		cfg:     cfg,
+		workers: make(chan struct{}, max(cfg.Workers, 1)),
+		nudge:   make(chan struct{}, 1),
+		index:   map[*Account]*planned{},
+	}
 }
 
 // Start begins to renew. The context bounds nothing but the call.
@@ -104,7 +110,8 @@ func (r *Renewer) loop(ctx context.Context) {
 	}
 }
 
-// fire starts what is due, as far as workers are free, and returns how long to sleep. A worker that becomes free nudges.
+// fire starts what is due, as far as workers are free, and returns how long to sleep. A worker that becomes free
+// nudges.
 func (r *Renewer) fire(ctx context.Context) time.Duration {
 	for {
 		r.mu.Lock()

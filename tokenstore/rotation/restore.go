@@ -26,8 +26,10 @@ func (k *Keeper) orphan(a *Account, e JournalEntry, waits int) {
 	if time.Since(e.At) > orphanLife {
 		k.unjournal(a, e.Attempt)
 	} else {
-		k.log.Warn("an account with an unsaved rotation is gone from the store; the journal keeps it for a week, in case the record comes back",
-			zap.String("account", string(a.id)))
+		k.log.Warn(
+			"an account with an unsaved rotation is gone from the store; the journal keeps it for a week, in case the record comes back",
+			zap.String("account", string(a.id)),
+		)
 	}
 	k.change(a, func(l *lifecycle, _ time.Time) {
 		l.saving = false

@@ -14,7 +14,12 @@ func (k *Keeper) settle(a *Account, c *claimed, e *RefreshError) RefreshResult {
 	if e.Class == record.RefreshPermanent { // perhaps the operator or a peer was quicker than our watch
 		if cur, err := k.read(a.id); err == nil && record.Fingerprint(a.id, cur.record.Credential()) != c.fingerprint {
 			k.take(a, cur)
-			return a.failed(&RefreshError{Class: record.RefreshTransient, Message: "the credential was replaced while it was being refused; the new one is tried next"})
+			return a.failed(
+				&RefreshError{
+					Class:   record.RefreshTransient,
+					Message: "the credential was replaced while it was being refused; the new one is tried next",
+				},
+			)
 		}
 	}
 	if e.Class == record.RefreshUnknown {
@@ -54,8 +59,8 @@ func (k *Keeper) settle(a *Account, c *claimed, e *RefreshError) RefreshResult {
 	return res
 }
 
-// release writes the outcome and takes our claim back, or marks it ambiguous. An operator's edit that came in between is
-// kept. It reports whether the outcome is stored; if not, the claim stays and memory knows what it is worth.
+// release writes the outcome and takes our claim back, or marks it ambiguous. An operator's edit that came in between
+// is kept. It reports whether the outcome is stored; if not, the claim stays and memory knows what it is worth.
 func (k *Keeper) release(a *Account, c *claimed, f record.Failure) bool {
 	change := func(cur record.Record) (record.Record, bool) {
 		next := cur.Clone()
@@ -70,9 +75,12 @@ func (k *Keeper) release(a *Account, c *claimed, f record.Failure) bool {
 	return k.rewriteClaimed(a, c, change, func(cur stored) stored { return k.settleFormer(a, c, cur, f) })
 }
 
-// rewriteClaimed writes what change makes of the record that carries our claim, and again of what somebody wrote meanwhile for as
-// long as the claim is in it. meet is given that first. It reports whether a change is stored; change may decline.
-func (k *Keeper) rewriteClaimed(a *Account, c *claimed, change func(cur record.Record) (next record.Record, ok bool), meet func(stored) stored) bool {
+// rewriteClaimed writes what change makes of the record that carries our claim, and again of what somebody wrote
+// meanwhile for as long as the claim is in it. meet is given that first. It reports whether a change is stored; change
+// may decline.
+func (k *Keeper) rewriteClaimed(
+	a *Account, c *claimed, change func(cur record.Record) (next record.Record, ok bool), meet func(stored) stored,
+) bool {
 	cur := c.stored
 	for range 5 {
 		next, ok := change(cur.record)
@@ -100,8 +108,8 @@ func (k *Keeper) rewriteClaimed(a *Account, c *claimed, change func(cur record.R
 	return false
 }
 
-// doubted remembers that an attempt of ours, or one before it, may have spent its credential. What was refused before has
-// had its refresh.
+// doubted remembers that an attempt of ours, or one before it, may have spent its credential. What was refused before
+// has had its refresh.
 func (l *lifecycle) doubted(c *claimed, now time.Time) {
 	since := l.doubt.since
 	if !c.doubtful {

@@ -32,9 +32,18 @@ type Snapshot struct {
 func (a *Account) Snapshot(now time.Time) Snapshot {
 	l := a.look()
 	s := Snapshot{
-		Record: l.record, Version: l.version, Deleted: l.presence == deleted, Problem: l.problem, Unfit: l.unfit(),
-		Quarantine: l.verdict.quarantine, Unproven: l.unproven(), Token: l.token, Refused: l.refused(), InFlight: l.flight != nil,
-		Waits: l.waiting(), RetryAt: l.retry.at,
+		Record:     l.record,
+		Version:    l.version,
+		Deleted:    l.presence == deleted,
+		Problem:    l.problem,
+		Unfit:      l.unfit(),
+		Quarantine: l.verdict.quarantine,
+		Unproven:   l.unproven(),
+		Token:      l.token,
+		Refused:    l.refused(),
+		InFlight:   l.flight != nil,
+		Waits:      l.waiting(),
+		RetryAt:    l.retry.at,
 	}
 	if due := a.due.Load(); due != 0 {
 		s.Due = time.Unix(0, due).UTC()
@@ -115,8 +124,8 @@ func (f *Flight) Result() RefreshResult { return f.result }
 // Forced reports whether an operator insists.
 func (f *Flight) Forced() bool { return f.force }
 
-// ReplayOf is when the credential of a stored record may be presented again if its latest use got no readable answer; zero:
-// now. living: its access token lives.
+// ReplayOf is when the credential of a stored record may be presented again if its latest use got no readable answer;
+// zero: now. living: its access token lives.
 func ReplayOf(d Redeemer, r record.Record, living bool) time.Time {
 	policy, _ := d.Replay()
 	t := Token{Expires: r.ExpiresAt, Obtained: r.ObtainedAt}
