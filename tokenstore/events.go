@@ -16,7 +16,6 @@ import (
 
 func zapString(k, v string) zap.Field                 { return zap.String(k, v) }
 func zapDuration(k string, d time.Duration) zap.Field { return zap.Int64(k+"_ms", d.Milliseconds()) }
-func zapError(err error) zap.Field                    { return zap.Error(err) }
 
 // event writes one of the events of docs/events.md: info tells the story of an incident, the steady state is silent.
 func (s *Store) event(name string, a *rotation.Account, fields ...zap.Field) {

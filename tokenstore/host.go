@@ -28,7 +28,7 @@ type seat struct {
 // seatOf is an account's seat.
 func seatOf(a *rotation.Account) *seat {
 	return a.Seat.(*seat)
-} //nolint:forcetypeassert,errcheck // NewSeat makes no other
+} //nolint:forcetypeassert // NewSeat makes no other
 
 // Objections implements Seat.
 func (s *seat) Objections() rotation.Objections { return rotation.Objections(s.Seat.Objections()) }
@@ -72,7 +72,7 @@ func (s *seat) minted(v rotation.View) *selection.Token {
 // Inherit implements Seat.
 func (s *seat) Inherit(earlier rotation.Seat) {
 	s.InheritLimits(earlier.(*seat).Seat)
-} //nolint:forcetypeassert,errcheck // see seatOf
+} //nolint:forcetypeassert // see seatOf
 
 // host is the store as its keeper sees it.
 type host struct{ *Store }

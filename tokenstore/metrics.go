@@ -63,7 +63,8 @@ func NewMetrics(reg prometheus.Registerer, backend string, accountLabel bool) *M
 		),
 		requestFaults: prometheus.NewCounterVec(
 			c("request_faults_total",
-				"Requests whose refusals proved to be their own fault: several healthy accounts refused them. No account was blamed."),
+				"Requests whose refusals proved to be their own fault: several healthy accounts refused them. "+
+					"No account was blamed."),
 			[]string{"route"},
 		),
 		withheld: prometheus.NewCounterVec(
@@ -161,11 +162,16 @@ func (m *Metrics) watch(s *Store) {
 func (m *Metrics) begin(s *Store) {
 	for provider := range s.cfg.Drivers {
 		m.withheld.WithLabelValues(provider)
-		for _, trigger := range []record.Trigger{record.TriggerSchedule, record.TriggerResponse, record.TriggerRequest, record.TriggerOperator} {
+		for _, trigger := range []record.Trigger{
+			record.TriggerSchedule, record.TriggerResponse, record.TriggerRequest, record.TriggerOperator,
+		} {
 			for _, outcome := range []rotation.RefreshOutcome{rotation.Refreshed, rotation.Adopted, rotation.Skipped} {
 				m.refreshes.WithLabelValues(provider, string(trigger), string(outcome), "")
 			}
-			for _, class := range []record.RefreshClass{record.RefreshNotSent, record.RefreshTransient, record.RefreshPermanent, record.RefreshMisconfigured, record.RefreshUnknown} {
+			for _, class := range []record.RefreshClass{
+				record.RefreshNotSent, record.RefreshTransient, record.RefreshPermanent, record.RefreshMisconfigured,
+				record.RefreshUnknown,
+			} {
 				m.refreshes.WithLabelValues(provider, string(trigger), string(rotation.Failed), string(class))
 			}
 		}

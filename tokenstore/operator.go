@@ -151,7 +151,8 @@ func suspicionWords(d *selection.Suspicion) string {
 	if d == nil || d.Bench {
 		return ""
 	}
-	return "a request was refused with its token (" + d.Class.String() + "): others are preferred until it is accepted, replaced, or a minute is over"
+	return "a request was refused with its token (" + d.Class.String() + "): others are preferred until it is accepted, " +
+		"replaced, or a minute is over"
 }
 
 // standingOf is active when neither the record nor the credential is what keeps the account from serving.

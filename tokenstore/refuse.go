@@ -88,7 +88,8 @@ func (s *Store) credentialsRefused(d Driver, status int, words, why string) *ver
 		Reason:          verdict.ReasonCredentialsRefused,
 		ProviderStatus:  status,
 		ProviderMessage: words,
-		Message:         "the provider refused the gateway's credentials and " + why + "; your own key is fine, tell whoever runs the gateway",
+		Message: "the provider refused the gateway's credentials and " + why +
+			"; your own key is fine, tell whoever runs the gateway",
 	}
 	return shaped(ref, d)
 }
@@ -97,9 +98,10 @@ func (s *Store) credentialsRefused(d Driver, status int, words, why string) *ver
 // attempt has them.
 func (s *Store) unreachable(u *selection.Upstream) *verdict.Refusal {
 	ref := &verdict.Refusal{
-		Status:  503,
-		Reason:  verdict.ReasonUpstreamUnreachable,
-		Message: "the gateway could not connect to its upstream " + u.Name + " and has no other to try; tell whoever runs the gateway to check the upstream's url, DNS, network and certificate",
+		Status: 503,
+		Reason: verdict.ReasonUpstreamUnreachable,
+		Message: "the gateway could not connect to its upstream " + u.Name + " and has no other to try; " +
+			"tell whoever runs the gateway to check the upstream's url, DNS, network and certificate",
 	}
 	return shaped(ref, s.cfg.Drivers[u.Pool.Provider])
 }

@@ -195,7 +195,8 @@ const disbelief = 5 * time.Second
 // InDoubt tells the operator why a credential is left alone, and until when.
 func InDoubt(at time.Time) string {
 	return "an earlier refresh ended without a readable answer, or was not saved yet by the process that made it: " +
-		"its refresh token may be spent, and is tried again shortly before the access token ends, at " + at.UTC().Format(time.RFC3339)
+		"its refresh token may be spent, and is tried again shortly before the access token ends, at " +
+		at.UTC().Format(time.RFC3339)
 }
 
 // replayAt is when the doubtful credential may be presented again; zero: now.

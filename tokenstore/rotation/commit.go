@@ -107,7 +107,7 @@ func (k *Keeper) rebase(a *Account, e JournalEntry) (cur stored, found foundTher
 	rotated := record.Fingerprint(a.id, e.Record.Credential()) != e.Spent
 	switch {
 	case now.WriteID == e.Attempt: // saved, and its answer was lost
-	case rotated && (credential == e.Spent || a.look().memory.isSpent(credential)): // whoever wrote it, and in whichever incarnation
+	case rotated && (credential == e.Spent || a.look().memory.isSpent(credential)): // whoever wrote it, in any incarnation
 		return cur, foundOld, nil
 	case rotated && record.Outlives(cur.record, e.Record):
 		return cur, foundOld, nil

@@ -36,7 +36,8 @@ func (c *contact) trouble() string {
 	case c.readFailed:
 		return "the store does not answer: tokens are served from memory until they expire"
 	case c.writeFailed:
-		return "the store answers but did not take the latest write: tokens are served, and cannot be refreshed until it does; store_lost in the log has the reason"
+		return "the store answers but did not take the latest write: tokens are served, and cannot be refreshed until " +
+			"it does; store_lost in the log has the reason"
 	}
 	return ""
 }

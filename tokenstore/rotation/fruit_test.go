@@ -42,11 +42,12 @@ func TestWhatAGrantMakesOfAnAccount(t *testing.T) {
 		}, true},
 		"it was dead": {func(l *lifecycle) {
 			l.verdict.quarantine, l.verdict.unsaved = "dead", &record.Dead{}
+			l.record.Rotation.Dead = &record.Dead{Fingerprint: fp("rt-1")}
 		}, rotates, 2 * time.Hour, picture{
 			Token: "at-2", Generation: 2, Credential: "rt-2", Version: 2,
 		}, true},
 		"an operator gave the credential: it is proven": {func(l *lifecycle) {
-			l.credential.given, l.credential.former = true, &record.Former{RefreshToken: record.NewSecret("rt-0")}
+			l.credential.given, l.credential.former, l.record.Former = true, formerOf("rt-0"), formerOf("rt-0")
 		}, rotates, 2 * time.Hour, picture{
 			Token: "at-2", Generation: 2, Credential: "rt-2", Version: 2,
 		}, true},
@@ -88,6 +89,9 @@ func TestWhatAGrantMakesOfAnAccount(t *testing.T) {
 				t.Errorf("to be saved: attempt %s of %s, generation %d", e.Attempt, e.Account, saves.Generation)
 			}
 			by := record.TriggerRequest
+			if saves.Dead != nil || e.Record.Former != nil {
+				t.Error("what speaks against the old credential, or for it, is saved again")
+			}
 			if last := saves.Last; last.Result != "succeeded" || last.Trigger != by || !last.At.Equal(now) {
 				t.Errorf("outcome %+v", last)
 			}

@@ -123,12 +123,14 @@ func (k *Keeper) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		if n := k.unsaved.Load(); n > 0 && k.cfg.Journal != nil && !k.journalDown.Load() {
 			return fmt.Errorf(
-				"stopping: the store did not take %d rotated credentials in time: they are in the journal, and the next start saves them",
+				"stopping: the store did not take %d rotated credentials in time: they are in the journal, and the next "+
+					"start saves them",
 				n,
 			)
 		}
 		return errors.New(
-			"stopping: refreshes were still running or being saved when the time was up, and the journal does not have them all: their accounts may need a new login",
+			"stopping: refreshes were still running or being saved when the time was up, and the journal does not have " +
+				"them all: their accounts may need a new login",
 		)
 	}
 }

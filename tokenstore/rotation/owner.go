@@ -122,21 +122,21 @@ const mostSearched = 10_000
 const oneOwner = ", and a refresh token has one owner: give this account one of its own, or remove it"
 
 // own looks whether the refresh token that an account shows is another's, or, with thorough, was.
-func (k *Keeper) own(a *Account, r record.Record, thorough bool) (why error, spent bool) {
+func (k *Keeper) own(a *Account, r record.Record, thorough bool) (spent bool, why error) {
 	if !k.rotates(r) {
-		return nil, false
+		return false, nil
 	}
 	owner, freed := k.owners.claim(a, &r, !k.loaded.Load())
 	for _, other := range freed {
 		k.reconsider(other, true)
 	}
 	if owner != nil {
-		return &record.Error{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + oneOwner}, false
+		return false, &record.Error{Key: "refresh_token", Rule: "is that of account " + string(owner.id) + oneOwner}
 	}
 	if thorough {
 		why = k.spentElsewhere(a, r)
 	}
-	return why, why != nil
+	return why != nil, why
 }
 
 // rotates reports whether a record has a refresh token that its use spends.
@@ -197,7 +197,7 @@ func (k *Keeper) reconsider(a *Account, thorough bool) {
 		r.Former = l.credential.former
 	}
 	if l.presence != removed && !spent {
-		foreign, spent = k.own(a, r, thorough || l.credential.search)
+		spent, foreign = k.own(a, r, thorough || l.credential.search)
 	}
 	k.change(a, func(l *lifecycle, _ time.Time) {
 		if l.record.RefreshToken.Equal(r.RefreshToken) { // else whoever brought another one looks

@@ -93,9 +93,9 @@ func (k *Keeper) take(a *Account, r stored) stored {
 
 // takeSaved is take of what a commit met or wrote: its saving phase is over, and changes of the record are adopted
 // again.
-func (k *Keeper) takeSaved(a *Account, r stored) stored {
+func (k *Keeper) takeSaved(a *Account, r stored) {
 	k.change(a, func(l *lifecycle, _ time.Time) { l.saving = false })
-	return k.take(a, r)
+	k.take(a, r)
 }
 
 // pauseForStore waits for d, for the store to be back, or for the store's end.

@@ -52,11 +52,11 @@ type Grant struct {
 type ReplayPolicy uint8
 
 const (
-	// ReplayStrict: refresh tokens are single use and a second use may revoke the whole family. The default.
+	// ReplayStrict says that refresh tokens are single use and a second use may revoke the whole family. The default.
 	ReplayStrict ReplayPolicy = iota + 1
-	// ReplayGrace: the predecessor is accepted again for a short while.
+	// ReplayGrace says that the predecessor is accepted again for a short while.
 	ReplayGrace
-	// ReplayNoRotation: the credential is not spent by a refresh.
+	// ReplayNoRotation says that the credential is not spent by a refresh.
 	ReplayNoRotation
 )
 

@@ -176,7 +176,7 @@ func (h planHeap) Swap(i, j int) {
 
 // Push implements heap.Interface.
 func (h *planHeap) Push(x any) {
-	e := x.(*planned) //nolint:forcetypeassert,errcheck // only planned entries are pushed
+	e := x.(*planned) //nolint:forcetypeassert // only planned entries are pushed
 	e.pos = len(*h)
 	*h = append(*h, e)
 }

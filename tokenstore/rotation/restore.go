@@ -27,7 +27,8 @@ func (k *Keeper) orphan(a *Account, e JournalEntry, waits int) {
 		k.unjournal(a, e.Attempt)
 	} else {
 		k.log.Warn(
-			"an account with an unsaved rotation is gone from the store; the journal keeps it for a week, in case the record comes back",
+			"an account with an unsaved rotation is gone from the store; the journal keeps it for a week, in case the "+
+				"record comes back",
 			zap.String("account", string(a.id)),
 		)
 	}

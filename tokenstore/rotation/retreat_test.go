@@ -20,6 +20,8 @@ func TestWhichFormerCredentialIsKept(t *testing.T) {
 		return func(r *record.Record) { r.Former = formerOf(secret) }
 	}
 	isDead := func(r *record.Record) { r.Rotation.Dead = &record.Dead{Fingerprint: fp("rt-1")} }
+	deadHere := living() // and nobody could write that down
+	deadHere.verdict.quarantine = "dead"
 	rejected := func(secret string, at time.Time) func(*record.Record) {
 		return func(r *record.Record) { r.Rotation.Rejected = &record.Rejection{At: at, Fingerprint: fp(secret)} }
 	}
@@ -29,10 +31,11 @@ func TestWhichFormerCredentialIsKept(t *testing.T) {
 		given bool
 		want  string // kept in memory
 	}{
-		"an operator replaces a proven one":     {living(), rec("rt-9", "at-1", 1), true, "rt-1"},
-		"he replaces one that was never proven": {living(keeps("rt-0")), rec("rt-9", "at-1", 1), true, "rt-0"},
-		"he replaces a dead one":                {living(isDead), rec("rt-9", "at-1", 1), true, ""},
-		"his command has kept the former one":   {living(), rec("rt-9", "at-1", 1, keeps("rt-1")), true, ""},
+		"an operator replaces a proven one":                  {living(), rec("rt-9", "at-1", 1), true, "rt-1"},
+		"he replaces one that was never proven":              {living(keeps("rt-0")), rec("rt-9", "at-1", 1), true, "rt-0"},
+		"he replaces a dead one":                             {living(isDead), rec("rt-9", "at-1", 1), true, ""},
+		"he replaces one that memory alone knows to be dead": {deadHere, rec("rt-9", "at-1", 1), true, ""},
+		"his command has kept the former one":                {living(), rec("rt-9", "at-1", 1, keeps("rt-1")), true, ""},
 		"he replaces what cannot be one": {
 			living(func(r *record.Record) { r.RefreshToken = record.NewSecret("r t") }), rec("rt-9", "at-1", 1), true, "",
 		},
