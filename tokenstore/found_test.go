@@ -190,3 +190,28 @@ func TestAFormerCredentialKeepsTheClaimOfARefreshThatWasUnderWay(t *testing.T) {
 		}
 	})
 }
+
+func TestARotationFromTheJournalIsTheFormerCredentialOfABadOneThatCameOnTopOfItsSave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := crash(t)
+		c.memory.After = func(tokenstore.AccountID) error {
+			c.memory.After = nil
+			edit(t, c.memory, "a", func(r *tokenstore.Record) {
+				r.RefreshToken = tokenstore.NewSecret("theirs")
+			}) // kv patch: our write's id stays in it
+			return errDown
+		}
+		c.driver.OnRefresh = func(_ context.Context, r tokenstore.Record) error {
+			if r.RefreshToken.Reveal() == "theirs" {
+				return &tokenstore.RefreshError{Class: tokenstore.RefreshPermanent, Status: 400, Code: "invalid_grant"}
+			}
+			return nil
+		}
+		w := c.open(t)
+		w.renew()
+		time.Sleep(2 * time.Minute)
+		if st := w.status("a"); st.State != tokenstore.StateActive || w.stored("a").RefreshToken.Reveal() == "theirs" {
+			t.Errorf("it is %s: %s", st.State, st.Reason)
+		}
+	})
+}

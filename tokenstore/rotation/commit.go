@@ -34,7 +34,7 @@ func (k *Keeper) commit(a *Account, e JournalEntry, version record.Version, j *j
 		if err == nil {
 			saved, werr := k.write(a.id, next, version, e.Attempt)
 			if werr == nil {
-				k.takeSaved(a, saved)
+				k.takeSaved(a, e, saved)
 				k.committed(a, e, waits, j, "rotation_saved")
 				return
 			}
@@ -117,7 +117,7 @@ func (k *Keeper) rebase(a *Account, e JournalEntry) (cur stored, found foundTher
 	default:
 		return cur, foundOld, nil
 	}
-	k.takeSaved(a, cur)
+	k.takeSaved(a, e, cur)
 	return cur, foundDone, nil
 }
 

@@ -353,6 +353,16 @@ func (l *lifecycle) waiting() string {
 	return "its refresh waits for another process, " + c.Holder + ", to finish the one that it has begun"
 }
 
+// saved ends the saving of a rotation, which the record shows, or an edit on top of it. A process that knows the rotation
+// from the journal alone takes it for what was there before the edit: it is the credential that may have to come back.
+func (l *lifecycle) saved(e JournalEntry, r stored) {
+	l.saving = false
+	edited := r.record.Rotation.WriteID == e.Attempt && !r.record.Credential().Equal(e.Record.Credential())
+	if edited && l.version == 0 && l.record.Provider == "" && r.version > 1 {
+		l.record, l.version, l.highest = e.Record, r.version-1, e.Record.Rotation.Generation
+	}
+}
+
 // landed ends the running flight. The next one takes its place; nil: none.
 func (l *lifecycle) landed() (next *Flight) {
 	l.flight, l.next = l.next, nil

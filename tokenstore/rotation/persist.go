@@ -93,8 +93,8 @@ func (k *Keeper) take(a *Account, r stored) stored {
 
 // takeSaved is take of what a commit met or wrote: its saving phase is over, and changes of the record are adopted
 // again.
-func (k *Keeper) takeSaved(a *Account, r stored) {
-	k.change(a, func(l *lifecycle, _ time.Time) { l.saving = false })
+func (k *Keeper) takeSaved(a *Account, e JournalEntry, r stored) {
+	k.change(a, func(l *lifecycle, _ time.Time) { l.saved(e, r) })
 	k.take(a, r)
 }
 
