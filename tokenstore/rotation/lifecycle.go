@@ -167,7 +167,7 @@ func (l *lifecycle) adopted(r stored, now time.Time) *lost {
 	}
 	switch {
 	case wasDeleted && !before.Credential().Equal(next.Credential()): // nothing is known of it
-		l.cleanSheet(now)
+		l.credential.foreign, l.credential.foreignSpent = nil, false
 	case !known:
 	case replaced:
 		l.replaced(before, now)
@@ -185,17 +185,12 @@ func (l *lifecycle) adopted(r stored, now time.Time) *lost {
 	return reverted
 }
 
-// cleanSheet forgets what was held against the credential of which the record's has taken the place.
-func (l *lifecycle) cleanSheet(now time.Time) {
+// replaced is what follows when the record shows another credential than before: it starts with a clean sheet.
+func (l *lifecycle) replaced(before record.Record, now time.Time) {
 	l.retry = retry{at: rescuedAt(l.id, l.record, now)}
 	l.doubt.attempt = ""
-	l.credential.foreign, l.credential.foreignSpent = nil, false
-}
-
-// replaced is what follows when the record shows another credential than before.
-func (l *lifecycle) replaced(before record.Record, now time.Time) {
-	l.cleanSheet(now)
 	c := &l.credential
+	c.foreign, c.foreignSpent = nil, false
 	c.search = l.record.Rotation.Generation <= before.Rotation.Generation
 	c.given = c.search && l.isGiven(before)
 	l.noteFormer(before, now)

@@ -315,7 +315,8 @@ func TestWhatAnAdoptedRecordChanges(t *testing.T) {
 			l.unreadable(ErrDeleted, true, stored{})
 			return l
 		}, rec("rt-9", "at-9", 1), 0, 2, picture{
-			Token: "at-9", Generation: 2, ByHand: true, Credential: "rt-9", Version: 2, Responded: true,
+			Token: "at-9", Generation: 2, ByHand: true, Credential: "rt-9", Version: 2,
+			Doubt: "in doubt", Failures: 2, Responded: true,
 		}},
 		"it could not be read, and is mended": {func() *lifecycle {
 			l := troubled()()
