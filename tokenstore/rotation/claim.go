@@ -89,13 +89,13 @@ func (l *lifecycle) mayBeSpentBy(earlier *record.Claim, fingerprint string) bool
 // needless reports whether the record just read makes a refresh unnecessary or impossible.
 func (k *Keeper) needless(a *Account, r record.Record, before record.Generation, f *Flight) (RefreshResult, bool) {
 	l := a.look()
-	t, problem, dead, now := l.token, l.problem, l.verdict.quarantine, time.Now()
+	t, problem, dead, now := l.token, l.problem, l.death.quarantine, time.Now()
 	if l.record.Credential().Equal(r.Credential()) { // not so when the former one takes its place
 		problem = cmp.Or(problem, l.unfit())
 	} else {
 		dead = ""
 	}
-	recheck := f.trigger == record.TriggerSchedule && !l.verdict.recheck.IsZero() && !l.verdict.recheck.After(now)
+	recheck := f.trigger == record.TriggerSchedule && !l.death.recheck.IsZero() && !l.death.recheck.After(now)
 	switch {
 	case problem != nil: // postponed: a credential that cannot be used may be due
 		return k.postpone(a, &RefreshError{Class: record.RefreshMisconfigured, Message: problem.Error()}), true

@@ -36,12 +36,12 @@ func TestWhatAGrantMakesOfAnAccount(t *testing.T) {
 		},
 		"it failed before, and was in doubt": {func(l *lifecycle) {
 			l.retry = retry{failures: 3, at: noon.Add(time.Hour)}
-			l.doubt.attempt, l.verdict.mended = "before", true
+			l.doubt.attempt, l.death.mended = "before", true
 		}, rotates, 2 * time.Hour, picture{
 			Token: "at-2", Generation: 2, Credential: "rt-2", Version: 2,
 		}, true},
 		"it was dead": {func(l *lifecycle) {
-			l.verdict.quarantine, l.verdict.unsaved = "dead", &record.Dead{}
+			l.death.quarantine, l.death.unsaved = "dead", &record.Dead{}
 			l.record.Rotation.Dead = &record.Dead{Fingerprint: fp("rt-1")}
 		}, rotates, 2 * time.Hour, picture{
 			Token: "at-2", Generation: 2, Credential: "rt-2", Version: 2,
@@ -217,14 +217,14 @@ func TestWhenAFailedRefreshIsTriedAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := living()
 			l.cfg.Random = func() float64 { return c.jitter }
-			l.retry.failures, l.retry.awaitsStore, l.verdict.mended = c.failures, true, true
+			l.retry.failures, l.retry.awaitsStore, l.death.mended = c.failures, true, true
 			l.record.Rotation.Last = &record.Outcome{Refusals: c.refusals}
 			l.postponed(c.err, noon)
 			if got := l.retry.at.Sub(noon); got != c.after {
 				t.Errorf("after %v, want %v", got, c.after)
 			}
-			if l.retry.failures != c.failures+1 || l.retry.awaitsStore || l.verdict.mended != c.mended {
-				t.Errorf("failures %d, awaits the store %v, mended %v", l.retry.failures, l.retry.awaitsStore, l.verdict.mended)
+			if l.retry.failures != c.failures+1 || l.retry.awaitsStore || l.death.mended != c.mended {
+				t.Errorf("failures %d, awaits the store %v, mended %v", l.retry.failures, l.retry.awaitsStore, l.death.mended)
 			}
 			if since, why := l.failing(); !since.Equal(noon) || why != c.err.Error() {
 				t.Errorf("failing since %v: %s", since, why)
@@ -297,10 +297,10 @@ func TestWhetherACredentialIsDead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := living()
 			l.record.Rotation.Dead, l.record.Rotation.Last = c.written, c.last
-			l.verdict.unsaved, l.verdict.mended = c.unsaved, c.mended
+			l.death.unsaved, l.death.mended = c.unsaved, c.mended
 			l.diagnose()
-			if l.dead() != c.dead || (l.verdict.unsaved != nil) != c.unsaid || !l.verdict.recheck.Equal(c.recheck) {
-				t.Errorf("dead %v, unsaved %v, recheck %v", l.dead(), l.verdict.unsaved, l.verdict.recheck)
+			if l.dead() != c.dead || (l.death.unsaved != nil) != c.unsaid || !l.death.recheck.Equal(c.recheck) {
+				t.Errorf("dead %v, unsaved %v, recheck %v", l.dead(), l.death.unsaved, l.death.recheck)
 			}
 			if l.record.Rotation.Dead != c.written {
 				t.Error("the record was changed")

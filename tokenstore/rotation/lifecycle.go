@@ -24,7 +24,7 @@ type lifecycle struct {
 	token    *Token   // the one that picks use; nil: none
 
 	credential credential
-	verdict    death
+	death      death
 	retry      retry
 	peer       peerClaim
 	doubt      doubt
@@ -174,7 +174,7 @@ func (l *lifecycle) adopted(r stored, now time.Time) *lost {
 	case before.Rotation.Resumed != next.Rotation.Resumed, before.OnHold() && !next.OnHold(),
 		before.GrantsDifferently(next):
 		l.retry = retry{} // the reason to wait may be over
-		l.verdict.mended = true
+		l.death.mended = true
 		l.pardon, l.respondedAt = PardonAll, time.Time{}
 	}
 	if before.Rotation.Generation < next.Rotation.Generation {
@@ -244,7 +244,7 @@ func (l *lifecycle) granted(c *claimed, g Grant, now time.Time) JournalEntry {
 	// Whoever began it: the schedule may be quicker than the attempt that was refused.
 	fromRefusal := c.trigger == record.TriggerResponse || l.refused()
 	l.exchanged(c, next)
-	l.retry, l.verdict.mended = retry{}, false
+	l.retry, l.death.mended = retry{}, false
 	t := newToken(l.id, next, c.driver, gen, l.cfg.Random(), now)
 	t.RefreshedAt = now
 	if t.hint == 0 {
@@ -270,7 +270,7 @@ func (l *lifecycle) rescued(c *claimed, fresh record.Secret, e *RefreshError, no
 func (l *lifecycle) exchanged(c *claimed, next record.Record) {
 	l.saving = l.flight != nil
 	l.record, l.version, l.highest = next, c.version, next.Rotation.Generation
-	l.verdict.quarantine, l.verdict.unsaved = "", nil
+	l.death.quarantine, l.death.unsaved = "", nil
 	l.credential.given, l.credential.former = false, nil
 	l.doubt.attempt = ""
 	l.memory.spend(next.Rotation.Spent...)
@@ -280,7 +280,7 @@ func (l *lifecycle) exchanged(c *claimed, next record.Record) {
 func (l *lifecycle) postponed(e *RefreshError, now time.Time) {
 	r := l.cfg.Renewal
 	l.retry.failures++
-	l.verdict.mended = l.verdict.mended && e.Class == record.RefreshNotSent
+	l.death.mended = l.death.mended && e.Class == record.RefreshNotSent
 	lo, last := r.BackoffMin, l.record.Rotation.Last
 	if e.Class == record.RefreshMisconfigured || e.refused() && last != nil && last.Refusals >= record.RefusalsToDeath {
 		lo = r.BackoffMax // waiting does not help, but a mended configuration should be noticed
@@ -304,15 +304,15 @@ func (l *lifecycle) storeBack() {
 // diagnose derives from the record, and from a death that could not be written into it, whether the credential is dead.
 func (l *lifecycle) diagnose() {
 	r, last := l.record, l.record.Rotation.Last
-	if d := l.verdict.unsaved; d != nil {
+	if d := l.death.unsaved; d != nil {
 		revived := last != nil && last.Result == "succeeded" && last.At.After(d.At)
 		if r.Rotation.Dead = d; revived || record.DeadOf(l.id, l.record) != nil || record.DeadOf(l.id, r) != d {
-			r, l.verdict.unsaved = l.record, nil
+			r, l.death.unsaved = l.record, nil
 		}
 	}
-	l.verdict.quarantine, l.verdict.recheck = record.Quarantined(l.id, r), record.RecheckAt(l.id, r)
-	if l.verdict.mended && !l.verdict.recheck.IsZero() {
-		l.verdict.recheck = record.DeadOf(l.id, r).At // long past
+	l.death.quarantine, l.death.recheck = record.Quarantined(l.id, r), record.RecheckAt(l.id, r)
+	if l.death.mended && !l.death.recheck.IsZero() {
+		l.death.recheck = record.DeadOf(l.id, r).At // long past
 	}
 }
 
@@ -320,12 +320,12 @@ func (l *lifecycle) diagnose() {
 func (l *lifecycle) condemned(r record.Record, f record.Failure) {
 	next := r.Clone()
 	next.Fail(l.id, f)
-	l.verdict.unsaved = record.DeadOf(l.id, next)
+	l.death.unsaved = record.DeadOf(l.id, next)
 	l.diagnose()
 }
 
 // dead reports whether only a human can revive the credential.
-func (l *lifecycle) dead() bool { return l.verdict.quarantine != "" }
+func (l *lifecycle) dead() bool { return l.death.quarantine != "" }
 
 // failing says since when refreshes fail and why the latest did, with those failures that could not be written; zero:
 // they do not.
@@ -368,6 +368,6 @@ func (l *lifecycle) landed() (next *Flight) {
 // inherits takes over from an account that is gone what it knew of spent credentials, and its living one. In all else
 // an account that comes back is a new one.
 func (l *lifecycle) inherits(gone *lifecycle) {
-	l.record, l.highest, l.verdict.quarantine = gone.record, gone.highest, gone.verdict.quarantine
+	l.record, l.highest, l.death.quarantine = gone.record, gone.highest, gone.death.quarantine
 	l.memory = memory{spent: slices.Clone(gone.memory.spent), orphans: gone.memory.orphans}
 }

@@ -134,7 +134,7 @@ func (l *lifecycle) picture() picture {
 	p := picture{
 		Generation: l.generation(), Credential: l.record.Credential().Reveal(), Version: l.version, Presence: l.presence,
 		Problem: l.problem != nil, Flaw: l.credential.flaw != nil, Given: l.credential.given, Search: l.credential.search,
-		Doubt: l.doubt.attempt, Failures: l.retry.failures, Mended: l.verdict.mended, Pardon: l.pardon,
+		Doubt: l.doubt.attempt, Failures: l.retry.failures, Mended: l.death.mended, Pardon: l.pardon,
 		Responded: !l.respondedAt.IsZero(), Lost: l.memory.lost != nil,
 	}
 	if l.token != nil {
@@ -455,7 +455,7 @@ func TestAnAccountThatIsGoneHasNoToken(t *testing.T) {
 func TestAnAccountThatComesBackInheritsWhatIsSpentAndNoMore(t *testing.T) {
 	old := living(func(r *record.Record) { r.Rotation.Spent = []string{fp("rt-0")} })
 	old.memory.spent = slices.Grow(old.memory.spent, 8) // room in which the two could meet
-	old.retry.failures, old.doubt.attempt, old.verdict.quarantine, old.highest = 3, "in doubt", "dead", 9
+	old.retry.failures, old.doubt.attempt, old.death.quarantine, old.highest = 3, "in doubt", "dead", 9
 	old.memory.orphans, old.memory.lost = []string{"attempt"}, &lost{}
 	old.gone()
 	l := newLife()

@@ -38,7 +38,7 @@ func TestARecordThatShowsASpentCredentialGetsItsSuccessorBack(t *testing.T) {
 		"it shows the spent one":             {nil, old, true},
 		"it shows the living one":            {nil, rec("rt-2", "at-2", 2), false},
 		"it shows one that an operator gave": {nil, rec("rt-9", "at-9", 1), false},
-		"the living one is dead":             {func(l *lifecycle) { l.verdict.quarantine = "dead" }, old, false},
+		"the living one is dead":             {func(l *lifecycle) { l.death.quarantine = "dead" }, old, false},
 		"memory's is spent as well":          {func(l *lifecycle) { l.memory.spend(fp("rt-2")) }, old, false},
 		"memory has none": {
 			func(l *lifecycle) { l.record.RefreshToken = record.NewSecret("") }, old, false,

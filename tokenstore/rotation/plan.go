@@ -63,8 +63,8 @@ func (l *lifecycle) plan(now time.Time) (refreshable int64, due time.Time) {
 		case l.flight != nil: // planned again when it ends
 		case len(l.formers(l.record)) > 0: // to be put back
 			due = later(now, l.retry.at)
-		case !l.verdict.recheck.IsZero():
-			due = later(l.verdict.recheck, l.retry.at)
+		case !l.death.recheck.IsZero():
+			due = later(l.death.recheck, l.retry.at)
 		}
 		return Never, due
 	}

@@ -17,7 +17,7 @@ func TestWhenARefreshMayHappenAndWhenItIsDue(t *testing.T) {
 		renewal = 40 * time.Minute // a third of its hour before the token ends
 		late    = 50 * time.Minute
 	)
-	dead := func(l *lifecycle) { l.verdict.quarantine = "dead" }
+	dead := func(l *lifecycle) { l.death.quarantine = "dead" }
 	withFormer := func(l *lifecycle) {
 		l.credential.former = &record.Former{Kind: record.KindOAuthRefresh, RefreshToken: record.NewSecret("rt-0")}
 	}
@@ -62,10 +62,10 @@ func TestWhenARefreshMayHappenAndWhenItIsDue(t *testing.T) {
 		"a dead credential, and a spent former one": {all{dead, spentFormer}, never, never},
 		"a dead credential that is being put aside": {all{dead, withFormer, flies}, never, never},
 		"a death that was guessed": {
-			all{dead, func(l *lifecycle) { l.verdict.recheck = noon.Add(renewal) }}, never, renewal,
+			all{dead, func(l *lifecycle) { l.death.recheck = noon.Add(renewal) }}, never, renewal,
 		},
 		"the same, while a failure still counts": {
-			all{dead, func(l *lifecycle) { l.verdict.recheck = noon }, pausedUntil(late)}, never, late,
+			all{dead, func(l *lifecycle) { l.death.recheck = noon }, pausedUntil(late)}, never, late,
 		},
 		"what cannot be a credential":         {all{flawed}, never, never},
 		"what cannot be one, and a former":    {all{flawed, withFormer}, atOnce, renewal},
@@ -153,7 +153,7 @@ func TestAViewIsWhatFollowsForPicks(t *testing.T) {
 		}, func(v *View) {
 			v.InFlight, v.Refreshable = true, Never
 		}},
-		"a dead credential": {func(l *lifecycle) { l.verdict.quarantine = "dead" }, func(v *View) {
+		"a dead credential": {func(l *lifecycle) { l.death.quarantine = "dead" }, func(v *View) {
 			v.Dead, v.Refreshable = true, Never
 		}},
 		"nothing to refresh with": {func(l *lifecycle) { l.record.RefreshToken = record.NewSecret("") }, func(v *View) {

@@ -101,7 +101,7 @@ func (k *Keeper) complete(a *Account, r record.Record) record.Record {
 	case l.unfit() != nil:
 		return fallBack(a.id, r, f, ruleOf(l.unfit()), time.Now())
 	case l.dead() && l.record.Credential().Equal(r.Credential()): // so another process found it, and knew of no former
-		return fallBack(a.id, r, f, l.verdict.quarantine, time.Now())
+		return fallBack(a.id, r, f, l.death.quarantine, time.Now())
 	case l.credential.given || r.Former != nil:
 		r.Former = f
 	}

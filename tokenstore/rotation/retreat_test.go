@@ -21,7 +21,7 @@ func TestWhichFormerCredentialIsKept(t *testing.T) {
 	}
 	isDead := func(r *record.Record) { r.Rotation.Dead = &record.Dead{Fingerprint: fp("rt-1")} }
 	deadHere := living() // and nobody could write that down
-	deadHere.verdict.quarantine = "dead"
+	deadHere.death.quarantine = "dead"
 	rejected := func(secret string, at time.Time) func(*record.Record) {
 		return func(r *record.Record) { r.Rotation.Rejected = &record.Rejection{At: at, Fingerprint: fp(secret)} }
 	}

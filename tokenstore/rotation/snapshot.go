@@ -37,7 +37,7 @@ func (a *Account) Snapshot(now time.Time) Snapshot {
 		Deleted:    l.presence == deleted,
 		Problem:    l.problem,
 		Unfit:      l.unfit(),
-		Quarantine: l.verdict.quarantine,
+		Quarantine: l.death.quarantine,
 		Unproven:   l.unproven(),
 		Token:      l.token,
 		Refused:    l.refused(),
