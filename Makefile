@@ -50,7 +50,7 @@ chaos: tools build ## the fault storm on a real Vault (SEED=… FAULTS=…; defa
 
 .PHONY: simulate
 simulate: ## the protocol in virtual time, at a thousand faults a second (SEED=… FAULTS=…; default: a million)
-	SEED=$(SEED) FAULTS=$(or $(FAULTS),1000000) go test -count=1 -timeout 0 -v -run TestNoSeedBreaksTheProtocol ./tokenstore/simulation
+	STRICT=1 SEED=$(SEED) FAULTS=$(or $(FAULTS),1000000) go test -count=1 -timeout 0 -v -run TestNoSeedBreaksTheProtocol ./tokenstore/simulation
 
 .PHONY: mutants
 mutants: ## faults planted into the protocol's source: the simulation has to catch each (MUTANTS=journal: those with that in the name)

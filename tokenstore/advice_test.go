@@ -251,7 +251,8 @@ func TestEveryStateHasItsSentence(t *testing.T) {
 // A token that lives, in an account that does not serve, reads as a contradiction unless the sentence says why.
 func TestALivingTokenThatDoesNotServeIsExplainedInEveryState(t *testing.T) {
 	for _, state := range []tokenstore.AccountState{
-		tokenstore.StateExpired, tokenstore.StateCooling, tokenstore.StateNeedsReauth, tokenstore.StateConfigError, tokenstore.StatePaused, tokenstore.StateAmbiguous,
+		tokenstore.StateExpired, tokenstore.StateCooling, tokenstore.StateNeedsReauth, tokenstore.StateConfigError,
+		tokenstore.StatePaused, tokenstore.StateAmbiguous,
 	} {
 		st := healthy(in(state, "why"), idle, cools("rate_limited", time.Minute))
 		if got := st.Advice(noon); !strings.Contains(got, "lives until "+lives) && !strings.Contains(got, "left out until") {

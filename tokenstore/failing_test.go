@@ -228,7 +228,9 @@ func TestADoomedCredentialIsTriedAtOnceWhenTheOperatorMendsWhatItsGrantsAreMadeO
 		"client secret": func(r *tokenstore.Record) { r.ClientSecret = tokenstore.NewSecret("right") },
 		"resumed":       func(r *tokenstore.Record) { r.Rotation.Resumed = "now" },
 	} {
-		for helps, want := range map[bool]tokenstore.AccountState{true: tokenstore.StateActive, false: tokenstore.StateNeedsReauth} {
+		for helps, want := range map[bool]tokenstore.AccountState{
+			true: tokenstore.StateActive, false: tokenstore.StateNeedsReauth,
+		} {
 			t.Run(name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newStore(t, Account("a", expired))

@@ -200,7 +200,8 @@ func TestAnAccountWithLimitsThatCoolsIsWaitedForUntilItsReset(t *testing.T) {
 }
 
 func TestLimitsThatWereWrittenAsTextAreStoredAsAnObjectWithAllTheirKeys(t *testing.T) {
-	r, err := tokenstore.DecodeRecord([]byte(`{"provider":"p","type":"k","limits":"{\"rpm\":60,\"tpm\":{\"in\":9},\"concurrency\":0}"}`))
+	const stored = `{"provider":"p","type":"k","limits":"{\"rpm\":60,\"tpm\":{\"in\":9},\"concurrency\":0}"}`
+	r, err := tokenstore.DecodeRecord([]byte(stored))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,14 +58,19 @@ func play(w *world, steps []string) string {
 			peer.stop()
 			peer = open(w.t, w.memory, w.memory, w.driver)
 		case "rotate":
-			edit(w.t, w.memory, id, func(r *tokenstore.Record) { r.RefreshToken = tokenstore.NewSecret(fmt.Sprint("theirs-", i)) })
+			edit(w.t, w.memory, id, func(r *tokenstore.Record) {
+				r.RefreshToken = tokenstore.NewSecret(fmt.Sprint("theirs-", i))
+			})
 		case "erase":
 			edit(w.t, w.memory, id, func(r *tokenstore.Record) {
 				*r = tokenstore.Record{Provider: "p", Kind: r.Kind, RefreshToken: tokenstore.NewSecret(fmt.Sprint("erased-", i))}
 			})
 		case "back": // the store goes back in time; with a dead successor the old token is all there is
 			if st, _ := w.Status(id); st.State != tokenstore.StateNeedsReauth {
-				edit(w.t, w.memory, id, func(r *tokenstore.Record) { *r, early[id] = early[id], *r; r.AccessToken = tokenstore.Secret{} })
+				edit(w.t, w.memory, id, func(r *tokenstore.Record) {
+					*r, early[id] = early[id], *r
+					r.AccessToken = tokenstore.Secret{}
+				})
 			}
 		case "paste", "bad":
 			edit(w.t, w.memory, id, func(r *tokenstore.Record) { pastes["by command"](id, r, fmt.Sprint(step, "-", i)) })

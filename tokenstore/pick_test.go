@@ -53,8 +53,11 @@ func TestRoundRobinTakesTurns(t *testing.T) {
 
 func TestTenantsNeverMix(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newStore(t, Account("shared"), Account("acme-1", ofTenant("acme")), Account("acme-2", ofTenant("acme")), Account("globex", ofTenant("globex")))
-		for tenant, allowed := range map[string]map[tokenstore.AccountID]bool{"": {"shared": true}, "acme": {"acme-1": true, "acme-2": true}, "globex": {"globex": true}} {
+		w := newStore(t, Account("shared"), Account("acme-1", ofTenant("acme")), Account("acme-2", ofTenant("acme")),
+			Account("globex", ofTenant("globex")))
+		for tenant, allowed := range map[string]map[tokenstore.AccountID]bool{
+			"": {"shared": true}, "acme": {"acme-1": true, "acme-2": true}, "globex": {"globex": true},
+		} {
 			for range 20 {
 				p, err := w.Pick(t.Context(), tokenstore.PickRequest{Route: "r", Tenant: tenant})
 				if err != nil || !allowed[p.Account] {

@@ -57,7 +57,7 @@ func TestUnderSiegeGoodRequestsAreServedAsIfNobodyElseAsked(t *testing.T) {
 			s := &siege{world: newStore(t, append(six()[:accounts], Account("spare", inPool("spare")))...)}
 			s.renew()
 			endpoint := rnd.IntN(5)
-			s.driver.OnRefresh = func(ctx context.Context, r tokenstore.Record) error {
+			s.driver.OnRefresh = func(ctx context.Context, _ tokenstore.Record) error {
 				switch endpoint {
 				case 1:
 					time.Sleep(3 * time.Second)
@@ -147,7 +147,10 @@ func TestARevokedAccountFailsNoRequestWhileAnotherLives(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &siege{world: newStore(t, six()[:2]...)}
 			s.renew()
-			s.driver.OnRefresh = func(context.Context, tokenstore.Record) error { time.Sleep(200 * time.Millisecond); return nil }
+			s.driver.OnRefresh = func(context.Context, tokenstore.Record) error {
+				time.Sleep(200 * time.Millisecond)
+				return nil
+			}
 			revoked := tokenstore.Generation(0)
 			says := func(p tokenstore.Pick) tokenstore.Response {
 				s.mu.Lock()

@@ -113,7 +113,8 @@ func TestASlipIsWrittenBackAsItWasAndNothingElseIsLost(t *testing.T) {
 }
 
 func TestAKeyThatIsMendedIsNotWrittenBackAsItWas(t *testing.T) {
-	r, _ := tokenstore.DecodeRecord([]byte(`{"provider":"p","type":"k","state":"pausd","labels":"team-red","limits":{"rpm":"x","concurrency":2}}`))
+	const slips = `{"provider":"p","type":"k","state":"pausd","labels":"team-red","limits":{"rpm":"x","concurrency":2}}`
+	r, _ := tokenstore.DecodeRecord([]byte(slips))
 	r.State, r.Labels, r.Limits.RPM = tokenstore.Active, map[string]string{"team": "red"}, 5
 	data, err := tokenstore.EncodeRecord(r)
 	want := `{"labels":{"team":"red"},"limits":{"concurrency":2,"rpm":5},"provider":"p","state":"active","type":"k"}`

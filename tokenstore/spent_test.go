@@ -204,7 +204,7 @@ func TestARecordMadeAnewUpToTheClaimsVersionIsNotOverwritten(t *testing.T) {
 		m.Restarting = true
 		put(t, m, Account("a"))
 		w := open(t, m, m, d)
-		d.OnAnswer = func(ctx context.Context, r tokenstore.Record) error {
+		d.OnAnswer = func(ctx context.Context, _ tokenstore.Record) error {
 			time.Sleep(2 * time.Second)
 			_, v, _ := m.Load(ctx, "a")
 			theirs := Account("a").record

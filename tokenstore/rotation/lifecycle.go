@@ -348,8 +348,8 @@ func (l *lifecycle) waiting() string {
 	return "its refresh waits for another process, " + c.Holder + ", to finish the one that it has begun"
 }
 
-// saved ends the saving of a rotation, which the record shows, or an edit on top of it. A process that knows the rotation
-// from the journal alone takes it for what was there before the edit: it is the credential that may have to come back.
+// saved ends the saving of a rotation, which the record shows, or an edit on top of it. A process that knows the
+// rotation from the journal alone takes it for what was there before the edit: its credential may have to come back.
 func (l *lifecycle) saved(e JournalEntry, r stored) {
 	l.saving = false
 	edited := r.record.Rotation.WriteID == e.Attempt && !r.record.Credential().Equal(e.Record.Credential())

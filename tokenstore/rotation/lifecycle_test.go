@@ -242,11 +242,14 @@ func TestWhatAnAdoptedRecordChanges(t *testing.T) {
 			Token: "at-1", Generation: 1, Credential: "rt-1", Version: 2,
 			Doubt: "in doubt", Mended: true, Pardon: PardonAll,
 		}},
-		"an operator ends its pause": {troubled(func(r *record.Record) { r.State = record.Paused }),
-			rec("rt-1", "at-1", 1), 1, 2, picture{
+		"an operator ends its pause": {
+			troubled(func(r *record.Record) { r.State = record.Paused }),
+			rec("rt-1", "at-1", 1), 1, 2,
+			picture{
 				Token: "at-1", Generation: 1, Credential: "rt-1", Version: 2,
 				Doubt: "in doubt", Mended: true, Pardon: PardonAll,
-			}},
+			},
+		},
 		"an operator pauses it": {troubled(), rec("rt-1", "at-1", 1, func(r *record.Record) {
 			r.State = record.Paused
 		}), 1, 2, picture{
@@ -280,11 +283,14 @@ func TestWhatAnAdoptedRecordChanges(t *testing.T) {
 		"the first one has what cannot be a key": {newLife, rec("", "", 0, asKey("key 1\n")), 0, 1, picture{
 			Credential: "key 1\n", Version: 1, Problem: true, Flaw: true,
 		}},
-		"a key gives way to what cannot be one": {func() *lifecycle { return living(asKey("key-1")) },
-			rec("", "", 1, asKey("key 2\n")), 1, 2, picture{
+		"a key gives way to what cannot be one": {
+			func() *lifecycle { return living(asKey("key-1")) },
+			rec("", "", 1, asKey("key 2\n")), 1, 2,
+			picture{
 				Token: "key-1", Generation: 1, Credential: "key-1", Version: 2, Flaw: true,
 				Given: true, Search: true, Pardon: PardonAccount,
-			}},
+			},
+		},
 		"a read that began before what memory has": {troubled(), rec("rt-0", "at-0", 0), 0, 1, picture{
 			Token: "at-1", Generation: 1, Credential: "rt-1", Version: 1, Doubt: "in doubt", Failures: 2, Responded: true,
 		}},

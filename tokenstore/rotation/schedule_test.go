@@ -33,7 +33,9 @@ func TestARenewalIsNeverBeforeTheTokenNorAfterItsLead(t *testing.T) {
 }
 
 func TestTheSkewIsATenthOfTheLifetimeAtMostTenSeconds(t *testing.T) {
-	for lifetime, want := range map[time.Duration]time.Duration{-time.Hour: 0, 0: 0, 20 * time.Second: 2 * time.Second, time.Hour: 10 * time.Second} {
+	for lifetime, want := range map[time.Duration]time.Duration{
+		-time.Hour: 0, 0: 0, 20 * time.Second: 2 * time.Second, time.Hour: 10 * time.Second,
+	} {
 		if got := skewOf(lifetime); got != want {
 			t.Errorf("%v: %v, want %v", lifetime, got, want)
 		}

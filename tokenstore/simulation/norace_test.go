@@ -2,4 +2,4 @@
 
 package simulation
 
-const defaultFaults = 50_000
+const defaultFaults = 55_000

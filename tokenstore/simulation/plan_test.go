@@ -236,9 +236,9 @@ var menu = []weighted{
 	{2, func(r *rand.Rand) fault {
 		return fault{act: hang, kinds: anyOf(r, opLoad, opClaim, opSave, opWrite, opGrant)}
 	}},
-	{2, func(r *rand.Rand) fault { return fault{act: deny, kinds: opStore} }},
+	{2, func(*rand.Rand) fault { return fault{act: deny, kinds: opStore} }},
 	{2, func(r *rand.Rand) fault { return fault{act: fail, kinds: anyOf(r, opList, opLook)} }},
-	{1, func(r *rand.Rand) fault { return fault{act: deny, kinds: opLook} }},
+	{1, func(*rand.Rand) fault { return fault{act: deny, kinds: opLook} }},
 	{1, func(r *rand.Rand) fault { return fault{act: slowAfter, kinds: opLook, length: slow(r)} }},
 	{2, func(r *rand.Rand) fault { return fault{act: sealed, kinds: opRefresh, length: outage(r)} }},
 	{3, func(r *rand.Rand) fault { return fault{act: cutOff, kinds: opRefresh, length: outage(r)} }},

@@ -249,7 +249,7 @@ func (l *life) do(ctx context.Context, k kind, account int, effect func() error)
 			w.as.journalFails(l, account)
 		}
 		w.say("%s: %s at %s of %s (operation %d)", l.name, *f, k, accountID(account), n)
-		if err, ended := l.before(ctx, f, k, account); ended {
+		if ended, err := l.before(ctx, f, k, account); ended {
 			return err
 		}
 	}
@@ -311,33 +311,33 @@ func (l *life) travel(ctx context.Context, d time.Duration) error {
 }
 
 // before is what a fault does to an operation that has not taken effect.
-func (l *life) before(ctx context.Context, f *fault, k kind, account int) (err error, ended bool) {
+func (l *life) before(ctx context.Context, f *fault, k kind, account int) (ended bool, err error) {
 	w := l.w
 	switch f.act {
 	case crashBefore:
 		l.crash(f.length)
-		return errDead, true
+		return true, errDead
 	case diskLost:
 		l.crash(f.length)
 		l.disk.lose(w)
-		return errDead, true
+		return true, errDead
 	case fail:
-		return errAway, true
+		return true, errAway
 	case hang:
-		return l.travel(ctx, time.Minute), true
+		return true, l.travel(ctx, time.Minute)
 	case deny:
-		return fmt.Errorf("simulated: status 403: %w", tokenstore.ErrWithheld), true
+		return true, fmt.Errorf("simulated: status 403: %w", tokenstore.ErrWithheld)
 	case slowBefore:
 		if err := l.travel(ctx, f.length); err != nil {
-			return err, true
+			return true, err
 		}
-		return nil, l.dead
+		return l.dead, nil
 	case sealed:
 		w.sealed = time.Now().Add(f.length)
 	case cutOff:
 		l.cutOff = time.Now().Add(f.length)
 	case grantFails:
-		return w.as.refuse(f.what), true
+		return true, w.as.refuse(f.what)
 	case grantOdd:
 		w.as.odd = f.what
 	case tokenDies:
@@ -353,7 +353,7 @@ func (l *life) before(ctx context.Context, f *fault, k kind, account int) (err e
 	case crashAfter, crashNow, stopNow, loseAnswer, slowAfter:
 	}
 	_ = k
-	return nil, false
+	return false, nil
 }
 
 // after is what it does to one that has.
