@@ -2,6 +2,7 @@ package tokenstore_test
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -212,6 +213,56 @@ func TestARotationFromTheJournalIsTheFormerCredentialOfABadOneThatCameOnTopOfIts
 		time.Sleep(2 * time.Minute)
 		if st := w.status("a"); st.State != tokenstore.StateActive || w.stored("a").RefreshToken.Reveal() == "theirs" {
 			t.Errorf("it is %s: %s", st.State, st.Reason)
+		}
+	})
+}
+
+func TestARefreshGoesOnWhereItsRecordLosesItsProviderDuringTheClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStore(t, Account("a"), Account("b"))
+		w.memory.After = func(tokenstore.AccountID) error {
+			w.memory.After = nil
+			w.memory.Patch("a", map[string]json.RawMessage{"provider": json.RawMessage(`""`)}) // our claim stays in it
+			return errDown
+		}
+		w.force("a", tokenstore.Refreshed)
+		w.force("b", tokenstore.Refreshed)
+		time.Sleep(time.Minute)
+		if r := w.memory.Document("a"); string(r["refresh_token"]) != `"rt-1"` && string(r["refresh_token"]) != `"rt-2"` {
+			t.Errorf("the rotation is not saved: %s", r["refresh_token"])
+		}
+	})
+}
+
+// panicking is a driver whose headers cannot be made.
+type panicking struct {
+	*tokenstoretest.Driver
+	from int32 // grants before it begins
+}
+
+func (d panicking) Headers(r tokenstore.Record) []tokenstore.Header {
+	if d.Calls() > int(d.from) {
+		panic("no headers")
+	}
+	return d.Driver.Headers(r)
+}
+
+func TestADriverThatPanicsCostsOneRefreshAndNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, d := tokenstoretest.NewMemory(), tokenstoretest.NewDriver()
+		put(t, m, Account("a"), Account("b"))
+		w := open(t, m, m, d, func(c *tokenstore.Config) {
+			c.Drivers = map[string]tokenstore.Driver{"p": panicking{d, 0}}
+		})
+		w.force("a", tokenstore.Failed)
+		if st := w.status("a"); st.ID != "a" {
+			t.Errorf("its status is %+v", st)
+		}
+		if p := w.pick("r", nil); p.Account == "" {
+			t.Error("nobody serves")
+		}
+		if n := w.metric("panics_total"); n == 0 {
+			t.Error("the panic is not counted")
 		}
 	})
 }

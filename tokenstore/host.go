@@ -18,6 +18,7 @@ import (
 type seat struct {
 	*selection.Seat
 	dialects map[string]Driver
+	dialect  Driver // of the latest record that named its provider; nil: none has; under the account's lock
 
 	of    *rotation.Token  // the keeper's token that was published last; under the account's lock
 	token *selection.Token // as picks see it
@@ -27,8 +28,8 @@ type seat struct {
 
 // seatOf is an account's seat.
 func seatOf(a *rotation.Account) *seat {
-	return a.Seat.(*seat)
-} //nolint:forcetypeassert // NewSeat makes no other
+	return a.Seat.(*seat) //nolint:forcetypeassert // NewSeat makes no other
+}
 
 // Objections implements Seat.
 func (s *seat) Objections() rotation.Objections { return rotation.Objections(s.Seat.Objections()) }
@@ -38,8 +39,12 @@ func (s *seat) Pardon(p rotation.Pardon, now time.Time) { s.Seat.Pardon(selectio
 
 // Publish implements Seat.
 func (s *seat) Publish(v rotation.View, now time.Time) {
+	if d := s.dialects[v.Record.Provider]; d != nil {
+		s.dialect = d
+	}
 	if v.Token != s.of {
-		s.of, s.token = v.Token, s.minted(v)
+		s.of = v.Token // first: a driver that panics does so once
+		s.token = s.minted(v)
 	}
 	s.Seat.Publish(selection.View{
 		Token:       s.token,
@@ -57,13 +62,13 @@ func (s *seat) Publish(v rotation.View, now time.Time) {
 
 // minted is a token as attempts carry it.
 func (s *seat) minted(v rotation.View) *selection.Token {
-	if v.Token == nil {
+	if v.Token == nil || s.dialect == nil {
 		return nil
 	}
 	return &selection.Token{
 		Generation:  v.Token.Generation,
 		UsableUntil: v.Token.UsableUntil,
-		Headers:     s.dialects[v.Record.Provider].Headers(v.Record),
+		Headers:     s.dialect.Headers(v.Record),
 		RefreshedAt: v.Token.RefreshedAt,
 		Given:       v.Token.Given,
 	}

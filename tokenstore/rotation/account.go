@@ -33,7 +33,16 @@ func (k *Keeper) newAccount(id record.ID) *Account {
 // for picks, pools and the schedule is derived here, so that no caller can forget it. f must not block, and must not
 // call change.
 func (k *Keeper) change(a *Account, f func(l *lifecycle, now time.Time)) {
+	if moved := a.change(f); moved {
+		k.host.Moved()
+	}
+	k.renewals.wake(a)
+}
+
+// change reports whether the account serves others than before. Whatever panics under the lock leaves it free.
+func (a *Account) change(f func(l *lifecycle, now time.Time)) (moved bool) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	l, now := &a.life, time.Now()
 	was := l.membership()
 	l.heed(a.Objections(), now)
@@ -46,12 +55,7 @@ func (k *Keeper) change(a *Account, f func(l *lifecycle, now time.Time)) {
 	v := l.view(now)
 	a.Publish(v, now) // under the lock, so that views arrive in the order of the transitions
 	a.due.Store(nanos(v.Due))
-	moved := !l.membership().equal(was)
-	a.mu.Unlock()
-	if moved {
-		k.host.Moved()
-	}
-	k.renewals.wake(a)
+	return !l.membership().equal(was)
 }
 
 // Replan plans an account's refreshes anew: what answers say of it has changed, or the clock has moved.
