@@ -8,6 +8,14 @@
 // A refused token is refreshed inside Report, while the caller holds the response. The package knows no HTTP
 // server, no gRPC, no Vault and no Envoy: edges translate, adapters implement [Backend] and [Driver].
 //
+// The package is the facade of two engines that do not know each other:
+//
+//	rotation   keeps credentials alive: follows the store, renews, claims, redeems, saves
+//	selection  says who serves: routes, pools, seats, limits, evidence
+//	record     is what is stored, verdict is what answers mean; both are values alone
+//
+// host.go binds the engines. Their words are aliases here, for the edges.
+//
 // # Invariants
 //
 //   - One refresh of an account runs at a time in a process (a flight), and the record's claim, written by

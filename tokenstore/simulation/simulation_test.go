@@ -93,8 +93,8 @@ func TestNoSeedBreaksTheProtocol(t *testing.T) {
 	}
 }
 
-// tellSeed prints the shortest history that it finds. A fresh seed that fails is a find: it is told, and fails a run that
-// asks for it (make simulate). It does not fail the tests of a change that has nothing to do with it.
+// tellSeed prints the shortest history that it finds. A fresh seed that fails is a find: it is told, and fails a run
+// that asks for it (make simulate). It does not fail the tests of a change that has nothing to do with it.
 func tellSeed(t *testing.T, failed result, fails bool) {
 	t.Helper()
 	tell := t.Errorf
