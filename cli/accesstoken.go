@@ -15,14 +15,16 @@ func (s *Session) needless(id tokenstore.AccountID, old, next tokenstore.Record)
 	if !lives || next.AccessToken.Equal(old.AccessToken) || next.Provider != old.Provider {
 		return nil
 	}
+	if next.Kind != old.Kind || !next.Credential().Equal(old.Credential()) {
+		return nil // ended or not, the new credential is exchanged at once
+	}
 	own := old.ExpiresAt.UTC().Format(time.RFC3339)
 	if end := next.ExpiresAt; !end.IsZero() && !end.After(now) {
 		return Usagef("--expires-at says that the access token ended at %s, and the account's own lives until %s: "+
 			"give one that lives, or leave it out", end.Format(time.RFC3339), own)
 	}
-	alone := next.Kind == old.Kind && next.Credential().Equal(old.Credential())
 	d := s.Drivers[old.Provider]
-	if !alone || d == nil || !d.Refreshable(old) {
+	if d == nil || !d.Refreshable(old) {
 		return nil
 	}
 	is, _ := tokenstore.Standing(id, old, s.Drivers, s.Pools)

@@ -25,7 +25,7 @@ func TestAnAccessTokenTakesThePlaceOfALivingOneOnlyIfTheRecordNeedsIt(t *testing
 		"with an end":                          {nil, []string{"--expires-at", ahead}, ExitRefused},
 		"paused":                               {paused, nil, ExitRefused},
 		"ended already":                        {nil, []string{"--expires-at", ago}, ExitUsage},
-		"ended already, of a new login":        {nil, []string{"--expires-at", ago, "--refresh-token-file", "rt"}, ExitUsage},
+		"ended already, of a new login":        {nil, []string{"--expires-at", ago, "--refresh-token-file", "rt"}, 0},
 		"ended already, and all that there is": {noRefreshToken, []string{"--expires-at", ago}, ExitUsage},
 		"told to":                              {nil, []string{"--force"}, 0},
 		"of a new login":                       {nil, []string{"--refresh-token-file", "rt"}, 0},
