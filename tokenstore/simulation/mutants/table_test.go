@@ -196,7 +196,7 @@ var all = []mutant{
 	{
 		"an older journalled rotation is taken for the living one", "rotation/memory.go",
 		"l.record.Provider == \"\" || l.memory.isSpent(mine)",
-		"l.record.Provider == \"\"",
+		"l.record.Provider == \"\" && mine != \"x\"",
 	},
 	{
 		"memory's living credential is forgotten for a spent one", "rotation/retreat.go",
@@ -205,6 +205,6 @@ var all = []mutant{
 	},
 	{
 		"changes are not looked for", "vault/kv/watch.go",
-		"if !known || was.Mark != now.Mark {", "if !known {",
+		"if !known || was.Mark != now.Mark {", "if _ = was; !known {",
 	},
 }
