@@ -45,7 +45,7 @@ func TestWhichFlightSomebodyJoins(t *testing.T) {
 		"the token is newer while its refresh is saved":        {all{landing}, 0, record.TriggerRequest, false, fresh},
 		"the schedule comes when it is due":                    {all{noToken}, 0, record.TriggerSchedule, false, aNew},
 		"the schedule comes, and it is due no more":            {nil, 1, record.TriggerSchedule, false, needed},
-		"the schedule comes for a refused token in its pause":  {all{refused, fails}, 1, record.TriggerSchedule, false, aNew},
+		"the schedule comes for a refused token in its pause":  {all{refused, fails}, 1, record.TriggerSchedule, false, needed},
 		"a request comes during the pause after a failure":     {all{fails}, 1, record.TriggerRequest, false, aNew},
 		"somebody flies":                                   {all{flies}, 1, record.TriggerRequest, false, running},
 		"somebody flies, and the schedule comes":           {all{flies}, 1, record.TriggerSchedule, false, running},
