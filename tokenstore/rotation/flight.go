@@ -111,7 +111,7 @@ func (l *lifecycle) joined(gen record.Generation, trigger record.Trigger, force 
 		return ended(RefreshResult{
 			ID: l.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: t.Generation, ExpiresAt: t.Expires,
 		})
-	case cur == nil && trigger == record.TriggerSchedule && !l.isDue(now): // no longer due
+	case trigger == record.TriggerSchedule && !l.isDue(now): // no longer due
 		return ended(RefreshResult{ID: l.id, Outcome: Fresh, GenerationBefore: gen, GenerationAfter: gen})
 	case cur == nil:
 		return nil

@@ -48,7 +48,7 @@ func TestWhichFlightSomebodyJoins(t *testing.T) {
 		"the schedule comes for a refused token in its pause":  {all{refused, fails}, 1, record.TriggerSchedule, false, needed},
 		"a request comes during the pause after a failure":     {all{fails}, 1, record.TriggerRequest, false, aNew},
 		"somebody flies":                                   {all{flies}, 1, record.TriggerRequest, false, running},
-		"somebody flies, and the schedule comes":           {all{flies}, 1, record.TriggerSchedule, false, running},
+		"somebody flies, and the schedule comes":           {all{flies}, 1, record.TriggerSchedule, false, needed},
 		"somebody flies, and an operator forces":           {all{flies}, 1, record.TriggerOperator, true, running},
 		"the new token is found wanting while it is saved": {all{landing}, 1, record.TriggerResponse, false, aNew},
 		"another has found it wanting already": {
