@@ -3,6 +3,8 @@ package tokenstore
 import (
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/tokenward/tokenward/tokenstore/record"
 	"github.com/tokenward/tokenward/tokenstore/rotation"
 	"github.com/tokenward/tokenward/tokenstore/selection"
@@ -101,7 +103,7 @@ func (s *Store) accuse(p Pick, class verdict.Class, trail *Trail, now time.Time)
 			"cooldown_set",
 			a,
 			append(p.who(), zapDuration("for", time.Duration(bench.Until-now.UnixNano())),
-				zapString("class", class.String()))...)
+				zap.String("class", class.String()))...)
 	}
 	return sit
 }
@@ -113,7 +115,7 @@ func (s *Store) cool(p Pick, v verdict.Verdict, now time.Time) {
 		s.event(
 			"cooldown_set",
 			a,
-			append(p.who(), zapDuration("for", pause), zapString("class", verdict.ClassRateLimited.String()))...)
+			append(p.who(), zapDuration("for", pause), zap.String("class", verdict.ClassRateLimited.String()))...)
 	}
 }
 

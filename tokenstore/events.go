@@ -14,13 +14,12 @@ import (
 	"github.com/tokenward/tokenward/tokenstore/verdict"
 )
 
-func zapString(k, v string) zap.Field                 { return zap.String(k, v) }
 func zapDuration(k string, d time.Duration) zap.Field { return zap.Int64(k+"_ms", d.Milliseconds()) }
 
 // event writes one of the events of docs/events.md: info tells the story of an incident, the steady state is silent.
 func (s *Store) event(name string, a *rotation.Account, fields ...zap.Field) {
 	if a != nil {
-		provider := a.Provider()
+		provider := a.Record().Provider
 		fields = append([]zap.Field{zap.String("account", string(a.ID())), zap.String("provider", provider)}, fields...)
 	}
 	s.tell(name, append(fields, s.advice(name, a)...)...)
@@ -78,13 +77,13 @@ func (p Pick) served(more ...zap.Field) []zap.Field {
 
 // tokenExpired marks the moment a token was found dead, once per generation.
 func (s *Store) tokenExpired(a *rotation.Account, who ...zap.Field) {
-	if !a.Snapshot(time.Now()).InFlight {
+	if !a.InFlight() {
 		s.event("token_expired_detected", a, append(who, zap.Uint64("generation", uint64(seatOf(a).Generation())))...)
 	}
 }
 
 func (s *Store) noteRefresh(a *rotation.Account, trigger record.Trigger, r rotation.RefreshResult) {
-	provider := known(a.Provider(), s.cfg.Drivers)
+	provider := known(a.Record().Provider, s.cfg.Drivers)
 	s.metrics.refreshes.WithLabelValues(provider, string(trigger), string(r.Outcome), string(r.Class)).Inc()
 	fields := []zap.Field{zap.String("trigger", string(trigger)), zapDuration("duration", r.Duration)}
 	switch r.Outcome {

@@ -23,7 +23,7 @@ type seat struct {
 	of    *rotation.Token  // the keeper's token that was published last; under the account's lock
 	token *selection.Token // as picks see it
 
-	told [2]string // what was last logged of the record's slips and of its end; behind host.mu
+	told [2]string // what was last logged of the record's slips and of its end; behind Store.toldMu
 }
 
 // seatOf is an account's seat.
@@ -76,8 +76,8 @@ func (s *seat) minted(v rotation.View) *selection.Token {
 
 // Inherit implements Seat.
 func (s *seat) Inherit(earlier rotation.Seat) {
-	s.InheritLimits(earlier.(*seat).Seat)
-} //nolint:forcetypeassert // see seatOf
+	s.InheritLimits(earlier.(*seat).Seat) //nolint:forcetypeassert // NewSeat makes no other
+}
 
 // host is the store as its keeper sees it.
 type host struct{ *Store }
@@ -103,7 +103,7 @@ func (h host) Event(name string, a *rotation.Account, fields ...zap.Field) {
 // Adopted implements Host: it logs what has become wrong with a record that can be used, once, however often it is
 // read.
 func (h host) Adopted(a *rotation.Account) {
-	r := a.Snapshot(time.Now()).Record
+	r := a.Record()
 	now := [2]string{
 		strings.Join(append(slipRemarks(r), r.Hints()...), "; "), endsBeforeRenewal(r, h.cfg.Drivers[r.Provider]),
 	}

@@ -25,7 +25,7 @@ func (s *Store) RefreshAccount(ctx context.Context, id record.ID, force bool) (r
 		}
 	}
 	now := time.Now()
-	st, known := s.status(a, now), a.Snapshot(now)
+	st := s.status(a, now)
 	res := rotation.RefreshResult{
 		ID:               id,
 		GenerationBefore: st.Generation,
@@ -42,13 +42,13 @@ func (s *Store) RefreshAccount(ctx context.Context, id record.ID, force bool) (r
 		res.Outcome, res.Class, res.Error = rotation.Failed, record.RefreshPermanent, st.Cause
 		return res, nil
 	case st.State == StateAmbiguous && !force:
-		if at := known.ReplayAt; at.After(now) {
+		if at := st.ReplayAt; at.After(now) {
 			res.Outcome, res.Class, res.Retryable, res.Error = rotation.Skipped, record.RefreshUnknown, true, rotation.InDoubt(
 				at,
 			)
 			return res, nil
 		}
-	case st.Routable && st.State == StateActive && !force && !known.Unproven:
+	case st.Routable && st.State == StateActive && !force && !a.Snapshot(now).Unproven:
 		res.Outcome = rotation.Fresh
 		return res, nil
 	}

@@ -20,7 +20,7 @@ type Account struct {
 
 	due atomic.Int64 // next renewal, Unix nanoseconds; 0: none planned
 
-	goneAt time.Time // when the record was found gone; behind the store's mu
+	goneAt time.Time // when the record was found gone; behind the keeper's mu
 }
 
 func (k *Keeper) newAccount(id record.ID) *Account {

@@ -173,7 +173,7 @@ func (l *lifecycle) doubts(r record.Record, force bool, now time.Time) time.Time
 	if l.doubt.refused.IsZero() {
 		l.doubt.refused = l.objections.Since // refused before this process knew of the doubt
 	}
-	return l.replayAt(l.token, now)
+	return l.replayAt(now)
 }
 
 // heedMark learns from the record that another process, or this one before a restart, got no readable answer.
@@ -200,12 +200,12 @@ func InDoubt(at time.Time) string {
 }
 
 // replayAt is when the doubtful credential may be presented again; zero: now.
-func (l *lifecycle) replayAt(t *Token, now time.Time) time.Time {
+func (l *lifecycle) replayAt(now time.Time) time.Time {
 	policy, _ := l.driver.Replay()
 	if policy == ReplayGrace && !l.graceOpen(now) {
 		policy = ReplayStrict // if it is spent, it is not accepted any more
 	}
-	end, life := l.end(t, now)
+	end, life := l.end(now)
 	at := replayAt(policy, !l.refused(), end, life)
 	if !at.IsZero() && !l.doubt.refused.IsZero() { // refused, if not believed, and not accepted since
 		at = earlier(at, l.doubt.refused.Add(disbelief))

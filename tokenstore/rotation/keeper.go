@@ -168,7 +168,7 @@ func (k *Keeper) remove(id record.ID) {
 	}
 	delete(k.accounts, id)
 	maps.DeleteFunc(k.gone, func(_ record.ID, a *Account) bool { return time.Since(a.goneAt) > orphanLife })
-	a.goneAt = time.Now() // behind the store's mu
+	a.goneAt = time.Now() // behind k.mu
 	k.gone[id] = a
 	k.mu.Unlock()
 	k.host.Event("account_removed", a)

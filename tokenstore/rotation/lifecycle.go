@@ -8,7 +8,7 @@ import (
 )
 
 // lifecycle is what this process knows of one account's credential, and of the access token that it brought. It is a
-// value without a lock: its transitions are methods that take the time and do no I/O, and [Store.change] is the only
+// value without a lock: its transitions are methods that take the time and do no I/O, and Keeper.change is the only
 // one to call them.
 type lifecycle struct {
 	id    record.ID

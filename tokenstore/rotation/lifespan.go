@@ -82,8 +82,10 @@ func hintOf(d Redeemer, r record.Record) time.Duration {
 	return 0
 }
 
-// end is when the token is expected to end, and how long it lives then in all: for planning alone.
-func (l *lifecycle) end(t *Token, now time.Time) (end time.Time, life time.Duration) {
+// end is when the token, of which there is one, is expected to end, and how long it lives then in all: for planning
+// alone.
+func (l *lifecycle) end(now time.Time) (end time.Time, life time.Duration) {
+	t := l.token
 	if !t.Expires.IsZero() {
 		end, life = t.Expires, t.lifetime()
 		if t.Obtained.After(t.begins) { // another machine's clock is ahead: its end is not ours
@@ -99,7 +101,7 @@ func (l *lifecycle) end(t *Token, now time.Time) (end time.Time, life time.Durat
 
 // renewal is when the token is renewed if all goes well.
 func (l *lifecycle) renewal(now time.Time) time.Time {
-	end, life := l.end(l.token, now)
+	end, life := l.end(now)
 	return renewAt(end.Add(-life), end, l.cfg.Renewal.Lead, l.token.jitter)
 }
 

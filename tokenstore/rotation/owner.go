@@ -187,11 +187,7 @@ func (k *Keeper) disown(a *Account) {
 
 // reconsider looks whose the account's refresh token is: its record is new, or the token has changed hands.
 func (k *Keeper) reconsider(a *Account, thorough bool) {
-	var l lifecycle
-	k.change(a, func(now *lifecycle, _ time.Time) {
-		l = *now
-		now.credential.search = false
-	})
+	l := a.look()
 	r, foreign, spent := l.record, l.credential.foreign, l.credential.foreignSpent
 	if r.Former == nil {
 		r.Former = l.credential.former
@@ -201,7 +197,8 @@ func (k *Keeper) reconsider(a *Account, thorough bool) {
 	}
 	k.change(a, func(l *lifecycle, _ time.Time) {
 		if l.record.RefreshToken.Equal(r.RefreshToken) { // else whoever brought another one looks
-			l.credential.unclaimed, l.credential.foreign, l.credential.foreignSpent = false, foreign, spent
+			c := &l.credential
+			c.unclaimed, c.search, c.foreign, c.foreignSpent = false, false, foreign, spent
 		}
 	})
 }

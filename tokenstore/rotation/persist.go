@@ -56,8 +56,8 @@ func (k *Keeper) write(id record.ID, r record.Record, expect record.Version, wri
 	return stored{}, err
 }
 
-// take adopts a record into memory. It returns the record as it is to
-// be: with the tokens of memory, if the store has lost them.
+// take adopts a record into memory. It returns the record as it is to be: with the tokens of memory, if the store has
+// lost them.
 func (k *Keeper) take(a *Account, r stored) stored {
 	if err := r.record.Broken(); err != nil {
 		k.unusable(a, err, r)

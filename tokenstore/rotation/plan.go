@@ -45,14 +45,12 @@ func (l *lifecycle) view(now time.Time) (v View) {
 	v.Record, v.Token = l.record, l.token
 	v.InFlight, v.Joinable, v.Dead = l.flight != nil, l.flight != nil && !l.stuck, l.dead()
 	v.Static = l.driver != nil && !l.driver.Refreshable(l.record)
-	if v.Responded = l.respondedAt; !v.Responded.IsZero() {
-		v.RestsUntil = v.Responded.Add(responsePause)
-	}
+	v.Responded, v.RestsUntil = l.respondedAt, l.restsUntil()
 	v.Refreshable, v.Due = l.plan(now)
 	return v
 }
 
-// plan is the earliest refresh that a pick may cause, [selection.Never]: none; and the next that the schedule begins,
+// plan is the earliest refresh that a pick may cause, [Never]: none; and the next that the schedule begins,
 // zero: none.
 func (l *lifecycle) plan(now time.Time) (refreshable int64, due time.Time) {
 	if !l.usable() || l.driver == nil || !l.driver.Refreshable(l.record) {
@@ -106,12 +104,20 @@ func (l *lifecycle) soonest(now time.Time) time.Time {
 		return at
 	}
 	if l.unsure() {
-		at = later(at, l.replayAt(l.token, now))
+		at = later(at, l.replayAt(now))
 	}
-	if l.refused() && !l.respondedAt.IsZero() {
-		at = later(at, l.respondedAt.Add(responsePause))
+	if l.refused() {
+		at = later(at, l.restsUntil())
 	}
 	return at
+}
+
+// restsUntil is before when no answer causes another refresh; zero: one may now.
+func (l *lifecycle) restsUntil() time.Time {
+	if l.respondedAt.IsZero() {
+		return time.Time{}
+	}
+	return l.respondedAt.Add(responsePause)
 }
 
 // unsure reports whether the credential may be spent: a refresh ended without a readable answer.

@@ -67,7 +67,7 @@ func (r *Renewer) Stop(ctx context.Context) error {
 	}
 }
 
-// wake takes over the account's planned instant. Store.change calls it; works before Start.
+// wake takes over the account's planned instant. Keeper.change calls it; works before Start.
 func (r *Renewer) wake(a *Account) {
 	r.mu.Lock()
 	due := a.due.Load() // under the lock: the latest wake plans what is due now

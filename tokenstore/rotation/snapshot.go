@@ -52,7 +52,7 @@ func (a *Account) Snapshot(now time.Time) Snapshot {
 	s.Refreshable = usable && s.Unfit == nil && !l.dead() && l.driver.Refreshable(l.record)
 	s.FailingSince, s.LastError = l.failing()
 	if l.token != nil && l.driver != nil && l.problem == nil {
-		s.RenewalAt, s.ReplayAt = l.renewal(now), l.replayAt(l.token, now)
+		s.RenewalAt, s.ReplayAt = l.renewal(now), l.replayAt(now)
 	}
 	return s
 }
@@ -60,8 +60,11 @@ func (a *Account) Snapshot(now time.Time) Snapshot {
 // ID names the account.
 func (a *Account) ID() record.ID { return a.id }
 
-// Provider is the name of the record's provider; "": not known yet.
-func (a *Account) Provider() string { return a.look().record.Provider }
+// Record is the record as memory has it. Its provider is "" while nothing is known yet.
+func (a *Account) Record() record.Record { return a.look().record }
+
+// InFlight reports whether a refresh is under way, or its save.
+func (a *Account) InFlight() bool { return a.look().flight != nil }
 
 // RetryAt is when a failing refresh is tried again; zero: it does not fail, or only a human can help.
 func (a *Account) RetryAt() time.Time {
