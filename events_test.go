@@ -78,7 +78,7 @@ func (a told) addCall(n *ast.CallExpr) {
 	}
 	name := ""
 	switch called := function(n); {
-	case (called == "event" || called == "tell" || called == "Event") && len(n.Args) > 0:
+	case (called == "event" || called == "eventOf" || called == "tell" || called == "Event") && len(n.Args) > 0:
 		name = literal(n.Args[0])
 	case called == "Info" || called == "Warn" || called == "Error":
 		ast.Inspect(n, func(in ast.Node) bool {

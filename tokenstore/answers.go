@@ -13,12 +13,9 @@ import (
 
 // accepted takes an accepted token as evidence. Cheap when nothing is on file.
 func (s *Store) accepted(p Pick, resp verdict.Response, trail *Trail) {
-	news, released := p.seat.Accepted(p.Generation, p.at, func() bool { return s.driver(p).Room(resp.Header) })
-	if a := p.account(s, news); a != nil {
-		s.keeper.Replan(a)
-		if released {
-			s.event("cooldown_released", a, p.who()...)
-		}
+	released := p.seat.Accepted(p.Generation, p.at, func() bool { return s.driver(p).Room(resp.Header) })
+	if released {
+		s.eventOf("cooldown_released", p)
 	}
 	if s.guilty.Any() { // a good request of that shape: the shape is not what is wrong
 		s.guilty.Forget(p.fault(), time.Now())
@@ -41,7 +38,6 @@ func (s *Store) blame(p Pick, trail *Trail) {
 			continue
 		}
 		seatOf(a).Implicate(e, time.Now())
-		s.keeper.Replan(a)
 		if e.Class == verdict.ClassTokenRejected && !trail.HasRefreshed(e.Account) {
 			s.refreshRefused(a, e.Generation)
 		}
@@ -96,14 +92,10 @@ func (s *Store) accuse(p Pick, class verdict.Class, trail *Trail, now time.Time)
 	if a == nil { // removed meanwhile
 		return sit
 	}
-	s.keeper.Replan(a)
 	sit.Refreshable = seatOf(a).CanRefresh(now)
 	if bench != nil {
-		s.event(
-			"cooldown_set",
-			a,
-			append(p.who(), zapDuration("for", time.Duration(bench.Until-now.UnixNano())),
-				zap.String("class", class.String()))...)
+		s.eventOf("cooldown_set", p, zapDuration("for", time.Duration(bench.Until-now.UnixNano())),
+			zap.String("class", class.String()))
 	}
 	return sit
 }
@@ -111,11 +103,8 @@ func (s *Store) accuse(p Pick, class verdict.Class, trail *Trail, now time.Time)
 // cool keeps a rate limited account from attempts for a while.
 func (s *Store) cool(p Pick, v verdict.Verdict, now time.Time) {
 	pause, extended := p.seat.Limited(p.at, v.Wait, v.Scope, now)
-	if a := p.account(s, extended); a != nil {
-		s.event(
-			"cooldown_set",
-			a,
-			append(p.who(), zapDuration("for", pause), zap.String("class", verdict.ClassRateLimited.String()))...)
+	if extended {
+		s.eventOf("cooldown_set", p, zapDuration("for", pause), zap.String("class", verdict.ClassRateLimited.String()))
 	}
 }
 
@@ -126,7 +115,6 @@ func (s *Store) acquit(p Pick, v verdict.Verdict, trail *Trail) {
 	for _, e := range trail.Tried() {
 		if a := s.keeper.Account(e.Account); a != nil && e.Class == v.Class {
 			seatOf(a).Acquit(v.Class, p.shape())
-			s.keeper.Replan(a)
 		}
 	}
 }

@@ -25,6 +25,13 @@ func (s *Store) event(name string, a *rotation.Account, fields ...zap.Field) {
 	s.tell(name, append(fields, s.advice(name, a)...)...)
 }
 
+// eventOf writes an event about the account of a pick, unless it was removed meanwhile.
+func (s *Store) eventOf(name string, p Pick, fields ...zap.Field) {
+	if a := s.keeper.Account(p.Account); a != nil {
+		s.event(name, a, append(p.who(), fields...)...)
+	}
+}
+
 // told are the events of accounts whose state changes: they carry the sentence on the account.
 var told = map[string]bool{
 	"account_quarantined": true,

@@ -122,7 +122,7 @@ func TestEveryEventHasASentence(t *testing.T) {
 		t.Fatal(err)
 	}
 	files = append(files, keepers...)
-	named := regexp.MustCompile(`(?:\.event|\.tell|\.Event|committed)\((?:a, e, waits, j, )?"([a-z_]+)"`)
+	named := regexp.MustCompile(`(?:\.event|\.eventOf|\.tell|\.Event|committed)\((?:a, e, waits, j, )?"([a-z_]+)"`)
 	seen := 0
 	for _, file := range files {
 		text, err := os.ReadFile(file)

@@ -85,10 +85,7 @@ type host struct{ *Store }
 // NewSeat implements Host.
 func (h host) NewSeat(a *rotation.Account) rotation.Seat {
 	s := &seat{dialects: h.cfg.Drivers}
-	s.Seat = selection.NewSeat(a.ID(), func() {
-		s.Forget(time.Now())
-		h.keeper.Replan(a)
-	})
+	s.Seat = selection.NewSeat(a.ID(), func() { h.keeper.Replan(a) })
 	return s
 }
 

@@ -156,14 +156,6 @@ func (s *Store) pick(
 	}, true
 }
 
-// account is the account of the pick if it is asked for; nil: it is not, or the account was removed meanwhile.
-func (p Pick) account(s *Store, wanted bool) *rotation.Account {
-	if !wanted {
-		return nil
-	}
-	return s.keeper.Account(p.Account)
-}
-
 // driver is the one of the pick's provider.
 func (s *Store) driver(p Pick) Driver { return s.cfg.Drivers[p.Provider] }
 

@@ -10,7 +10,8 @@ import (
 )
 
 // Account is the process's picture of one account, in two halves. What picks read is its seat; what is known of its
-// credential is its life. Only Keeper.change writes the life. Whoever writes the seat calls [Keeper.Replan] after it.
+// credential is its life. Only Keeper.change writes the life. When answers have changed what is to be thought of the
+// token, the seat's host says so by [Keeper.Replan].
 type Account struct {
 	Seat
 	id record.ID

@@ -73,14 +73,22 @@ type Refused struct {
 // Judge takes a refusal as evidence, unless the request is guilty, and says what is known of the account. It also
 // returns the bench that the refusal begins; nil: none.
 func (s *Seat) Judge(r Refused, now time.Time) (sit Situation, bench *Suspicion) {
+	s.weigh(func() {
+		was := s.Benched(now)
+		sit = s.judge(r, now)
+		if is := s.Benched(now); was == nil {
+			bench = is
+		}
+	})
+	return sit, bench
+}
+
+// weigh changes what is to be thought of the account's token, and tells it.
+func (s *Seat) weigh(f func()) {
+	defer s.tell()
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
-	was := s.Benched(now)
-	sit = s.judge(r, now)
-	if is := s.Benched(now); was == nil {
-		bench = is
-	}
-	return sit, bench
+	f()
 }
 
 func (s *Seat) judge(r Refused, now time.Time) Situation {
@@ -185,13 +193,13 @@ func (s *Seat) remind(now time.Time) {
 // Forget ends a suspicion whose time is up. What it rests on stays until a token is accepted or replaced: the next
 // refusal may corroborate it.
 func (s *Seat) Forget(now time.Time) {
-	s.health.mu.Lock()
-	defer s.health.mu.Unlock()
-	if d := s.suspicion.Load(); d != nil && d.Until <= now.UnixNano() {
-		s.unsuspect()
-		return
-	}
-	s.remind(now) // a newer one, or the clock was set back
+	s.weigh(func() {
+		if d := s.suspicion.Load(); d != nil && d.Until <= now.UnixNano() {
+			s.unsuspect()
+			return
+		}
+		s.remind(now) // a newer one, or the clock was set back
+	})
 }
 
 // trust ends a suspicion and what it rests on.
@@ -221,8 +229,10 @@ func (s *Seat) Tire() {
 // Implicate puts the account behind others, healthy or not: it refused what another accepted. That alone benches
 // nobody, unless the provider said that the account itself is blocked.
 func (s *Seat) Implicate(e Attempt, now time.Time) {
-	s.health.mu.Lock()
-	defer s.health.mu.Unlock()
+	s.weigh(func() { s.implicate(e, now) })
+}
+
+func (s *Seat) implicate(e Attempt, now time.Time) {
 	h, t := &s.health, s.token.Load()
 	if t == nil || t.Generation != e.Generation || h.evidence.class != e.Class {
 		return // replaced or accepted since
@@ -236,9 +246,9 @@ func (s *Seat) Implicate(e Attempt, now time.Time) {
 }
 
 // Accepted takes an accepted attempt as evidence, and says what follows. at is when it was picked, in Unix nanoseconds;
-// room says whether its answer shows that no limit is used up. Cheap when nothing is on file. news: the account is to
-// be planned anew. released: a cooldown has ended.
-func (s *Seat) Accepted(gen record.Generation, at int64, room func() bool) (news, released bool) {
+// room says whether its answer shows that no limit is used up. Cheap when nothing is on file. released: a cooldown has
+// ended.
+func (s *Seat) Accepted(gen record.Generation, at int64, room func() bool) (released bool) {
 	t := s.token.Load()
 	current := t != nil && t.Generation == gen
 	if current && !t.accepted.Load() {
@@ -248,16 +258,15 @@ func (s *Seat) Accepted(gen record.Generation, at int64, room func() bool) (news
 		s.acceptedAt.Store(at)
 	}
 	if !current || !s.troubled.Load() {
-		return false, false
+		return false
 	}
-	return true, s.succeeded(at, room)
+	s.weigh(func() { released = s.succeeded(at, room) })
+	return released
 }
 
 // succeeded ends what an accepted attempt disproves. One that was picked before the refusals came disproves nothing.
 func (s *Seat) succeeded(at int64, room func() bool) (released bool) {
 	h := &s.health
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.strikes = 0
 	if at >= h.evidence.since.UnixNano() {
 		s.trust()
@@ -312,11 +321,11 @@ func (s *Seat) warm() {
 
 // Acquit takes back what a guilty request was refused with.
 func (s *Seat) Acquit(class verdict.Class, shape uint64) {
-	s.health.mu.Lock()
-	defer s.health.mu.Unlock()
-	if e := &s.health.evidence; e.class == class && e.drop(shape) {
-		s.trust()
-	}
+	s.weigh(func() {
+		if e := &s.health.evidence; e.class == class && e.drop(shape) {
+			s.trust()
+		}
+	})
 }
 
 // Cooling is the cooldown in force, as far as people want to know it; nil: none.

@@ -65,6 +65,7 @@ const (
 type Seat struct {
 	ID record.ID
 
+	tell    func() // see NewSeat
 	expired func() // called when a suspicion's time is up
 
 	token atomic.Pointer[Token] // nil: none yet; set by install
@@ -89,10 +90,11 @@ type Seat struct {
 	health health
 }
 
-// NewSeat returns an empty seat. expired is called, on a goroutine of its own, when a suspicion's time may be up: it
-// must lead to [Seat.Forget].
-func NewSeat(id record.ID, expired func()) *Seat {
-	s := &Seat{ID: id, expired: expired}
+// NewSeat returns an empty seat. changed is called whenever answers, or their age, have changed what is to be thought
+// of the account's token, so that its refreshes are planned anew. No lock of the seat is held then.
+func NewSeat(id record.ID, changed func()) *Seat {
+	s := &Seat{ID: id, tell: changed}
+	s.expired = func() { s.Forget(time.Now()) }
 	s.refreshableFrom.Store(Never)
 	return s
 }

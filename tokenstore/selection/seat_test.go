@@ -245,16 +245,19 @@ func TestWhatAnAcceptedAttemptDisproves(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newSeat("a")
 			c.before(a)
-			news, released := a.Accepted(c.gen, in(c.picked), c.room)
+			news := false // whether the account is to be planned anew
+			a.tell = func() { news = true }
+			released := a.Accepted(c.gen, in(c.picked), c.room)
 			if news != c.news || released != c.released {
 				t.Errorf("news %t, a cooldown released %t; want %t, %t", news, released, c.news, c.released)
 			}
 			if a.Living(in(s)) != c.living || a.healthy(start.Add(c.picked+s)) != c.healthy {
 				t.Errorf("living %t, healthy %t", a.Living(in(s)), a.healthy(start.Add(c.picked+s)))
 			}
-			again, _ := a.Accepted(c.gen, in(c.picked), no)
-			if wants := c.news && !c.living; again != wants {
-				t.Errorf("the next one looks again: %t, want %t", again, wants)
+			news = false
+			a.Accepted(c.gen, in(c.picked), no)
+			if wants := c.news && !c.living; news != wants {
+				t.Errorf("the next one looks again: %t, want %t", news, wants)
 			}
 		})
 	}
@@ -336,10 +339,10 @@ func TestACooldownThatAProbeFoundStandingBeginsAnew(t *testing.T) {
 	s.Limited(in(0), long, verdict.ScopeAccount, start)
 	s.Limited(probed.UnixNano(), time.Second, verdict.ScopeAccount, probed)
 	no := func() bool { return false }
-	if _, released := s.Accepted(2, probed.UnixNano(), no); released {
+	if released := s.Accepted(2, probed.UnixNano(), no); released {
 		t.Error("an attempt picked no later than the probe's refusal ended the cooldown")
 	}
-	if _, released := s.Accepted(2, probed.UnixNano()+1, no); !released {
+	if released := s.Accepted(2, probed.UnixNano()+1, no); !released {
 		t.Error("an attempt picked after it did not")
 	}
 }
@@ -544,7 +547,7 @@ func TestASuspicionRemindsWhenItsTimeIsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reminded []time.Duration
 		begin := time.Now()
-		s := NewSeat("a", nil)
+		s := NewSeat("a", func() {})
 		s.expired = func() {
 			reminded = append(reminded, time.Since(begin))
 			s.Forget(time.Now())
@@ -581,4 +584,26 @@ func TestASuspicionRemindsWhenItsTimeIsUp(t *testing.T) {
 			t.Error("time is up for what only a new token ends")
 		}
 	})
+}
+
+// Whoever writes the seat cannot forget that the account is to be planned anew: the seat tells it, without its lock.
+func TestWhatAnswersChangeIsTold(t *testing.T) {
+	for name, f := range map[string]func(s *Seat){
+		"a refusal":                    func(s *Seat) { refuseAt(s, red, start) },
+		"another's acceptance":         func(s *Seat) { s.Implicate(Attempt{Generation: 2}, start) },
+		"a request that is guilty":     func(s *Seat) { s.Acquit(verdict.ClassTokenRejected, red) },
+		"a suspicion's time is up":     func(s *Seat) { s.Forget(start) },
+		"an acceptance after refusals": func(s *Seat) { refuseAt(s, red, start); s.Accepted(2, in(time.Second), func() bool { return false }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, told := newSeat("a"), 0
+			s.tell = func() {
+				s.Objections() // takes the lock
+				told++
+			}
+			if f(s); told == 0 {
+				t.Error("nobody is told")
+			}
+		})
+	}
 }
