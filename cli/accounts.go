@@ -137,11 +137,7 @@ func (a *app) show() *cobra.Command {
 		Short: "one account: fingerprints, never secrets",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := accountID(args[0])
-			if err != nil {
-				return err
-			}
-			return a.with(cmd, func(ctx context.Context, s *Session) error {
+			return a.withAccount(cmd, args[0], func(ctx context.Context, s *Session, id tokenstore.AccountID) error {
 				r, v, err := s.Backend.Load(ctx, id)
 				if errors.Is(err, tokenstore.ErrNotFound) {
 					return notFound(id)
@@ -192,11 +188,7 @@ func (a *app) remove() *cobra.Command {
 		Short: "delete an account from the store",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := accountID(args[0])
-			if err != nil {
-				return err
-			}
-			return a.with(cmd, func(ctx context.Context, s *Session) error {
+			return a.withAccount(cmd, args[0], func(ctx context.Context, s *Session, id tokenstore.AccountID) error {
 				if err := remove(ctx, s.Backend, id); err != nil {
 					return err
 				}

@@ -60,6 +60,17 @@ func (a *app) with(cmd *cobra.Command, f func(ctx context.Context, s *Session) e
 	return errors.Join(f(cmd.Context(), s), s.Backend.Close())
 }
 
+// withAccount is with for a command on one account, as its argument names it.
+func (a *app) withAccount(
+	cmd *cobra.Command, name string, f func(ctx context.Context, s *Session, id tokenstore.AccountID) error,
+) error {
+	id, err := accountID(name)
+	if err != nil {
+		return err
+	}
+	return a.with(cmd, func(ctx context.Context, s *Session) error { return f(ctx, s, id) })
+}
+
 // withService prepares a session for asking the running service; the store may be out of reach.
 func (a *app) withService(cmd *cobra.Command, f func(ctx context.Context, s *Session) error) error {
 	s, err := a.session(cmd, false)

@@ -17,11 +17,7 @@ func (a *app) setState(use, short string, state tokenstore.OperatorState) *cobra
 		Short: short,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := accountID(args[0])
-			if err != nil {
-				return err
-			}
-			return a.with(cmd, func(ctx context.Context, s *Session) error {
+			return a.withAccount(cmd, args[0], func(ctx context.Context, s *Session, id tokenstore.AccountID) error {
 				var now tokenstore.Record
 				err := edit(ctx, s.Backend, id, func(r *tokenstore.Record) error {
 					to := r.Labels[copiedTo]

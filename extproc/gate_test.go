@@ -194,7 +194,7 @@ func TestOverTCPOnlyACertificateForOneOfTheNamesGetsTokens(t *testing.T) {
 	if answered(t, address, insecure.NewCredentials()) {
 		t.Error("a peer without TLS got an answer")
 	}
-	if n := counted(t, reg, "tokenward_peers_refused_total"); n < 12 {
+	if n := series(t, reg, "tokenward_peers_refused_total", ""); n < 12 {
 		t.Errorf("%v refused peers are counted", n)
 	}
 	if n := logs.FilterMessageSnippet("refused a connection").Len(); n != 1 {
@@ -220,7 +220,7 @@ func TestAConnectionThatEndsBeforeItSaysAnythingIsNoRefusedPeer(t *testing.T) {
 	if !answered(t, address, creds) { // comes after them
 		t.Error("Envoy gets no answer")
 	}
-	if n := counted(t, reg, "tokenward_peers_refused_total"); n != 0 {
+	if n := series(t, reg, "tokenward_peers_refused_total", ""); n != 0 {
 		t.Errorf("%v refused peers are counted", n)
 	}
 }

@@ -79,23 +79,6 @@ func stalled(t *testing.T, s *Server, status string, end <-chan struct{}) (out [
 	return out
 }
 
-// counted is the sum of a counter's series.
-func counted(t *testing.T, reg *prometheus.Registry, name string) (sum float64) {
-	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			if f.GetName() == name {
-				sum += m.GetCounter().GetValue()
-			}
-		}
-	}
-	return sum
-}
-
 func has(list []*corev3.HeaderValueOption, name string) bool {
 	for _, h := range list {
 		if h.GetHeader().GetKey() == name {
@@ -132,7 +115,7 @@ func TestABodyIsWaitedForOneSecondAndOnceARequest(t *testing.T) {
 				if took := time.Since(began); took != peekTimeout || j.reports != 2 {
 					t.Errorf("%d reports in %s", j.reports, took)
 				}
-				if n := counted(t, reg, "tokenward_unread_answers_total"); n != 1 {
+				if n := series(t, reg, "tokenward_unread_answers_total", ""); n != 1 {
 					t.Errorf("%v answers unread", n)
 				}
 				last := out[len(out)-1].GetImmediateResponse()
@@ -160,7 +143,7 @@ func TestAnAnswerThatBreaksOffIsEvidenceAllTheSame(t *testing.T) {
 		end := make(chan struct{})
 		time.AfterFunc(time.Second/2, func() { close(end) })
 		stalled(t, s, "401", end)
-		if n := counted(t, reg, "tokenward_unread_answers_total"); n != 1 || j.reports != 2 {
+		if n := series(t, reg, "tokenward_unread_answers_total", ""); n != 1 || j.reports != 2 {
 			t.Errorf("%v answers unread, %d reports", n, j.reports)
 		}
 	})

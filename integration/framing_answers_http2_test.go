@@ -17,16 +17,7 @@ func startFramer(t *testing.T, release chan struct{}) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go serveFrames(c, release)
-		}
-	}()
+	accept(t, l, func(c net.Conn) { serveFrames(c, release) })
 	return "http://" + l.Addr().String()
 }
 

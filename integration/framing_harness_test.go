@@ -302,3 +302,18 @@ func nextAnswer(r *bufio.Reader) (Answer, error) {
 		}
 	}
 }
+
+// accept serves each connection on a goroutine of its own until the test ends.
+func accept(t *testing.T, l net.Listener, serve func(net.Conn)) {
+	t.Helper()
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serve(c)
+		}
+	}()
+}

@@ -33,17 +33,10 @@ func (f *front) listenHTTP2(
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			n := connections.Add(1)
-			go f.serveHTTP2(c, func(w *http2.Framer, stream uint32) bool { return turnAway(w, n, stream) })
-		}
-	}()
+	accept(t, l, func(c net.Conn) {
+		n := connections.Add(1)
+		f.serveHTTP2(c, func(w *http2.Framer, stream uint32) bool { return turnAway(w, n, stream) })
+	})
 	f.url = "https://" + l.Addr().String() + "/token"
 	ca = filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: lent.Certificate().Raw}),
